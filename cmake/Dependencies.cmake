@@ -1,0 +1,25 @@
+# Libraries that are found on the system; scripts/setup.sh installs them. Where a package has no CMake config of its own,
+# a target is made here, so that the rest of the build knows names only.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(ZLIB REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(dnnl REQUIRED)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET hdf5-serial)
+
+# Double precision only (single precision runs on oneDNN). The OpenMP build of OpenBLAS shares its threads with ours.
+find_library(SPIKESINK_OPENBLAS openblas REQUIRED
+             PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)
+find_path(SPIKESINK_OPENBLAS_INCLUDE cblas.h REQUIRED
+          PATHS /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)
+add_library(openblas_openmp INTERFACE)
+target_link_libraries(openblas_openmp INTERFACE ${SPIKESINK_OPENBLAS})
+target_include_directories(openblas_openmp SYSTEM INTERFACE ${SPIKESINK_OPENBLAS_INCLUDE})

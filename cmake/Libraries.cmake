@@ -1,0 +1,17 @@
+# spikesink_library(NAME part [LINK public libraries...]): all .cpp files of the current folder and below, as one library.
+function(spikesink_library name)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(${name} STATIC ${sources})
+  target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+endfunction()
+
+# spikesink_test(part [LINK libraries...]): tests/<part>/*.cpp as one Catch2 program test_<part>, and a ctest of that name.
+function(spikesink_test part)
+  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${part}/*.cpp)
+  add_executable(test_${part} ${sources} $<TARGET_OBJECTS:catch_main>)
+  target_link_libraries(test_${part} PRIVATE spikesink_options ${arg_LINK})
+  add_test(NAME ${part} COMMAND test_${part} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()

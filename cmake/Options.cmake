@@ -1,0 +1,14 @@
+# Flags that every target of the project shares.
+add_library(spikesink_options INTERFACE)
+target_include_directories(spikesink_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(spikesink_options INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+    -march=${SPIKESINK_CPU_ARCH}
+    # Vectorise calls that may set errno or trap; NaN and infinity keep their meaning, so that divergence is seen.
+    -fno-math-errno -fno-trapping-math)
+set(CMAKE_CXX_FLAGS_RELEASE "-O3")  # assertions stay on: they are cheap, and a wrong number is not
+
+if(SPIKESINK_SANITIZE)
+  target_compile_options(spikesink_options INTERFACE -fsanitize=${SPIKESINK_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(spikesink_options INTERFACE -fsanitize=${SPIKESINK_SANITIZE})
+endif()
