@@ -4,7 +4,6 @@ function(spikesink_library name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   add_library(${name} STATIC ${sources})
   target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
-  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
 endfunction()
 
 # spikesink_test(part [LINK libraries...]): tests/<part>/*.cpp as one Catch2 program test_<part>, and a ctest of that name.

@@ -7,8 +7,9 @@
 
 namespace spikesink {
 
-/// Philox4x32-10: a counter-based generator. The value of (key, counter) is a pure function, so that draws do not depend
-/// on order, threads, device or world size. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+/// Philox4x32-10: a counter-based generator. The value of (key, counter) is a pure function, so that draws do not
+/// depend on order, threads, device or world size. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1,
+/// 2, 3".
 constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 2> key, std::array<std::uint32_t, 4> counter) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
@@ -41,9 +42,7 @@ struct Random {
     return {r[0] | std::uint64_t{r[1]} << 32, r[2] | std::uint64_t{r[3]} << 32};
   }
   /// In [0, 1), 53 bits.
-  constexpr double uniform(std::uint64_t index) const {
-    return static_cast<double>(bits(index)[0] >> 11) * 0x1.0p-53;
-  }
+  constexpr double uniform(std::uint64_t index) const { return static_cast<double>(bits(index)[0] >> 11) * 0x1.0p-53; }
   /// In [0, n); the bias of the multiplication is below n / 2^64.
   constexpr std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
     __extension__ using Wide = unsigned __int128;

@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace spikesink {
+
+struct DataConfig {
+  std::vector<std::string> train;
+  std::vector<std::string> validation;
+  double holdout = 0.005;
+  std::string tokenizer = "bytes";
+  std::int64_t lanes = 64;
+  bool begin_of_text = false;
+  double max_bad_share = 0.001;
+
+  void fields(auto&& v) {
+    v("train", train, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; a line is a JSON object with a string `text`");
+    v("validation", validation, "shards to validate on; empty: a part of the training documents is held out");
+    v("holdout", holdout, "share of training documents held out, chosen by the hash of their text");
+    v("tokenizer", tokenizer, "bytes (built in: 256 bytes, end and begin of text), or a sentencepiece FILE.model");
+    v("lanes", lanes, "independent streams that samples are dealt from; the order depends on it, not on the machine");
+    v("begin_of_text", begin_of_text, "put a begin-of-text token at the first position of every sample");
+    v("max_bad_share", max_bad_share, "share of broken lines and documents above which the run stops");
+  }
+};
+
+/// One line naming the key, the reason and the mend, or empty.
+std::string problem_of(const DataConfig& config);
+
+}  // namespace spikesink

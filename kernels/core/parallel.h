@@ -1,0 +1,33 @@
+#pragma once
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+
+#include "kernels/core/stream.h"
+
+namespace spikesink::kernels::cpu {
+
+/// Calls f(begin, end) on contiguous, equal parts of [0, n), one a thread; no part is shorter than `grain`, so that
+/// small work stays on one thread. The split depends on n, grain and the number of threads only.
+template <class F>
+void parallel_ranges(const Stream& stream, std::int64_t n, std::int64_t grain, F&& f) {
+  const std::int64_t parts = std::clamp<std::int64_t>(n / std::max<std::int64_t>(grain, 1), 1, stream.num_threads);
+  if (parts == 1) {
+    if (n > 0) f(std::int64_t{0}, n);
+    return;
+  }
+#pragma omp parallel for schedule(static) num_threads(static_cast <int>(parts))
+  for (std::int64_t p = 0; p < parts; ++p) f(p * n / parts, (p + 1) * n / parts);
+}
+
+/// Calls f(i) for i in [0, n) on the stream's threads; tasks of uneven cost are taken as threads come free. Each task
+/// must write memory of its own.
+template <class F>
+void parallel_tasks(const Stream& stream, std::int64_t n, F&& f) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(stream.num_threads) if (n > 1)
+  for (std::int64_t i = 0; i < n; ++i) f(i);
+}
+
+}  // namespace spikesink::kernels::cpu

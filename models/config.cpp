@@ -1,0 +1,49 @@
+#include "models/config.h"
+
+#include <sstream>
+
+namespace spikesink {
+
+std::string problem_of(const ModelConfig& c) {
+  std::ostringstream out;
+  const auto positive = [&](std::string_view key, std::int64_t value) {
+    if (value < 1 && out.str().empty()) out << "model." << key << ": " << value << ", must be at least 1";
+  };
+  positive("d_model", c.d_model);
+  positive("n_layers", c.n_layers);
+  positive("context", c.context);
+  positive("vocab_size", c.vocab_size);
+  positive("attention.n_heads", c.attention.n_heads);
+  positive("attention.n_kv_heads", c.attention.kv_heads());
+  positive("attention.d_head", c.attention.d_head);
+  positive("ffn.d_hidden", c.ffn.hidden(c.d_model));
+  if (!out.str().empty()) return out.str();
+  if (c.attention.d_head % 2)
+    out << "model.attention.d_head: " << c.attention.d_head
+        << " is odd, but rotary positions turn pairs of channels; choose an even d_head";
+  else if (c.attention.n_heads % c.attention.kv_heads())
+    out << "model.attention.n_kv_heads: " << c.attention.kv_heads() << " does not divide n_heads "
+        << c.attention.n_heads << "; choose a divisor";
+  else if (!(c.init_std > 0))
+    out << "model.init_std: " << c.init_std << ", must be positive; 0.02 is usual";
+  else if (!(c.norm.eps > 0))
+    out << "model.norm.eps: " << c.norm.eps << ", must be positive; 1e-5 is usual";
+  else if (!(c.attention.rope_theta > 1))
+    out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
+  return out.str();
+}
+
+ParameterCount count_parameters(const ModelConfig& c) {
+  const std::int64_t heads = c.attention.n_heads * c.attention.d_head, kv = c.attention.kv_heads() * c.attention.d_head;
+  const std::int64_t matrices = c.d_model * (2 * heads + 2 * kv + 3 * c.ffn.hidden(c.d_model));
+  const std::int64_t embedding = c.vocab_size * c.d_model;
+  return {.total = c.n_layers * (matrices + 2 * c.d_model) + c.d_model + embedding * (c.tie_embeddings ? 1 : 2),
+          .matmul = c.n_layers * matrices + embedding};
+}
+
+double flops_per_token(const ModelConfig& c) {
+  return 6.0 * static_cast<double>(count_parameters(c).matmul) +
+         6.0 * static_cast<double>(c.n_layers * c.attention.n_heads * c.attention.d_head * c.context);
+}
+
+}  // namespace spikesink

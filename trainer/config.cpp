@@ -1,0 +1,70 @@
+#include "trainer/config.h"
+
+#include <cmath>
+#include <sstream>
+
+namespace spikesink {
+
+std::int64_t TrainConfig::total_steps(std::int64_t context) const {
+  if (steps) return *steps;
+  const auto step_tokens = static_cast<double>(sequences(context) * context);
+  return static_cast<std::int64_t>(std::ceil(tokens.value_or(0) / step_tokens));
+}
+
+std::string problem_of(const TrainConfig& c, std::int64_t context) {
+  std::ostringstream out;
+  const OptimizerConfig& o = c.optimizer;
+  if (c.tokens.has_value() == c.steps.has_value())
+    out << "train: " << (c.tokens ? "both tokens and steps are given" : "neither tokens nor steps is given")
+        << "; give one of them, e.g. train.steps: 1000";
+  else if (c.steps && *c.steps < 0)
+    out << "train.steps: " << *c.steps << ", must not be negative";
+  else if (c.tokens && !(*c.tokens >= 0 && *c.tokens < 1e18))
+    out << "train.tokens: " << *c.tokens << ", must lie between 0 and 1e18";
+  else if (c.batch_tokens < context)
+    out << "train.batch_tokens: " << c.batch_tokens << " is less than one sequence (model.context " << context
+        << "); raise it to a multiple of the context";
+  else if (c.micro_batch < 1)
+    out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
+  else if (c.loss_from_position < 1 || c.loss_from_position > context)
+    out << "train.loss_from_position: " << c.loss_from_position << ", must lie between 1 and model.context " << context;
+  else if (!(o.lr >= 0 && std::isfinite(o.lr)))
+    out << "train.optimizer.lr: " << o.lr << ", must be finite and not negative";
+  else if (o.betas.size() != 2)
+    out << "train.optimizer.betas: " << o.betas.size() << " values, needs two, e.g. [0.9, 0.95]";
+  else if (!(o.betas[0] >= 0 && o.betas[0] < 1 && o.betas[1] >= 0 && o.betas[1] < 1))
+    out << "train.optimizer.betas: [" << o.betas[0] << ", " << o.betas[1] << "], each must lie in [0, 1)";
+  else if (!(o.eps > 0))
+    out << "train.optimizer.eps: " << o.eps << ", must be positive; 1e-8 is usual";
+  else if (!(o.weight_decay >= 0))
+    out << "train.optimizer.weight_decay: " << o.weight_decay << ", must not be negative";
+  else if (!(o.clip >= 0))
+    out << "train.optimizer.clip: " << o.clip << ", must be positive, or 0 for no clipping";
+  else if (c.schedule.warmup_steps < 0)
+    out << "train.schedule.warmup_steps: " << c.schedule.warmup_steps << ", must not be negative";
+  else if (!(c.schedule.min_ratio >= 0 && c.schedule.min_ratio <= 1))
+    out << "train.schedule.min_ratio: " << c.schedule.min_ratio << ", must lie between 0 and 1";
+  else if (!(c.schedule.decay_share > 0 && c.schedule.decay_share <= 1))
+    out << "train.schedule.decay_share: " << c.schedule.decay_share << ", must lie between 0 (excluded) and 1";
+  return out.str();
+}
+
+std::string problem_of(const CheckpointConfig& c) {
+  std::ostringstream out;
+  if (c.every_steps < 1)
+    out << "checkpoint.every_steps: " << c.every_steps << ", must be at least 1";
+  else if (c.keep < 0)
+    out << "checkpoint.keep: " << c.keep << ", must be positive, or 0 to keep all";
+  return out.str();
+}
+
+std::string problem_of(const LoggingConfig& c) {
+  std::ostringstream out;
+  if (c.every_steps < 1)
+    out << "metrics.every_steps: " << c.every_steps << ", must be at least 1";
+  else if (c.probe_every_steps < 0)
+    out << "metrics.probe_every_steps: " << c.probe_every_steps << ", must not be negative";
+  return out.str();
+}
+
+}  // namespace spikesink

@@ -1,0 +1,135 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace spikesink {
+
+struct RunConfig {
+  std::string name = "run";
+  std::string dir = "runs";
+  std::int64_t seed = 1;
+
+  void fields(auto&& v) {
+    v("name", name, "the run's folder is dir/name");
+    v("dir", dir, "where run folders are made");
+    v("seed", seed, "of the initial weights and of the order of the data");
+  }
+};
+
+struct OptimizerConfig {
+  double lr = 3e-4;
+  std::vector<double> betas = {0.9, 0.95};
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  double clip = 1.0;
+
+  void fields(auto&& v) {
+    v("lr", lr, "peak learning rate of AdamW");
+    v("betas", betas, "decay of the first and second moment");
+    v("eps", eps, "added to the root of the second moment");
+    v("weight_decay", weight_decay, "decoupled; matrices only, not norm scales and other vectors");
+    v("clip", clip, "largest global gradient norm; 0: no clipping");
+  }
+};
+
+enum class ScheduleKind { kConstant, kCosine, kLinear, kWsd };
+constexpr std::array<std::string_view, 4> names_of(ScheduleKind) { return {"constant", "cosine", "linear", "wsd"}; }
+
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::kCosine;
+  std::int64_t warmup_steps = 2000;
+  double min_ratio = 0.1;
+  double decay_share = 0.1;
+
+  void fields(auto&& v) {
+    v("kind", kind, "after warm-up: constant | cosine | linear to min_ratio | wsd: constant, then linear to min_ratio");
+    v("warmup_steps", warmup_steps, "steps of linear warm-up from 0");
+    v("min_ratio", min_ratio, "last learning rate over the peak (not with constant)");
+    v("decay_share", decay_share, "wsd: share of the steps that decays");
+  }
+};
+
+enum class OnDivergence { kStop };
+constexpr std::array<std::string_view, 1> names_of(OnDivergence) { return {"stop"}; }
+
+struct TrainConfig {
+  std::optional<double> tokens;
+  std::optional<std::int64_t> steps;
+  std::int64_t batch_tokens = 2097152;
+  std::int64_t micro_batch = 4;
+  std::int64_t loss_from_position = 1;
+  OnDivergence on_divergence = OnDivergence::kStop;
+  OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+
+  /// Sequences a step, S = floor(batch_tokens / context).
+  std::int64_t sequences(std::int64_t context) const { return batch_tokens / context; }
+  /// Steps of the whole run: `steps`, or `tokens` over the tokens of a step, rounded up.
+  std::int64_t total_steps(std::int64_t context) const;
+
+  void fields(auto&& v) {
+    v("tokens", tokens, "length of the run in input tokens, e.g. 100e9; or give steps");
+    v("steps", steps, "length of the run in optimizer steps; or give tokens");
+    v("batch_tokens", batch_tokens, "input tokens of a step; rounded down to whole sequences");
+    v("micro_batch", micro_batch, "sequences a pass; gradients accumulate over passes");
+    v("loss_from_position", loss_from_position, "1-based first position that the loss counts");
+    v("on_divergence", on_divergence, "when the loss or a gradient is not finite: stop");
+    v("optimizer", optimizer, "AdamW");
+    v("schedule", schedule, "of the learning rate");
+  }
+};
+
+enum class DeviceChoice { kAuto, kCpu };
+constexpr std::array<std::string_view, 2> names_of(DeviceChoice) { return {"auto", "cpu"}; }
+enum class PrecisionChoice { kAuto, kF32, kF64 };
+constexpr std::array<std::string_view, 3> names_of(PrecisionChoice) { return {"auto", "f32", "f64"}; }
+
+struct SystemConfig {
+  DeviceChoice device = DeviceChoice::kAuto;
+  PrecisionChoice precision = PrecisionChoice::kAuto;
+
+  void fields(auto&& v) {
+    v("device", device, "auto | cpu");
+    v("precision", precision, "auto (f32 on the CPU) | f32 | f64 (slow: for checks)");
+  }
+};
+
+struct CheckpointConfig {
+  std::int64_t every_steps = 1000;
+  std::int64_t keep = 3;
+  bool async = true;
+
+  void fields(auto&& v) {
+    v("every_steps", every_steps, "steps between checkpoints; one more is written at the end");
+    v("keep", keep, "newest checkpoints that stay; 0: all");
+    v("async", async, "write in the background, from a copy of the state");
+  }
+};
+
+enum class Logger { kJsonl, kTensorboard };
+constexpr std::array<std::string_view, 2> names_of(Logger) { return {"jsonl", "tensorboard"}; }
+
+/// The keys of `metrics:` that the loop itself reads; those of the probe are ProbeConfig (analysis/config.h).
+struct LoggingConfig {
+  std::int64_t every_steps = 10;
+  std::int64_t probe_every_steps = 500;
+  std::vector<Logger> loggers = {Logger::kJsonl, Logger::kTensorboard};
+
+  void fields(auto&& v) {
+    v("every_steps", every_steps, "steps between lines of metrics.jsonl and the log");
+    v("probe_every_steps", probe_every_steps,
+      "steps between probes; also at step 0, checkpoints and the end; 0: only those");
+    v("loggers", loggers, "any of jsonl, tensorboard");
+  }
+};
+
+/// One line naming the key, the reason and the mend, or empty. `context` is model.context.
+std::string problem_of(const TrainConfig& config, std::int64_t context);
+std::string problem_of(const CheckpointConfig& config);
+std::string problem_of(const LoggingConfig& config);
+
+}  // namespace spikesink
