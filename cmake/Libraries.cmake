@@ -2,8 +2,13 @@
 function(spikesink_library name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
-  add_library(${name} STATIC ${sources})
-  target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
+  else()  # headers only
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE spikesink_options ${arg_LINK})
+  endif()
 endfunction()
 
 # spikesink_test(part [LINK libraries...]): tests/<part>/*.cpp as one Catch2 program test_<part>, and a ctest of that name.
