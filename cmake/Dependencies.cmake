@@ -10,7 +10,6 @@ find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(dnnl REQUIRED)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET hdf5-serial)
@@ -23,3 +22,10 @@ find_path(SPIKESINK_OPENBLAS_INCLUDE cblas.h REQUIRED
 add_library(openblas_openmp INTERFACE)
 target_link_libraries(openblas_openmp INTERFACE ${SPIKESINK_OPENBLAS})
 target_include_directories(openblas_openmp SYSTEM INTERFACE ${SPIKESINK_OPENBLAS_INCLUDE})
+
+# Single precision. Found by name, since Debian's CMake config of oneDNN also asks for OpenCL's headers.
+find_library(SPIKESINK_DNNL dnnl REQUIRED)
+find_path(SPIKESINK_DNNL_INCLUDE oneapi/dnnl/dnnl.h REQUIRED)
+add_library(onednn INTERFACE)
+target_link_libraries(onednn INTERFACE ${SPIKESINK_DNNL})
+target_include_directories(onednn SYSTEM INTERFACE ${SPIKESINK_DNNL_INCLUDE})
