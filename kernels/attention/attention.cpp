@@ -1,0 +1,31 @@
+#include "kernels/attention/attention.h"
+
+namespace spikesink::kernels {
+
+void require_attention(const AttentionDims& d, const Tensor& qkv, const Tensor& lse) {
+  require(d.n_heads > 0 && d.n_kv_heads > 0 && d.n_heads % d.n_kv_heads == 0, "attention heads: ", d.n_heads, " over ",
+          d.n_kv_heads, " key-value heads");
+  require(d.d_head > 0 && d.length > 0 && d.scale > 0, "attention: d_head ", d.d_head, ", length ", d.length,
+          ", scale ", d.scale);
+  const std::int64_t N = matrix_dims(qkv).rows;
+  require(N % d.length == 0, "attention qkv: ", N, " rows are not whole sequences of ", d.length);
+  require_tensor(qkv, "attention qkv", {N, d.qkv_width()}, qkv.dtype());
+  require_tensor(lse, "attention lse", {N / d.length, d.n_heads, d.length}, qkv.dtype());
+}
+
+void attention_forward(const Stream& stream, const AttentionForward& a) {
+  require_attention(a.dims, a.qkv, a.lse);
+  require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype());
+  cpu::attention_forward(stream, a);
+}
+
+void attention_backward(const Stream& stream, const AttentionBackward& a) {
+  require_attention(a.dims, a.qkv, a.lse);
+  const std::int64_t N = a.qkv.shape()[0];
+  require_tensor(a.out, "attention out", {N, a.dims.out_width()}, a.qkv.dtype());
+  require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype());
+  require_tensor(a.dqkv, "attention dqkv", {N, a.dims.qkv_width()}, a.qkv.dtype());
+  cpu::attention_backward(stream, a);
+}
+
+}  // namespace spikesink::kernels

@@ -1,0 +1,49 @@
+#pragma once
+#include "kernels/core/stream.h"
+
+namespace spikesink::kernels {
+
+/// Sizes that attention's kernels share. Rows of qkv are [q of H heads | k of K heads | v of K heads], D channels each;
+/// query head h reads key-value head h / (H / K). Row n is position n % length of sequence n / length.
+struct AttentionDims {
+  std::int64_t n_heads;     ///< H
+  std::int64_t n_kv_heads;  ///< K, divides H
+  std::int64_t d_head;      ///< D
+  std::int64_t length;      ///< T, divides N
+  double scale;             ///< usually 1 / sqrt(D)
+
+  std::int64_t qkv_width() const { return (n_heads + 2 * n_kv_heads) * d_head; }
+  std::int64_t out_width() const { return n_heads * d_head; }
+};
+
+/// Causal attention, heads side by side: out_t = sum_{s <= t} exp(scale q_t.k_s - lse_t) v_s. Never holds T x T: a
+/// block of queries meets its keys at a time, and only the log-sum-exp stays. Sources: Vaswani et al. 2017,
+/// arXiv:1706.03762; grouped queries Ainslie et al. 2023, arXiv:2305.13245; blocks and lse Dao et al. 2022,
+/// arXiv:2205.14135.
+struct AttentionForward {
+  Tensor out;  ///< out (N, H D)
+  Tensor lse;  ///< out (N / T, H, T)
+  Tensor qkv;  ///< (N, (H + 2 K) D)
+  AttentionDims dims;
+};
+void attention_forward(const Stream& stream, const AttentionForward& args);
+
+/// Probabilities are computed again from qkv and lse.
+struct AttentionBackward {
+  Tensor dqkv;  ///< out (N, (H + 2 K) D), must not overlap an input
+  Tensor dout;  ///< (N, H D)
+  Tensor out;   ///< (N, H D), of the forward
+  Tensor lse;   ///< (N / T, H, T), of the forward
+  Tensor qkv;   ///< (N, (H + 2 K) D)
+  AttentionDims dims;
+};
+void attention_backward(const Stream& stream, const AttentionBackward& args);
+
+/// Checks the sizes against the rows of qkv; ContractError names what does not fit.
+void require_attention(const AttentionDims& dims, const Tensor& qkv, const Tensor& lse);
+
+namespace cpu {
+void attention_forward(const Stream& stream, const AttentionForward& args);
+void attention_backward(const Stream& stream, const AttentionBackward& args);
+}  // namespace cpu
+}  // namespace spikesink::kernels

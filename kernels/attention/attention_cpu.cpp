@@ -1,0 +1,112 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/attention/attention.h"
+#include "kernels/core/math.h"
+#include "kernels/core/parallel.h"
+#include "kernels/linear/gemm.h"
+
+// A block of kQueries queries meets all keys up to its last query: the scratch of a task is kQueries x T, linear in T.
+namespace spikesink::kernels::cpu {
+namespace {
+constexpr std::int64_t kQueries = 64;
+
+/// Exponentials of a row of scores relative to its maximum, zeros behind the causal edge; returns the log of their sum.
+template <class T>
+T softmax_row(T* s, std::int64_t visible, std::int64_t width) {
+  T top = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : top)
+  for (std::int64_t k = 0; k < visible; ++k) top = std::max(top, s[k]);
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t k = 0; k < visible; ++k) {
+    s[k] = math::exp(s[k] - top);
+    sum += s[k];
+  }
+  const T scale = 1 / sum;
+#pragma omp simd
+  for (std::int64_t k = 0; k < visible; ++k) s[k] *= scale;
+  std::fill(s + visible, s + width, T(0));
+  return top + std::log(sum);
+}
+}  // namespace
+
+void attention_forward(const Stream& stream, const AttentionForward& a) {
+  with_dtype(a.qkv.dtype(), [&]<class T>() {
+    const auto& d = a.dims;
+    const std::int64_t time = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width(),
+                       group = d.n_heads / d.n_kv_heads;
+    const std::int64_t sequences = a.qkv.shape()[0] / time, blocks = (time + kQueries - 1) / kQueries;
+    parallel_tasks(stream, sequences * d.n_heads * blocks, [&](std::int64_t task) {
+      // The longest blocks first, so that no thread ends with one of them alone.
+      const std::int64_t block = blocks - 1 - task / (sequences * d.n_heads);
+      const std::int64_t b = task % (sequences * d.n_heads) / d.n_heads, h = task % d.n_heads;
+      const std::int64_t first = block * kQueries, rows = std::min(kQueries, time - first), keys = first + rows;
+      const T* base = a.qkv.data<T>() + b * time * W;
+      const T* q = base + first * W + h * D;
+      const T* k = base + (d.n_heads + h / group) * D;
+      const T* v = k + d.n_kv_heads * D;
+      const Tensor scratch = stream.empty({rows, keys}, a.qkv.dtype());
+      T* s = scratch.data<T>();
+      gemm<T>(s, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
+      T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
+      for (std::int64_t r = 0; r < rows; ++r) lse[r] = softmax_row(s + r * keys, first + r + 1, keys);
+      gemm<T>(a.out.data<T>() + (b * time + first) * O + h * D, O, {s, keys}, {v, W}, rows, D, keys);
+    });
+  });
+}
+
+void attention_backward(const Stream& stream, const AttentionBackward& a) {
+  with_dtype(a.qkv.dtype(), [&]<class T>() {
+    const auto& d = a.dims;
+    const std::int64_t time = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width(),
+                       group = d.n_heads / d.n_kv_heads;
+    const std::int64_t sequences = a.qkv.shape()[0] / time;
+    // A task owns a key-value head: its query heads add into the same dk and dv.
+    parallel_tasks(stream, sequences * d.n_kv_heads, [&](std::int64_t task) {
+      const std::int64_t b = task / d.n_kv_heads, kv = task % d.n_kv_heads;
+      const T* base = a.qkv.data<T>() + b * time * W;
+      T* dbase = a.dqkv.data<T>() + b * time * W;
+      const std::int64_t k_column = (d.n_heads + kv) * D, v_column = k_column + d.n_kv_heads * D;
+      const T *k = base + k_column, *v = base + v_column;
+      T *dk = dbase + k_column, *dv = dbase + v_column;
+      for (std::int64_t t = 0; t < time; ++t) {
+        std::fill_n(dk + t * W, D, T(0));
+        std::fill_n(dv + t * W, D, T(0));
+      }
+      const Tensor scratch = stream.empty({2, kQueries, time}, a.qkv.dtype());
+      for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h)
+        for (std::int64_t first = 0; first < time; first += kQueries) {
+          const std::int64_t rows = std::min(kQueries, time - first), keys = first + rows;
+          T *p = scratch.data<T>(), *ds = p + rows * keys;
+          const T* q = base + first * W + h * D;
+          const std::int64_t out_offset = (b * time + first) * O + h * D;
+          const T *out = a.out.data<T>() + out_offset, *dout = a.dout.data<T>() + out_offset;
+          const T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
+          gemm<T>(p, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
+          gemm<T>(ds, keys, {dout, O}, {v, W, true}, rows, keys, D);
+          for (std::int64_t r = 0; r < rows; ++r) {
+            T delta = 0;  // sum_s p_ts dp_ts = dout_t . out_t
+#pragma omp simd reduction(+ : delta)
+            for (std::int64_t c = 0; c < D; ++c) delta += dout[r * O + c] * out[r * O + c];
+            T *pr = p + r * keys, *dsr = ds + r * keys;
+            const T log_sum = lse[r], scale = T(d.scale);
+            const std::int64_t visible = first + r + 1;
+#pragma omp simd
+            for (std::int64_t s = 0; s < visible; ++s) {
+              pr[s] = math::exp(pr[s] - log_sum);
+              dsr[s] = pr[s] * (dsr[s] - delta) * scale;
+            }
+            std::fill(pr + visible, pr + keys, T(0));
+            std::fill(dsr + visible, dsr + keys, T(0));
+          }
+          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k, W}, rows, D, keys);
+          gemm<T>(dk, W, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
+          gemm<T>(dv, W, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
+        }
+    });
+  });
+}
+
+}  // namespace spikesink::kernels::cpu
