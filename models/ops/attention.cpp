@@ -1,0 +1,21 @@
+#include "kernels/attention/attention.h"
+
+#include "models/ops/ops.h"
+
+namespace spikesink::ops {
+
+Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::string_view path) {
+  const std::int64_t N = matrix_dims(qkv.value).rows;
+  Tensor out = pass.empty({N, dims.out_width()}, qkv.value.dtype());
+  Tensor lse = pass.empty({N / dims.length, dims.n_heads, dims.length}, qkv.value.dtype());
+  kernels::attention_forward(pass.stream, {.out = out, .lse = lse, .qkv = qkv.value, .dims = dims});
+  if (pass.observer) pass.observer->attention(path, {.qkv = qkv.value, .lse = lse, .dims = dims});
+  return pass.record(out, [&pass, dims, out, lse, qkv = qkv.value, to_qkv = qkv.grad](Tensor dout) {
+    Tensor dqkv = pass.like(qkv);
+    kernels::attention_backward(pass.stream,
+                                {.dqkv = dqkv, .dout = dout, .out = out, .lse = lse, .qkv = qkv, .dims = dims});
+    to_qkv.add(pass, std::move(dqkv));
+  });
+}
+
+}  // namespace spikesink::ops

@@ -1,0 +1,17 @@
+#include "kernels/linear/linear.h"
+
+#include "models/ops/ops.h"
+
+namespace spikesink::ops {
+
+Var linear(Pass& pass, Var x, const Param& weight) {
+  Tensor y = pass.empty({matrix_dims(x.value).rows, weight.shape[0]}, x.value.dtype());
+  kernels::linear_forward(pass.stream, {.y = y, .x = x.value, .weight = weight.value});
+  return pass.record(y, [&pass, &weight, x = x.value, to_x = x.grad](Tensor dy) {
+    Tensor dx = pass.like(x);
+    kernels::linear_backward(pass.stream, {.dx = dx, .dweight = weight.grad, .dy = dy, .x = x, .weight = weight.value});
+    to_x.add(pass, dx);
+  });
+}
+
+}  // namespace spikesink::ops

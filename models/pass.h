@@ -1,0 +1,100 @@
+#pragma once
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "kernels/core/stream.h"
+#include "models/observer.h"
+
+// Backward without an autograd engine. A Pass is a stack of steps, run in reverse: no graph, no sort, no views. Three
+// levels hang on it: a kernel computes; an op (models/ops) joins a kernel pair by one record(), and is the only place
+// where backward stands; a module (models/layers) has parameters and a forward in terms of ops, and no backward code at
+// all.
+//
+// Rules that keep it small:
+//  1. Only ops and Module's report to the observer record steps.
+//  2. A step captures by a written-out list: activations that it needs (x = x.value), places to send gradients
+//     (to_x = x.grad), Param by reference. Never a whole Var, never a parameter's tensor. The list is what is kept.
+//  3. A gradient given to Grad::add is frozen: nobody writes into it, except who is its sole owner.
+//  4. Parameter gradients are added to; the trainer clears them. A pass runs back once.
+namespace spikesink {
+
+class Pass;
+
+/// Where the gradient of one value gathers on the way back; empty: none has come yet. Copies share the place.
+class Grad {
+ public:
+  void add(const Pass& pass, Tensor g) const;  ///< takes g over
+  Tensor take() const { return std::exchange(*slot_, Tensor{}); }
+  const Tensor& peek() const { return *slot_; }
+
+ private:
+  std::shared_ptr<Tensor> slot_ = std::make_shared<Tensor>();
+};
+
+/// A value in a forward pass and the place for its gradient. Steps capture the two apart, so that sending a gradient to
+/// x does not keep x alive.
+struct Var {
+  explicit Var(Tensor v) : value(std::move(v)) {}
+  Tensor value;
+  Grad grad;
+};
+
+/// The sequences that a pass runs on: rows are sequences * length, a sequence after the other.
+struct Batch {
+  std::int64_t sequences, length;
+};
+
+/// One forward pass and the steps that lead back. Steps run in reverse order of recording and are freed one by one,
+/// with the activations that they captured.
+class Pass {
+ public:
+  enum class Mode { kTrain, kForwardOnly };
+
+  Pass(const Stream& on, Batch of, Mode in = Mode::kTrain, Observer* seen_by = nullptr)
+      : stream(on), batch(of), observer(seen_by), mode(in) {}
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+
+  Tensor empty(Shape shape, DType dtype) const { return stream.empty(shape, dtype); }
+  Tensor like(const Tensor& t) const { return stream.empty(t.shape(), t.dtype()); }
+
+  /// Makes y a Var whose gradient `step(dy)` sends on. Skipped on the way back if no gradient reached y.
+  template <std::invocable<Tensor> F>
+  Var record(Tensor y, F step) {
+    Var out(std::move(y));
+    on_the_way_back([grad = out.grad, step = std::move(step)] {
+      if (Tensor dy = grad.take()) step(std::move(dy));
+    });
+    return out;
+  }
+  template <std::invocable F>
+  void on_the_way_back(F step) {
+    if (mode == Mode::kTrain) steps_.emplace_back(std::move(step));
+  }
+  /// Sends dy into y's gradient and runs all steps.
+  void backward(const Var& y, Tensor dy) {
+    y.grad.add(*this, std::move(dy));
+    backward();
+  }
+  /// Runs all steps; for a pass that ends in a loss op, which has its gradient already.
+  void backward() {
+    while (!steps_.empty()) {
+      const auto step = std::move(steps_.back());
+      steps_.pop_back();
+      step();
+    }
+  }
+
+  const Stream& stream;
+  const Batch batch;
+  Observer* const observer;
+  const Mode mode;
+
+ private:
+  std::vector<std::function<void()>> steps_;
+};
+
+}  // namespace spikesink
