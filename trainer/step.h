@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "models/decoder.h"
+
+namespace spikesink {
+
+/// How a step's sequences go through the model.
+struct StepShape {
+  std::int64_t context;             ///< T
+  std::int64_t micro_batch;         ///< sequences a pass
+  std::int64_t loss_from_position;  ///< 1-based
+};
+
+/// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T. Gradients
+/// of the mean loss over all counted tokens are added to the model's. Returns that mean, in nats.
+double accumulate_gradients(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
+                            const StepShape& shape);
+
+/// The mean loss of `samples` over counted tokens, forward only.
+double mean_loss(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
+                 const StepShape& shape);
+
+}  // namespace spikesink
