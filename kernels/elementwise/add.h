@@ -1,0 +1,17 @@
+#pragma once
+#include "kernels/core/stream.h"
+
+namespace spikesink::kernels {
+
+/// y = a + b.
+struct Add {
+  Tensor y;  ///< out, of any shape; may be a or b
+  Tensor a;  ///< as y
+  Tensor b;  ///< as y
+};
+void add(const Stream& stream, const Add& args);
+
+namespace cpu {
+void add(const Stream& stream, const Add& args);
+}
+}  // namespace spikesink::kernels

@@ -1,0 +1,23 @@
+#pragma once
+#include "kernels/core/math.h"
+
+namespace spikesink::kernels::math {
+
+template <class T>
+SPIKESINK_HD inline T silu_mul(T gate, T up) {
+  return silu(gate) * up;
+}
+
+template <class T>
+struct GateUp {
+  T gate, up;
+};
+
+/// The gradient of dy * silu(gate) * up, with silu'(g) = s (1 + g (1 - s)), s = sigmoid(g).
+template <class T>
+SPIKESINK_HD inline GateUp<T> silu_mul_gradient(T gate, T up, T dy) {
+  const T s = sigmoid(gate);
+  return {dy * up * s * (T(1) + gate * (T(1) - s)), dy * gate * s};
+}
+
+}  // namespace spikesink::kernels::math

@@ -1,0 +1,15 @@
+#pragma once
+#include <span>
+
+#include "kernels/core/stream.h"
+
+namespace spikesink::kernels {
+
+/// The sum of x^2 over all elements of all tensors, in double and in an order that does not depend on the number of
+/// threads: its root is the global norm of gradients.
+double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors);
+
+namespace cpu {
+double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors);
+}
+}  // namespace spikesink::kernels
