@@ -1,0 +1,351 @@
+#include "io/h5.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <hdf5.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <numeric>
+
+#include "io/failure.h"
+#include "io/file_descriptor.h"
+#include "io/h5_sink.h"
+
+namespace spikesink {
+namespace {
+static_assert(std::same_as<hid_t, std::int64_t>);
+
+/// HDF5 prints its errors unless told otherwise, on every thread anew.
+void quiet() {
+  thread_local const bool off = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
+  (void)off;
+}
+
+/// The innermost message of this thread's last failed call.
+std::string innermost_message() {
+  std::string message = "HDF5 gives no reason";
+  const auto take_first = [](unsigned n, const H5E_error2_t* error, void* to) -> herr_t {
+    if (n == 0) *static_cast<std::string*>(to) = error->desc;
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &message);
+  return message;
+}
+
+/// "<path>: <what>: <reason>; <mend>". Where the system is the reason, HDF5's message has its errno amid much else.
+DataError h5_error(const std::string& path, const std::string& what) {
+  std::string reason = innermost_message();
+  const char* mend = "the file is damaged or of another kind; name another one, or make it anew";
+  constexpr std::string_view kErrno = "errno = ";
+  if (const auto at = reason.find(kErrno); at != std::string::npos)
+    if (const int code = std::atoi(reason.c_str() + at + kErrno.size()); code != 0) {
+      reason = std::strerror(code);
+      mend = mend_of(code);
+    }
+  return DataError(fmt::format("{}: {}: {}; {}", path, what, reason, mend));
+}
+
+/// An HDF5 identifier, closed at the end of its scope.
+class Id {
+ public:
+  Id(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  Id(Id&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  ~Id() {
+    if (id_ >= 0) close_(id_);
+  }
+  operator hid_t() const { return id_; }
+  bool ok() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+template <class T>
+hid_t memory_type() {
+  if constexpr (std::same_as<T, float>) return H5T_NATIVE_FLOAT;
+  if constexpr (std::same_as<T, double>) return H5T_NATIVE_DOUBLE;
+  if constexpr (std::same_as<T, std::int32_t>) return H5T_NATIVE_INT32;
+  if constexpr (std::same_as<T, std::int64_t>) return H5T_NATIVE_INT64;
+}
+template <class T>
+hid_t file_type() {
+  if constexpr (std::same_as<T, float>) return H5T_IEEE_F32LE;
+  if constexpr (std::same_as<T, double>) return H5T_IEEE_F64LE;
+  if constexpr (std::same_as<T, std::int32_t>) return H5T_STD_I32LE;
+  if constexpr (std::same_as<T, std::int64_t>) return H5T_STD_I64LE;
+}
+
+/// Of fixed length: HDF5 keeps text of variable length where it has no checksum, and can hang on a damaged byte there.
+Id text_type(std::size_t bytes) {
+  Id type(H5Tcopy(H5T_C_S1), H5Tclose);
+  H5Tset_size(type, std::max<std::size_t>(bytes, 1));
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
+  H5Tset_cset(type, H5T_CSET_UTF8);
+  return type;
+}
+
+const char* object_name(const std::string& name) { return name.empty() ? "/" : name.c_str(); }
+
+std::string attribute_name(const std::string& object, const std::string& key) {
+  return object.empty() || object == "/" ? "attribute " + key : object + ": attribute " + key;
+}
+
+/// Properties common to the files that we make and read.
+Id file_access() {
+  Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+  // HDF5's own locks fail on some network file systems, and nobody reads a file that is being written.
+  H5Pset_file_locking(access, /*use=*/false, /*ignore_when_disabled=*/true);
+  return access;
+}
+
+}  // namespace
+
+struct H5File::State {
+  std::string path;
+  std::unique_ptr<H5Sink> sink;  ///< of a file that is being made
+  hid_t file = -1;
+
+  ~State() {
+    if (file < 0) return;
+    quiet();
+    H5Fclose(file);
+  }
+
+  /// The start of every call.
+  hid_t open_file() const {
+    assert(file >= 0);
+    quiet();
+    return file;
+  }
+  /// After a call that failed. A full disk is told first: HDF5 stumbles over what it could not write.
+  DataError error(const std::string& what) const {
+    check_sink();
+    return h5_error(path, what);
+  }
+  /// The end of every call that writes.
+  void check_sink() const {
+    if (sink && sink->failure != 0) throw file_error(path, "written", sink->failure);
+  }
+
+  bool exists(const std::string& name) const {
+    // HDF5 answers for the last part of a path only.
+    for (std::size_t end = 0; end < name.size();) {
+      end = std::min(name.find('/', end + 1), name.size());
+      const std::string part = name.substr(0, end);
+      if (part == "/" || part.ends_with('/')) continue;
+      if (H5Lexists(open_file(), part.c_str(), H5P_DEFAULT) <= 0) return false;
+    }
+    return true;
+  }
+  void require_exists(const std::string& name) const {
+    if (!exists(name))
+      throw DataError(
+          fmt::format("{}: has no {}; it was made by another program or version, make it anew", path, name));
+  }
+
+  void make_groups_of(const std::string& name) const {
+    for (auto end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
+      const std::string group = name.substr(0, end);
+      if (exists(group)) continue;
+      const Id properties(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+      const bool fine = H5Pset_obj_track_times(properties, false) >= 0;
+      const Id made(H5Gcreate2(open_file(), group.c_str(), H5P_DEFAULT, properties, H5P_DEFAULT), H5Gclose);
+      if (!fine || !made.ok()) throw error(group + ": cannot be written");
+    }
+  }
+
+  Id open_dataset(const std::string& name) const {
+    require_exists(name);
+    Id dataset(H5Dopen2(open_file(), name.c_str(), H5P_DEFAULT), H5Dclose);
+    if (!dataset.ok()) throw error(name + ": cannot be read");
+    return dataset;
+  }
+  std::vector<std::int64_t> dims_of(const std::string& name, hid_t dataset) const {
+    const Id space(H5Dget_space(dataset), H5Sclose);
+    const int rank = space.ok() ? H5Sget_simple_extent_ndims(space) : -1;
+    std::vector<hsize_t> dims(static_cast<std::size_t>(std::max(rank, 0)));
+    if (rank < 0 || H5Sget_simple_extent_dims(space, dims.data(), nullptr) < 0) throw error(name + ": cannot be read");
+    return {dims.begin(), dims.end()};
+  }
+
+  void write_attribute(const std::string& object, const std::string& key, hid_t type, hid_t memory,
+                       const void* value) const {
+    const Id space(H5Screate(H5S_SCALAR), H5Sclose);
+    const Id made(H5Acreate_by_name(open_file(), object_name(object), key.c_str(), type, space, H5P_DEFAULT,
+                                    H5P_DEFAULT, H5P_DEFAULT),
+                  H5Aclose);
+    if (!made.ok() || H5Awrite(made, memory, value) < 0)
+      throw error(attribute_name(object, key) + ": cannot be written");
+    check_sink();
+  }
+  /// A scalar attribute of a type that `is_kind`.
+  Id open_attribute(const std::string& object, const std::string& key, auto is_kind, const char* kind) const {
+    if (!object.empty()) require_exists(object);
+    const std::string name = attribute_name(object, key);
+    const htri_t there = H5Aexists_by_name(open_file(), object_name(object), key.c_str(), H5P_DEFAULT);
+    if (there == 0)
+      throw DataError(
+          fmt::format("{}: has no {}; it was made by another program or version, make it anew", path, name));
+    Id found(H5Aopen_by_name(open_file(), object_name(object), key.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    if (!found.ok()) throw error(name + ": cannot be read");
+    const Id type(H5Aget_type(found), H5Tclose), space(H5Aget_space(found), H5Sclose);
+    if (!is_kind(type) || H5Sget_simple_extent_npoints(space) != 1)
+      throw DataError(fmt::format("{}: {} is not a single {}; make the file anew", path, name, kind));
+    return found;
+  }
+};
+
+H5File::H5File(std::unique_ptr<State> state) : state_(std::move(state)) {}
+H5File::H5File(H5File&&) noexcept = default;
+H5File& H5File::operator=(H5File&&) noexcept = default;
+H5File::~H5File() = default;
+
+H5File H5File::create(const std::string& path) {
+  quiet();
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->sink = std::make_unique<H5Sink>(H5Sink{FileDescriptor::open(path, O_RDWR | O_CREAT | O_TRUNC)});
+  const Id access = file_access();
+  // The format of HDF5 1.8: its metadata have checksums, and all of today's readers know it.
+  if (H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) < 0 || !use_sink(access, *state->sink))
+    throw h5_error(path, "cannot be made");
+  const Id properties(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  const bool fine = H5Pset_obj_track_times(properties, false) >= 0;
+  state->file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, properties, access);
+  if (!fine || state->file < 0) throw h5_error(path, "cannot be made");
+  state->check_sink();
+  return H5File(std::move(state));
+}
+
+H5File H5File::open(const std::string& path) {
+  quiet();
+  FileDescriptor::open(path, O_RDONLY);  // for the system's reason, where it is the system
+  if (std::filesystem::is_directory(path)) throw file_error(path, "opened", EISDIR);
+  auto state = std::make_unique<State>();
+  state->path = path;
+  const Id access = file_access();  // lives on: closing it would clear the reason of a failure
+  state->file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access);
+  if (state->file < 0) throw h5_error(path, "cannot be read as HDF5");
+  return H5File(std::move(state));
+}
+
+void H5File::close() {
+  if (!state_ || state_->file < 0) return;
+  quiet();
+  const bool fine = H5Fclose(std::exchange(state_->file, -1)) >= 0;
+  state_->check_sink();
+  if (!fine) throw state_->error("cannot be written");
+  if (state_->sink) state_->sink->file.close();
+}
+
+template <H5Number T>
+void H5File::write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& dims) {
+  const std::vector<hsize_t> sizes(dims.begin(), dims.end());
+  assert(std::accumulate(sizes.begin(), sizes.end(), hsize_t{1}, std::multiplies<>()) == data.size());
+  const hid_t file = state_->open_file();
+  state_->make_groups_of(name);
+  const Id space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr), H5Sclose);
+  const Id properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  const bool fine = H5Pset_layout(properties, H5D_CONTIGUOUS) >= 0 && H5Pset_obj_track_times(properties, false) >= 0;
+  const Id dataset(H5Dcreate2(file, name.c_str(), file_type<T>(), space, H5P_DEFAULT, properties, H5P_DEFAULT),
+                   H5Dclose);
+  if (!fine || !dataset.ok() ||
+      (!data.empty() && H5Dwrite(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()) < 0))
+    throw state_->error(name + ": cannot be written");
+  state_->check_sink();
+}
+
+bool H5File::exists(const std::string& name) const { return state_->exists(name); }
+
+std::vector<std::string> H5File::children(const std::string& group) const {
+  if (!group.empty()) state_->require_exists(group);
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* name, const H5L_info_t*, void* to) -> herr_t {
+    static_cast<std::vector<std::string>*>(to)->emplace_back(name);
+    return 0;
+  };
+  if (H5Literate_by_name(state_->open_file(), object_name(group), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names,
+                         H5P_DEFAULT) < 0)
+    throw state_->error(group + ": cannot be read");
+  return names;
+}
+
+std::vector<std::int64_t> H5File::dims(const std::string& name) const {
+  return state_->dims_of(name, state_->open_dataset(name));
+}
+
+template <H5Number T>
+void H5File::read_into(const std::string& name, std::span<T> to) const {
+  const Id dataset = state_->open_dataset(name);
+  const std::vector<std::int64_t> dims = state_->dims_of(name, dataset);
+  const auto size = std::accumulate(dims.begin(), dims.end(), std::size_t{1}, std::multiplies<>());
+  if (size != to.size())
+    throw DataError(fmt::format("{}: {} holds {} numbers, {} are wanted; it is of another model or setting",
+                                state_->path, name, size, to.size()));
+  if (!to.empty() && H5Dread(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, to.data()) < 0)
+    throw state_->error(name + ": cannot be read");
+}
+
+template <H5Number T>
+std::vector<T> H5File::read(const std::string& name) const {
+  const std::vector<std::int64_t> dims = this->dims(name);
+  std::vector<T> data(std::accumulate(dims.begin(), dims.end(), std::size_t{1}, std::multiplies<>()));
+  read_into<T>(name, data);
+  return data;
+}
+
+void H5File::attribute(const std::string& object, const std::string& key, const std::string& value) {
+  state_->open_file();
+  const Id type = text_type(value.size());
+  state_->write_attribute(object, key, type, type, value.c_str());
+}
+void H5File::attribute(const std::string& object, const std::string& key, double value) {
+  state_->open_file();
+  state_->write_attribute(object, key, file_type<double>(), memory_type<double>(), &value);
+}
+void H5File::attribute(const std::string& object, const std::string& key, std::int64_t value) {
+  state_->open_file();
+  state_->write_attribute(object, key, file_type<std::int64_t>(), memory_type<std::int64_t>(), &value);
+}
+
+std::string H5File::text_attribute(const std::string& object, const std::string& key) const {
+  const auto is_text = [](hid_t type) { return H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0; };
+  const Id found = state_->open_attribute(object, key, is_text, "text of fixed length");
+  const Id type(H5Aget_type(found), H5Tclose);
+  std::string value(H5Tget_size(type), '\0');
+  if (H5Aread(found, type, value.data()) < 0) throw state_->error(attribute_name(object, key) + ": cannot be read");
+  return value.c_str();  // to the first NUL
+}
+
+template <H5Number T>
+T H5File::number_attribute(const std::string& object, const std::string& key) const {
+  const auto is_number = [](hid_t type) {
+    return H5Tget_class(type) == H5T_INTEGER || H5Tget_class(type) == H5T_FLOAT;
+  };
+  const Id found = state_->open_attribute(object, key, is_number, "number");
+  T value{};
+  if (H5Aread(found, memory_type<T>(), &value) < 0)
+    throw state_->error(attribute_name(object, key) + ": cannot be read");
+  return value;
+}
+
+#define SPIKESINK_H5_NUMBER(T)                                                                              \
+  template void H5File::write<T>(const std::string&, std::span<const T>, const std::vector<std::int64_t>&); \
+  template void H5File::read_into<T>(const std::string&, std::span<T>) const;                               \
+  template std::vector<T> H5File::read<T>(const std::string&) const;                                        \
+  template T H5File::number_attribute<T>(const std::string&, const std::string&) const;
+SPIKESINK_H5_NUMBER(float)
+SPIKESINK_H5_NUMBER(double)
+SPIKESINK_H5_NUMBER(std::int32_t)
+SPIKESINK_H5_NUMBER(std::int64_t)
+#undef SPIKESINK_H5_NUMBER
+
+}  // namespace spikesink

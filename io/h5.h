@@ -1,0 +1,66 @@
+#pragma once
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace spikesink {
+
+/// What a dataset holds; stored little-endian.
+template <class T>
+concept H5Number =
+    std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
+
+/// An HDF5 file of arrays and attributes. Names are paths in it: "group/sub/array". Arrays are contiguous and without
+/// time stamps: equal calls give equal bytes. All that goes wrong with a file (missing, truncated, another format, a
+/// full disk, a dataset that is not there) throws DataError, one line naming file, dataset, HDF5's or the system's
+/// reason, and the mend. Several files may be used on several threads, each on one at a time.
+class H5File {
+ public:
+  /// A new file, in place of one that is there.
+  static H5File create(const std::string& path);
+  /// To read only.
+  static H5File open(const std::string& path);
+
+  H5File(H5File&&) noexcept;
+  H5File& operator=(H5File&&) noexcept;
+  /// Closes, and is silent if that fails: writers call close().
+  ~H5File();
+
+  /// A new dataset of shape `dims`, row-major; makes the groups on its way. No dims: a scalar.
+  template <H5Number T>
+  void write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& dims);
+
+  /// Whether there is a dataset or group of this name.
+  bool exists(const std::string& name) const;
+  /// Names in a group, sorted. "" or "/" is the root.
+  std::vector<std::string> children(const std::string& group) const;
+  std::vector<std::int64_t> dims(const std::string& name) const;
+  /// A whole dataset, converted from the number type that the file has. `to` must have its size.
+  template <H5Number T>
+  void read_into(const std::string& name, std::span<T> to) const;
+  template <H5Number T>
+  std::vector<T> read(const std::string& name) const;
+
+  /// A new attribute of `object`: a dataset, a group, or "" or "/" for the file.
+  void attribute(const std::string& object, const std::string& key, const std::string& value);
+  void attribute(const std::string& object, const std::string& key, double value);
+  void attribute(const std::string& object, const std::string& key, std::int64_t value);
+  std::string text_attribute(const std::string& object, const std::string& key) const;
+  /// Converted from the number type that the file has.
+  template <H5Number T>
+  T number_attribute(const std::string& object, const std::string& key) const;
+
+  /// Writes what is pending and closes. The file may be on its way to the disk: see commit_file().
+  void close();
+
+ private:
+  struct State;
+  explicit H5File(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace spikesink

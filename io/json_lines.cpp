@@ -1,0 +1,46 @@
+#include "io/json_lines.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <nlohmann/json.hpp>
+
+#include "io/atomic_file.h"
+
+namespace spikesink {
+
+JsonLines::JsonLines(const std::string& path) : file_(FileDescriptor::open(path, O_RDWR | O_APPEND | O_CREAT)) {
+  // After a torn line the next one would be lost with it.
+  char last = '\n';
+  if (const std::int64_t size = file_.size(); size > 0 && pread(file_.get(), &last, 1, size - 1) == 1 && last != '\n')
+    file_.append("\n");
+}
+
+void JsonLines::append(std::string_view line) {
+  assert(line.find('\n') == std::string_view::npos);
+  file_.append(std::string(line) + '\n');
+}
+
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep) {
+  const std::string text = read_file(path);
+  std::string kept;
+  std::int64_t damaged = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::size_t end = rest.find('\n');
+    const bool ended = end != std::string_view::npos;
+    const std::string_view line = rest.substr(0, end);
+    rest.remove_prefix(ended ? end + 1 : rest.size());
+    if (line.empty()) continue;
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    // A number that lost its end is still one; an object is whole if it parses.
+    if (json.is_discarded() || (!ended && !json.is_structured()))
+      damaged += ended;
+    else if (keep(json))
+      kept.append(line) += '\n';
+  }
+  if (kept != text) write_atomically(path, kept);
+  return damaged;
+}
+
+}  // namespace spikesink

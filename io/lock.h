@@ -1,0 +1,21 @@
+#pragma once
+#include <string>
+
+#include "io/file_descriptor.h"
+
+namespace spikesink {
+
+/// Holds the exclusive right to the folder that the file `path` is in, for as long as the object lives; the system
+/// takes it back from a process that dies. Advisory (flock): it binds those who ask. The file holds the owner's process
+/// id and stays, empty, afterwards. UsageError naming folder and owner if another holds it, or where locks do not work.
+class FileLock {
+ public:
+  explicit FileLock(const std::string& path);
+  ~FileLock();
+  FileLock(FileLock&&) = delete;
+
+ private:
+  FileDescriptor file_;
+};
+
+}  // namespace spikesink

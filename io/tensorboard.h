@@ -1,0 +1,36 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "io/file_descriptor.h"
+
+namespace spikesink {
+
+/// An event file that TensorBoard reads, with scalars only. Each object makes a new file in the folder (made if need
+/// be); TensorBoard shows all files of a folder as one run. DataError if it cannot be made or written, e.g. on a full
+/// disk; the file then ends with the last whole flush.
+///
+/// Format: TFRecord framing (length, masked CRC-32C of it, data, masked CRC-32C of it) around Event messages.
+/// Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, framework/summary.proto.
+class EventFile {
+ public:
+  explicit EventFile(const std::string& folder);
+  EventFile(EventFile&&) = delete;
+  ~EventFile();  ///< flushes, and is silent if that fails
+
+  /// `value` at `step`, now. Stored as 32-bit float: TensorBoard has no other. Kept in memory until flush().
+  void scalar(std::string_view tag, double value, std::int64_t step);
+  /// Everything so far, with one write(2).
+  void flush();
+
+ private:
+  FileDescriptor file_;
+  std::string pending_;
+};
+
+/// Takes all events after `step` out of the event files of a folder, atomically file by file; removes a file with none
+/// left, drops what a crash tore at the end of a file, and records whose checksum is wrong. Other files stay.
+void cut_back_events(const std::string& folder, std::int64_t step);
+
+}  // namespace spikesink
