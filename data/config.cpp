@@ -1,0 +1,24 @@
+#include "data/config.h"
+
+#include <sstream>
+
+namespace spikesink {
+
+std::string problem_of(const DataConfig& c) {
+  std::ostringstream out;
+  if (c.train.empty())
+    out << "data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]";
+  else if (!(c.holdout >= 0 && c.holdout < 1))
+    out << "data.holdout: " << c.holdout << ", must lie in [0, 1); 0.005 is usual";
+  else if (c.holdout == 0 && c.validation.empty())
+    out << "data.holdout: 0 leaves nothing to validate on; raise it (0.005 is usual) or name shards in data.validation";
+  else if (c.tokenizer.empty())
+    out << "data.tokenizer: is empty; give bytes, or a sentencepiece FILE.model";
+  else if (c.lanes < 1)
+    out << "data.lanes: " << c.lanes << ", must be at least 1; 64 is usual";
+  else if (!(c.max_bad_share >= 0 && c.max_bad_share <= 1))
+    out << "data.max_bad_share: " << c.max_bad_share << ", must lie between 0 and 1";
+  return out.str();
+}
+
+}  // namespace spikesink

@@ -1,0 +1,87 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "data/line_reader.h"
+
+namespace spikesink {
+
+/// Why a line gives no document.
+enum class Broken { kNotJson, kNoText, kTextNotString, kBadUtf8, kEmptyText };
+inline constexpr std::size_t kNumBroken = 5;
+/// "not JSON", "without `text`", ...
+std::string_view name_of(Broken reason);
+
+/// What one line holds: a text, or the reason why not.
+struct ParsedLine {
+  std::string_view text;  ///< empty if broken; valid until this thread parses another line
+  std::optional<Broken> broken;
+  std::string detail;  ///< in the parser's words
+};
+
+/// Reads the string `text` of a JSON object. The line's UTF-8 is checked as a whole, its object in outline: values of
+/// other keys are passed over by their brackets and quotes. Of two keys `text` the first counts.
+ParsedLine parse_document(std::string_view line);
+
+/// How many lines were read and what became of them.
+struct DocumentCounts {
+  std::int64_t documents = 0;
+  std::array<std::int64_t, kNumBroken> broken{};     ///< by Broken
+  std::array<std::string, kNumBroken> first_broken;  ///< "FILE:LINE: detail" of the first of each
+
+  std::int64_t num_broken() const;
+  std::int64_t lines() const { return documents + num_broken(); }
+  double broken_share() const { return lines() ? static_cast<double>(num_broken()) / static_cast<double>(lines()) : 0; }
+  /// "3 not JSON (first FILE:LINE: detail), 1 without `text` (...)", or "none"; one line.
+  std::string broken_text() const;
+};
+
+/// Counts for all readers of a run, from any thread, and stops it when too large a share of lines is broken.
+class DocumentTally {
+ public:
+  explicit DocumentTally(double max_bad_share) : max_bad_share_(max_bad_share) {}
+
+  void add_document();
+  /// DataError if the broken lines are more than max_bad_share of the lines so far, where fewer than
+  /// max(1000, 1 / max_bad_share) lines count as so many: a bad first line stops nothing by itself.
+  void add_broken(Broken reason, const std::string& place, const std::string& detail);
+  /// At the end of the data: as above, but lines count as they are.
+  void judge() const;
+  DocumentCounts counts() const;
+
+ private:
+  void judge(double lines) const;
+
+  const double max_bad_share_;
+  mutable std::mutex mutex_;
+  DocumentCounts counts_;
+};
+
+/// Goes through the lines of a shard, counting what it reads.
+class DocumentReader {
+ public:
+  DocumentReader(std::string path, DocumentTally& tally) : lines_(std::move(path)), tally_(tally) {}
+
+  /// Reads one more line; false at the end of the shard.
+  bool next();
+  /// The document of the line just read; nothing if the line is blank (and not counted) or broken. Valid until this
+  /// thread reads on, here or elsewhere.
+  std::optional<std::string_view> text() const { return text_; }
+  std::int64_t skip_lines(std::int64_t n) { return lines_.skip_lines(n); }
+  /// Lines passed so far.
+  std::int64_t line() const { return lines_.line(); }
+
+ private:
+  LineReader lines_;
+  DocumentTally& tally_;
+  std::optional<std::string_view> text_;
+};
+
+/// In [0, 1), a pure function of the text: documents below data.holdout are kept from training, wherever they stand.
+double holdout_draw(std::string_view text);
+
+}  // namespace spikesink

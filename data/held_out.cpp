@@ -1,0 +1,86 @@
+#include "data/held_out.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "data/document_stream.h"
+#include "io/failure.h"
+#include "kernels/core/check.h"
+
+namespace spikesink {
+namespace {
+
+std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cast<std::int64_t>(tokens.size()); }
+
+std::vector<Shard> validation_shards(const DataConfig& config) {
+  const std::vector<Shard> shards = find_shards(config.validation, "data.validation");
+  for (const Shard& shard : find_shards(config.train, "data.train"))
+    if (std::ranges::find(shards, shard) != shards.end())
+      throw DataError(
+          fmt::format("data.validation: {} is named in data.train too; take it out of one of the two", shard.path));
+  return shards;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
+                                           std::int64_t count) {
+  require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
+  const bool own_shards = !config.validation.empty();
+  const auto shards = own_shards ? validation_shards(config) : find_shards(config.train, "data.train");
+  const auto begin = begin_token(config.begin_of_text, tokenizer);
+  const std::int64_t lookahead = begin ? 0 : 1;
+  const std::int64_t needed = count * context + lookahead;
+
+  std::vector<std::int32_t> tokens;
+  DocumentTally tally(config.max_bad_share);
+  for_each_document(shards, tally, [&](const Shard&, std::string_view text) {
+    if (own_shards || holdout_draw(text) < config.holdout) {
+      tokenizer.encode(text, tokens);
+      tokens.push_back(tokenizer.end_of_text());
+    }
+    return length(tokens) < needed ? Onward::kNextDocument : Onward::kStop;
+  });
+
+  const std::int64_t rows = std::clamp((length(tokens) - lookahead) / context, std::int64_t{0}, count);
+  if (rows == 0)
+    throw DataError(
+        own_shards
+            ? fmt::format("data.validation: its documents have {} tokens, fewer than one sample of {} tokens; name "
+                          "more shards, or lower model.context",
+                          tokens.size(), context)
+            : fmt::format("data.holdout: {} of the documents have {} tokens, fewer than one sample of {} tokens; "
+                          "raise it, or name shards in data.validation",
+                          config.holdout, tokens.size(), context));
+  std::vector<std::int32_t> samples;
+  samples.reserve(static_cast<std::size_t>(rows * (context + 1)));
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const auto from = tokens.begin() + i * context;
+    if (begin) samples.push_back(*begin);
+    samples.insert(samples.end(), from, from + context + lookahead);
+  }
+  return samples;
+}
+
+std::vector<std::int64_t> token_counts(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t max_tokens) {
+  const auto shards = find_shards(config.train, "data.train");
+  const double holdout = config.validation.empty() ? config.holdout : 0;
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(tokenizer.vocab_size()));
+  EvenShares shares(max_tokens, shards.size());
+  std::vector<std::int32_t> tokens;
+  DocumentTally tally(config.max_bad_share);
+  for_each_document(shards, tally, [&](const Shard& shard, std::string_view text) {
+    if (holdout_draw(text) < holdout) return Onward::kNextDocument;
+    tokens.clear();
+    tokenizer.encode(text, tokens);
+    tokens.push_back(tokenizer.end_of_text());
+    const std::int64_t taken = shares.take(shard, length(tokens));
+    for (std::int64_t i = 0; i < taken; ++i) ++counts[static_cast<std::size_t>(tokens[static_cast<std::size_t>(i)])];
+    return shares.onward();
+  });
+  return counts;
+}
+
+}  // namespace spikesink

@@ -1,0 +1,21 @@
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "data/config.h"
+#include "data/tokenizer.h"
+
+namespace spikesink {
+
+/// Up to `count` samples (rows, T+1) to validate on, T = context: always the same, whatever the seed or lanes. They
+/// come from all documents of data.validation if it names shards, else from the documents of data.train that are held
+/// out by their hash; in the order of the shards, packed as Lane packs. Reads no further than it needs to. DataError if
+/// they do not fill one sample, or a shard is named for both training and validation.
+std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
+                                           std::int64_t count);
+
+/// How often each token comes (vocab_size) in the first max_tokens tokens of training documents, taken evenly from all
+/// shards, end-of-text tokens counted: for the perplexity of the unigram distribution.
+std::vector<std::int64_t> token_counts(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t max_tokens);
+
+}  // namespace spikesink

@@ -1,0 +1,148 @@
+#include "data/lane.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "data/draws.h"
+#include "io/failure.h"
+#include "kernels/core/check.h"
+
+namespace spikesink {
+namespace {
+std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
+}  // namespace
+
+Lane::Lane(const LaneSource& source, std::int64_t lane, const LaneState& state)
+    : source_(source),
+      lane_(lane),
+      whole_shards_(static_cast<std::int64_t>(source.shards.size()) >= source.lanes),
+      next_(state) {
+  require(lane >= 0 && lane < source.lanes, "lane: ", lane, " of ", source.lanes);
+  start_epoch();
+  require(state.shard >= 0 && state.shard <= static_cast<std::int64_t>(order_.size()), "lane state: shard ",
+          state.shard);
+}
+
+Window Lane::next_window() {
+  const std::int64_t T = source_.context, step = kWindow * T;
+  // One token more than is handed on: so the next window's first token, and with it the next state, is known.
+  while (static_cast<std::int64_t>(tokens_.size()) < step + 1) append_document();
+
+  const auto first = starts_.front();
+  Window window{.begin = first.place, .tokens = {}};
+  window.begin.token = -first.offset;
+  window.begin.window = next_.window;
+  window.tokens.reserve(static_cast<std::size_t>(kWindow * (T + 1)));
+  for (const std::int64_t i :
+       permutation(draws(source_.seed, "data.window", number(lane_), number(next_.window)), kWindow)) {
+    const auto from = tokens_.begin() + i * T;
+    if (source_.begin) window.tokens.push_back(*source_.begin);
+    window.tokens.insert(window.tokens.end(), from, from + T + (source_.begin ? 0 : 1));
+  }
+
+  tokens_.erase(tokens_.begin(), tokens_.begin() + step);
+  for (Start& start : starts_) start.offset -= step;
+  const auto later = std::find_if(starts_.begin(), starts_.end(), [](const Start& s) { return s.offset > 0; });
+  starts_.erase(starts_.begin(), later - 1);  // all but the one that token 0 belongs to
+  ++next_.window;
+  return window;
+}
+
+/// Reads up to the lane's next usable document and appends its tokens.
+void Lane::append_document() {
+  while (true) {
+    if (!reader_) open_shard();
+    pass_foreign_lines();
+    if (!reader_->next()) {
+      end_shard();
+      continue;
+    }
+    const auto text = reader_->text();
+    if (text && holdout_draw(*text) >= source_.holdout) return append(*text);
+    if (next_.token > 0) changed("holds no document");
+  }
+}
+
+void Lane::append(std::string_view text) {
+  const std::int64_t before = std::exchange(next_.token, 0);  // handed on before the state that the lane began with
+  const auto at = static_cast<std::int64_t>(tokens_.size());
+  source_.tokenizer.encode(text, tokens_);
+  tokens_.push_back(source_.tokenizer.end_of_text());
+  if (before >= static_cast<std::int64_t>(tokens_.size()) - at) changed("holds a shorter document");
+  tokens_.erase(tokens_.begin() + at, tokens_.begin() + at + before);
+  LaneState place = next_;
+  place.line = reader_->line() - 1;
+  starts_.push_back({place, at - before});
+  found_ = true;
+  empty_epochs_ = 0;
+}
+
+void Lane::open_shard() {
+  reader_ = std::make_unique<DocumentReader>(source_.shards[number(order_[number(next_.shard)])].path, source_.tally);
+  const std::int64_t line = std::exchange(next_.line, 0);
+  if (reader_->skip_lines(line) < line) changed("has fewer lines");
+}
+
+/// A lane that shares its shards takes every lanes-th line of them.
+void Lane::pass_foreign_lines() {
+  if (lines_to_skip_ > 0) lines_to_skip_ -= reader_->skip_lines(lines_to_skip_);
+  if (whole_shards_ || next_.takes_all) return;
+  const std::int64_t shard = order_[number(next_.shard)];
+  const auto turn = static_cast<std::int64_t>(
+      draws(source_.seed, "data.lane_of_document", number(shard)).below(0, number(source_.lanes)));
+  const std::int64_t owner = (reader_->line() + turn) % source_.lanes;  // line() is the 0-based number of the next
+  reader_->skip_lines((lane_ - owner + source_.lanes) % source_.lanes);
+}
+
+void Lane::end_shard() {
+  lines_in_epoch_ += reader_->line();
+  reader_.reset();
+  if (++next_.shard == static_cast<std::int64_t>(order_.size())) end_epoch();
+}
+
+void Lane::end_epoch() {
+  source_.tally.judge();
+  if (!found_) {
+    // The own documents, then the rest of an epoch of all, then a whole one.
+    if (++empty_epochs_ == 3)
+      throw DataError(
+          fmt::format("data.train: no document to train on in {} shards ({} lines read, {} broken); name "
+                      "shards that have some, or lower data.holdout",
+                      source_.shards.size(), source_.tally.counts().lines(), source_.tally.counts().num_broken()));
+    if (!next_.takes_all)
+      lines_to_skip_ = static_cast<std::int64_t>(
+          draws(source_.seed, "data.first_line", number(lane_)).below(0, number(lines_in_epoch_)));
+    next_.takes_all = true;
+  }
+  next_.shard = 0;
+  ++next_.epoch;
+  start_epoch();
+}
+
+void Lane::start_epoch() {
+  found_ = false;
+  lines_in_epoch_ = 0;
+  const auto shards = static_cast<std::int64_t>(source_.shards.size());
+  std::vector<std::int64_t> own;
+  if (whole_shards_ && !next_.takes_all) {
+    const auto dealt = permutation(draws(source_.seed, "data.lane_of_shard"), shards);
+    for (std::int64_t i = lane_; i < shards; i += source_.lanes) own.push_back(dealt[number(i)]);
+  } else {
+    for (std::int64_t i = 0; i < shards; ++i) own.push_back(i);
+  }
+  order_.clear();
+  const Random random = draws(source_.seed, "data.order", number(lane_), number(next_.epoch));
+  for (const std::int64_t i : permutation(random, static_cast<std::int64_t>(own.size())))
+    order_.push_back(own[number(i)]);
+}
+
+void Lane::changed(const std::string& what) const {
+  throw DataError(
+      fmt::format("{}:{}: {}, but a checkpoint stands there: the shard has changed since; put it back, or "
+                  "start a new run",
+                  source_.shards[number(order_[number(next_.shard)])].path, reader_->line(), what));
+}
+
+}  // namespace spikesink

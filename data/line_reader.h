@@ -1,0 +1,53 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace spikesink {
+
+/// Bytes of a file in order, unpacked. Errors are DataErrors that name the file and the offset in it.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  /// Writes up to `size` > 0 bytes; 0 at the end of the file.
+  virtual std::size_t read(char* to, std::size_t size) = 0;
+};
+
+/// A source for a plain, .zst or .gz file (by its name). Several frames or members in a row are read as one stream.
+std::unique_ptr<ByteSource> open_bytes(const std::string& path);
+
+/// Streams the lines of a plain, .zst or .gz file. Memory: the longest line so far, the unpacker's window, and 128 KB.
+///
+/// Errors are DataErrors of one line that name the file, where in it, the reason and the mend: a file that cannot be
+/// opened, a broken or truncated stream, no line at all, a line longer than the limit.
+class LineReader {
+ public:
+  static constexpr std::size_t kMaxLineBytes = std::size_t{256} << 20;
+  explicit LineReader(std::string path, std::size_t max_line_bytes = kMaxLineBytes);
+
+  /// The next line without its newline, or nothing at the end. Valid until the next call.
+  std::optional<std::string_view> next();
+  /// Passes over up to n lines, of any length, without holding them; returns how many there were.
+  std::int64_t skip_lines(std::int64_t n);
+
+  /// Lines passed so far: the 1-based number of the last one.
+  std::int64_t line() const { return line_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  bool fill();
+  void note_end() const;
+
+  std::string path_;
+  std::size_t max_line_bytes_;
+  std::unique_ptr<ByteSource> source_;
+  std::vector<char> buffer_;  // bytes [begin_, end_) are read but not handed out
+  std::size_t begin_ = 0, end_ = 0;
+  std::int64_t line_ = 0;
+};
+
+}  // namespace spikesink

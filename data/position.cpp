@@ -1,0 +1,48 @@
+#include "data/position.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "io/failure.h"
+
+namespace spikesink {
+
+std::string Position::to_json() const {
+  auto rows = nlohmann::json::array();
+  for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window, s.takes_all});
+  return nlohmann::json{
+      {"step", step},
+      {"fingerprint", fingerprint},
+      {"lanes", {{"columns", {"epoch", "shard", "line", "token", "window", "takes_all"}}, {"rows", rows}}}}
+      .dump();
+}
+
+Position Position::from_json(const std::string& text) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    Position position;
+    json.at("step").get_to(position.step);
+    json.at("fingerprint").get_to(position.fingerprint);
+    for (const auto& row : json.at("lanes").at("rows"))
+      position.lanes.push_back({row.at(0), row.at(1), row.at(2), row.at(3), row.at(4), row.at(5)});
+    return position;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("the checkpoint's position in the data cannot be read ({}); resume from an older one",
+                                error.what()));
+  }
+}
+
+void require_same_data(const Fingerprint& then, const Fingerprint& now) {
+  for (const auto& [key, value] : now) {
+    const auto it = then.find(key);
+    const std::string before = it == then.end() ? "not set" : it->second;
+    if (before != value)
+      throw DataError(
+          fmt::format("{}: is {}, but was {} when the checkpoint was written, so its samples cannot go on; "
+                      "set it back, or start a new run",
+                      key, value, before));
+  }
+}
+
+}  // namespace spikesink

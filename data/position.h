@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace spikesink {
+
+/// Where a lane's next window of samples begins: the place of its first token.
+struct LaneState {
+  std::int64_t epoch = 0;
+  std::int64_t shard = 0;   ///< index into the lane's order of the epoch, not into the shards
+  std::int64_t line = 0;    ///< 0-based, in the shard
+  std::int64_t token = 0;   ///< tokens of that line's document that lie before
+  std::int64_t window = 0;  ///< number of the window
+  bool takes_all = false;   ///< the lane found no document of its own, and reads those of all lanes
+
+  bool operator==(const LaneState&) const = default;
+};
+
+/// Config key or word -> value, of all that decides which samples a step has.
+using Fingerprint = std::map<std::string, std::string>;
+
+/// Where a run stands in its data: enough to go on with exactly the samples that would have come.
+struct Position {
+  std::int64_t step = 0;  ///< steps taken; the next to be asked for, 0-based
+  Fingerprint fingerprint;
+  std::vector<LaneState> lanes;
+
+  bool operator==(const Position&) const = default;
+  std::string to_json() const;
+  /// DataError if the text is not what to_json() gives.
+  static Position from_json(const std::string& text);
+};
+
+/// DataError naming the first key in which the data of a position differs from that of this run.
+void require_same_data(const Fingerprint& then, const Fingerprint& now);
+
+}  // namespace spikesink

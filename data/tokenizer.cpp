@@ -1,0 +1,118 @@
+#include "data/tokenizer.h"
+
+#include <fmt/format.h>
+#include <sentencepiece_processor.h>
+
+#include <filesystem>
+
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "kernels/core/check.h"
+#include "kernels/core/random.h"
+
+namespace spikesink {
+namespace {
+namespace fs = std::filesystem;
+
+class ByteTokenizer final : public Tokenizer {
+ public:
+  void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    ids.reserve(ids.size() + text.size());
+    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+  }
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::string text;
+    for (const std::int32_t id : ids) {
+      require(id >= 0, "token id: ", id, ", expected >= 0");
+      if (id < kEnd) text += static_cast<char>(static_cast<unsigned char>(id));
+    }
+    return text;
+  }
+  std::int64_t vocab_size() const override { return kBegin + 1; }
+  std::int32_t end_of_text() const override { return kEnd; }
+  std::optional<std::int32_t> begin_of_text() const override { return kBegin; }
+  std::string name() const override { return "bytes"; }
+
+ private:
+  static constexpr std::int32_t kEnd = 256, kBegin = 257;
+};
+
+class SentencePieceTokenizer final : public Tokenizer {
+ public:
+  explicit SentencePieceTokenizer(const std::string& path) {
+    const std::string model = read_file(path);
+    if (const auto status = processor_.LoadFromSerializedProto(model); !status.ok())
+      throw DataError(
+          fmt::format("data.tokenizer: {} is no sound sentencepiece model; make one with spikesink tokenizer "
+                      "train",
+                      path));
+    if (processor_.eos_id() < 0)
+      throw DataError(
+          fmt::format("data.tokenizer: {} has no end-of-text (eos) token, which ends every document; train "
+                      "one that has it",
+                      path));
+    name_ = fmt::format("{} {:016x}", fs::path(path).filename().string(), name_hash(model));
+  }
+  void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    std::vector<int> pieces;
+    const auto status = processor_.Encode(text, &pieces);
+    require(status.ok(), "sentencepiece: ", status.ToString());
+    ids.insert(ids.end(), pieces.begin(), pieces.end());
+  }
+  std::string decode(std::span<const std::int32_t> ids) const override {
+    std::vector<int> pieces;
+    for (const std::int32_t id : ids) {
+      require(id >= 0, "token id: ", id, ", expected >= 0");
+      if (id < vocab_size()) pieces.push_back(id);
+    }
+    std::string text;
+    const auto status = processor_.Decode(pieces, &text);
+    require(status.ok(), "sentencepiece: ", status.ToString());
+    return text;
+  }
+  std::int64_t vocab_size() const override { return processor_.GetPieceSize(); }
+  std::int32_t end_of_text() const override { return processor_.eos_id(); }
+  std::optional<std::int32_t> begin_of_text() const override {
+    return processor_.bos_id() < 0 ? std::nullopt : std::optional<std::int32_t>(processor_.bos_id());
+  }
+  std::string name() const override { return name_; }
+
+ private:
+  sentencepiece::SentencePieceProcessor processor_;
+  std::string name_;
+};
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
+  if (spec == "bytes") return std::make_unique<ByteTokenizer>();
+  if (!spec.ends_with(".model"))
+    throw UsageError(fmt::format("data.tokenizer: {} is neither bytes nor a sentencepiece FILE.model", spec));
+  std::error_code error;
+  if (!fs::is_regular_file(spec, error))
+    throw DataError(
+        fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS --vocab N "
+                    "--out {}",
+                    spec, spec));
+  return std::make_unique<SentencePieceTokenizer>(spec);
+}
+
+void require_fits(const Tokenizer& tokenizer, std::int64_t vocab_size) {
+  if (tokenizer.vocab_size() <= vocab_size) return;
+  throw UsageError(
+      fmt::format("model.vocab_size: {}, but the tokenizer {} has {} tokens; set model.vocab_size: {}, or "
+                  "name another data.tokenizer",
+                  vocab_size, tokenizer.name(), tokenizer.vocab_size(), tokenizer.vocab_size()));
+}
+
+std::optional<std::int32_t> begin_token(bool asked, const Tokenizer& tokenizer) {
+  if (!asked) return std::nullopt;
+  if (!tokenizer.begin_of_text())
+    throw UsageError(
+        fmt::format("data.begin_of_text: the tokenizer {} has no begin-of-text (bos) token; set it to "
+                    "false, or name another data.tokenizer",
+                    tokenizer.name()));
+  return tokenizer.begin_of_text();
+}
+
+}  // namespace spikesink
