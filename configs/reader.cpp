@@ -1,0 +1,304 @@
+#include "configs/reader.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "configs/rules.h"
+#include "configs/scalars.h"
+#include "configs/schema.h"
+#include "io/failure.h"
+
+namespace spikesink {
+namespace fs = std::filesystem;
+namespace {
+
+/// A file, or one `--set`: what messages begin with.
+struct Place {
+  std::string source;  ///< "tiny.yaml" or "--set key=value"
+  int line = 0;        ///< 1-based; 0 for --set
+
+  std::string text() const { return line > 0 ? fmt::format("{}:{}", source, line) : source; }
+  /// Where `node` begins, if it has a line of its own.
+  Place of(const YAML::Node& node) const { return line > 0 ? Place{source, node.Mark().line + 1} : *this; }
+};
+
+/// A message is one line, whatever a key or file is called.
+[[noreturn]] void refuse(std::string message) {
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < ' '; }, ' ');
+  throw UsageError(message);
+}
+
+[[noreturn]] void refuse(const Place& place, std::string_view key, std::string_view what) {
+  refuse(fmt::format("{}: {}: {}", place.text(), key, what));
+}
+
+/// A key's value as it was written last.
+struct Entry {
+  YAML::Node value;
+  Place place;
+  int source;  ///< rank of the file or of --set: later ones override
+};
+
+// ---- one value
+
+template <class T>
+std::string expected_of(const T&) {
+  if constexpr (std::is_same_v<T, bool>) return "true or false";
+  if constexpr (std::is_same_v<T, std::int64_t>) return "an integer";
+  if constexpr (std::is_same_v<T, double>) return "a number";
+  if constexpr (std::is_same_v<T, std::string>) return "a text";
+  if constexpr (std::is_enum_v<T>) return fmt::format("one of {}", fmt::join(names_of(T{}), ", "));
+}
+
+template <class T>
+std::optional<T> parse(const std::string& text) {
+  if constexpr (std::is_same_v<T, bool>) return parse_bool(text);
+  if constexpr (std::is_same_v<T, std::int64_t>) return parse_integer(text);
+  if constexpr (std::is_same_v<T, double>) return parse_number(text);
+  if constexpr (std::is_same_v<T, std::string>) return text;
+  if constexpr (std::is_enum_v<T>) {
+    const auto names = names_of(T{});
+    const auto at = std::find(names.begin(), names.end(), text);
+    return at == names.end() ? std::nullopt : std::optional(static_cast<T>(at - names.begin()));
+  }
+}
+
+template <class T>
+void read_value(T& member, const YAML::Node& node, const Place& place, const std::string& key) {
+  const std::string expected = expected_of(member);
+  if (node.IsNull()) refuse(place, key, fmt::format("has no value; give {}, or remove the key", expected));
+  if (!node.IsScalar())
+    refuse(place, key, fmt::format("is a {}, but must be {}", node.IsMap() ? "map" : "list", expected));
+  const std::string& text = node.Scalar();
+  if (const auto value = parse<T>(text)) {
+    member = *value;
+    return;
+  }
+  std::string hint;
+  if constexpr (std::is_enum_v<T>) {
+    const auto names = names_of(T{});
+    const std::string_view near = nearest(text, {names.begin(), names.end()});
+    if (!near.empty()) hint = fmt::format("; did you mean {}?", near);
+  }
+  refuse(place, key, fmt::format("{} is not {}{}", quoted(text), expected, hint));
+}
+
+template <class T>
+void read_value(std::optional<T>& member, const YAML::Node& node, const Place& place, const std::string& key) {
+  read_value(member.emplace(), node, place, key);
+}
+
+template <class T>
+void read_value(std::vector<T>& members, const YAML::Node& node, const Place& place, const std::string& key) {
+  if (node.IsNull()) refuse(place, key, "has no value; give a list, which may be empty: []");
+  if (node.IsMap()) refuse(place, key, "is a map, but must be a list");
+  if (node.IsScalar())
+    refuse(place, key, fmt::format("{} is not a list; write [{}]", quoted(node.Scalar()), node.Scalar()));
+  members.clear();
+  for (const YAML::Node& item : node) {
+    T member{};
+    read_value(member, item, place.of(item), key);
+    members.push_back(std::move(member));
+  }
+}
+
+// ---- the whole
+
+class Reader {
+ public:
+  /// The file that it extends goes first.
+  void add_file(const std::string& file, const std::optional<Place>& extended_at);
+  void add_text(const std::string& text, const std::string& name);
+  void add_overrides(const std::vector<std::string>& overrides);
+  /// The checked config. `name`: the place of what is written nowhere.
+  Config finish(const std::string& name) const;
+
+ private:
+  void add_map(const YAML::Node& map, const std::string& prefix, const Place& place);
+  void add_key(const std::string& path, const YAML::Node& value, const Place& place);
+  void add_base(const YAML::Node& base, const std::string& file, const Place& place);
+  void settle();
+  Config build() const;
+  const Entry* find(std::string_view key) const;
+
+  std::map<std::string, Entry, std::less<>> entries_;  // by path; values only, no sections
+  std::vector<fs::path> open_;                         // files that extend what is read now
+  int source_ = 0;
+};
+
+/// The one document of `text`; an empty text gives an empty map.
+YAML::Node parse_yaml(const std::string& text, const std::string& name, bool is_file) {
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    if (documents.size() > 1) refuse(name + ": holds several YAML documents; keep one, without a --- between");
+    if (documents.empty()) return YAML::Node();
+    return documents.front();
+  } catch (const YAML::Exception& error) {
+    const std::string place = is_file ? fmt::format("{}:{}", name, std::max(error.mark.line, 0) + 1) : name;
+    refuse(fmt::format("{}: not valid YAML: {}; a text with special characters needs quotes", place, error.msg));
+  }
+}
+
+void Reader::add_file(const std::string& file, const std::optional<Place>& extended_at) {
+  const auto fail = [&](const std::string& what) {
+    refuse(extended_at ? fmt::format("{}: extends: {}: {}", extended_at->text(), file, what) : file + ": " + what);
+  };
+  std::error_code error;
+  if (!fs::exists(file, error))
+    fail("no such file; the path is relative to the " +
+         std::string(extended_at ? "file that extends it" : "current folder"));
+  if (fs::is_directory(file, error)) fail("is a folder, not a config file");
+  const fs::path canonical = fs::weakly_canonical(file, error);
+  if (std::find(open_.begin(), open_.end(), canonical) != open_.end())
+    fail("extends this file in turn; a chain of files must end");
+  std::ifstream in(file, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (!in) fail("cannot be read");
+
+  open_.push_back(canonical);
+  add_text(text, file);
+  open_.pop_back();
+}
+
+void Reader::add_text(const std::string& text, const std::string& name) {
+  const YAML::Node document = parse_yaml(text, name, true);
+  const Place top{name, 1};
+  if (!document.IsNull()) {
+    if (!document.IsMap())
+      refuse(top.of(document).text() + ": the file must be a map of keys, e.g. train: {steps: 100}");
+    for (const auto& pair : document)
+      if (pair.first.IsScalar() && pair.first.Scalar() == "extends") add_base(pair.second, name, top.of(pair.first));
+    ++source_;
+    add_map(document, "", top);
+  }
+  settle();
+}
+
+void Reader::add_base(const YAML::Node& base, const std::string& file, const Place& place) {
+  if (!base.IsScalar()) refuse(place, "extends", "must be the name of one file");
+  if (open_.empty()) refuse(place, "extends", "cannot stand in a resolved config");
+  add_file((fs::path(file).parent_path() / base.Scalar()).lexically_normal().string(), place);
+}
+
+void Reader::add_overrides(const std::vector<std::string>& overrides) {
+  ++source_;
+  for (const std::string& override : overrides) {
+    const Place place{"--set " + override};
+    const std::size_t equals = override.find('=');
+    if (equals == 0 || equals == std::string::npos) refuse(place.text() + ": must be key=value, e.g. train.steps=100");
+    add_key(override.substr(0, equals), parse_yaml(override.substr(equals + 1), place.text(), false), place);
+  }
+  settle();
+}
+
+void Reader::add_map(const YAML::Node& map, const std::string& prefix, const Place& place) {
+  std::map<std::string, Place> seen;
+  for (const auto& pair : map) {
+    const YAML::Node &key = pair.first, &value = pair.second;
+    const Place at = place.of(key);
+    if (!key.IsScalar()) refuse(at.text() + ": a key must be one word");
+    const std::string path = prefix.empty() ? key.Scalar() : prefix + "." + key.Scalar();
+    const auto [first, is_new] = seen.emplace(path, at);
+    if (!is_new) refuse(at, path, fmt::format("is given twice, first at {}; keep one", first->second.text()));
+    if (path == "extends") continue;
+    if (key.Scalar().find('.') != std::string::npos && place.line > 0)
+      refuse(at, path, "unknown key; dotted keys are for --set, in a file keys are nested");
+    add_key(path, value, at);
+  }
+}
+
+void Reader::add_key(const std::string& path, const YAML::Node& value, const Place& place) {
+  const SchemaKey* key = find_key(path);
+  if (key == nullptr) {
+    // The first part that is wrong is what to talk about: "trian" of trian.steps.
+    std::string known = path;
+    while (find_key(known) == nullptr && !parent_of(known).empty() && find_key(parent_of(known)) == nullptr)
+      known = parent_of(known);
+    if (const SchemaKey* leaf = find_key(parent_of(known)); leaf != nullptr && !leaf->is_section)
+      refuse(place, known, fmt::format("unknown key; {} is a value and has no keys", leaf->path));
+    refuse(place, known, "unknown key; " + suggest_key(known));
+  }
+  if (!key->is_section) {
+    entries_.insert_or_assign(path, Entry{value, place, source_});
+    return;
+  }
+  if (value.IsNull()) refuse(place, path, "has no value; it is a map of keys, give one or remove it");
+  if (!value.IsMap()) {
+    const std::string what =
+        value.IsScalar() ? quoted(value.Scalar()) + " is not a map" : "is a list, but must be a map";
+    refuse(place, path, what + " of keys");
+  }
+  add_map(value, path, place);
+}
+
+/// Drops what the newest source has made useless, and refuses what is useless where it stands.
+void Reader::settle() {
+  for (const auto& [key, other] : kAlternatives) {
+    const Entry *a = find(key), *b = find(other);
+    if (a == nullptr || b == nullptr) continue;
+    if (a->source == b->source)
+      refuse(b->place, other, fmt::format("{} is given too ({}); keep one of them", key, a->place.text()));
+    entries_.erase(entries_.find(a->source < b->source ? key : other));
+  }
+  const Config config = build();
+  for (const Condition& condition : kConditions) {
+    const Entry* entry = find(condition.key);
+    if (entry == nullptr || condition.holds(config)) continue;
+    const Entry* choice = find(condition.choice);
+    if (choice == nullptr || choice->source <= entry->source)
+      refuse(entry->place, condition.key,
+             fmt::format("{} ({}: {}); remove it, or change {}", condition.otherwise, condition.choice,
+                         choice == nullptr ? "the default" : choice->place.text(), condition.choice));
+    entries_.erase(entries_.find(condition.key));
+  }
+}
+
+Config Reader::build() const {
+  Config config;
+  walk(config, [&]<class T>(const std::string& path, T& member, const char*) {
+    if constexpr (!Section<T>)
+      if (const Entry* entry = find(path)) read_value(member, entry->value, entry->place, path);
+  });
+  return config;
+}
+
+const Entry* Reader::find(std::string_view key) const {
+  const auto at = entries_.find(key);
+  return at == entries_.end() ? nullptr : &at->second;
+}
+
+Config Reader::finish(const std::string& name) const {
+  Config config = build();
+  const std::string problem = problem_of(config);
+  if (problem.empty()) return config;
+  const Entry* culprit = find(problem.substr(0, problem.find(": ")));
+  refuse((culprit == nullptr ? name : culprit->place.text()) + ": " + problem);
+}
+
+}  // namespace
+
+Config read_config(const std::string& file, const std::vector<std::string>& overrides) {
+  Reader reader;
+  reader.add_file(file, std::nullopt);
+  reader.add_overrides(overrides);
+  return reader.finish(file);
+}
+
+Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
+  Reader reader;
+  reader.add_text(text, name);
+  reader.add_overrides(overrides);
+  return reader.finish(name);
+}
+
+}  // namespace spikesink

@@ -1,0 +1,133 @@
+#include "configs/writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+
+#include "configs/rules.h"
+#include "configs/schema.h"
+
+namespace spikesink {
+namespace {
+
+/// Whether YAML reads `text` as this very text when it stands without quotes, also inside [...].
+bool is_plain(const std::string& text) {
+  constexpr std::array<std::string_view, 9> kWords = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
+  std::string lower = text;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (std::find(kWords.begin(), kWords.end(), lower) != kWords.end()) return false;
+  const auto is_letter = [](char c) { return std::isalpha(static_cast<unsigned char>(c)) || c == '_' || c == '/'; };
+  const auto is_inner = [&](char c) {
+    return is_letter(c) || std::isdigit(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '*';
+  };
+  return !text.empty() && is_letter(text.front()) && std::all_of(text.begin(), text.end(), is_inner);
+}
+
+// A JSON string is a YAML string in double quotes.
+std::string text_of(const std::string& value) {
+  if (is_plain(value)) return value;
+  return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string text_of(bool value) { return value ? "true" : "false"; }
+std::string text_of(std::int64_t value) { return std::to_string(value); }
+
+/// The shortest text that reads back to the same double. YAML 1.1 readers (PyYAML) want a point before an exponent.
+std::string text_of(double value) {
+  char buffer[32];
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
+  const std::size_t exponent = text.find('e');
+  if (exponent != std::string::npos && text.find('.') == std::string::npos) text.insert(exponent, ".0");
+  return text;
+}
+
+template <class T>
+requires std::is_enum_v<T> std::string text_of(T value) {
+  return std::string(names_of(value)[static_cast<std::size_t>(value)]);
+}
+
+template <class T>
+std::string text_of(const std::vector<T>& values) {
+  std::string text = "[";
+  for (const T& value : values) text += (text.size() > 1 ? ", " : "") + text_of(value);
+  return text + "]";
+}
+
+struct Line {
+  std::string path;
+  std::string help;
+  bool is_section;
+  std::optional<std::string> value;  ///< absent: an optional key that is not set
+  bool has_effect;
+};
+
+std::vector<Line> lines_of(Config config) {
+  std::vector<Line> lines;
+  const auto add = [&]<class T>(const std::string& path, const T& member, const char* help) {
+    Line line{path, help, false, {}, has_effect(config, path)};
+    if constexpr (Section<T>)
+      line.is_section = true;
+    else if constexpr (requires { member.has_value(); })
+      line.value = member ? std::optional(text_of(*member)) : std::nullopt;
+    else
+      line.value = text_of(member);
+    lines.push_back(std::move(line));
+  };
+  walk(config, [&](const std::string& path, auto& member, const char* help) { add(path, member, help); });
+  return lines;
+}
+
+bool is_written(const Line& line) { return line.value && line.has_effect; }
+
+std::string indent_of(const std::string& path) {
+  return std::string(2 * static_cast<std::size_t>(std::count(path.begin(), path.end(), '.')), ' ');
+}
+
+}  // namespace
+
+std::string write_config(const Config& config) {
+  const std::vector<Line> lines = lines_of(config);
+  const auto has_keys = [&](const Line& section) {
+    return std::any_of(lines.begin(), lines.end(),
+                       [&](const Line& line) { return is_written(line) && line.path.starts_with(section.path + "."); });
+  };
+  std::string out;
+  for (const Line& line : lines) {
+    if (!is_written(line) && !(line.is_section && has_keys(line))) continue;
+    out += fmt::format("{}{}:{}\n", indent_of(line.path), name_of(line.path), line.value ? " " + *line.value : "");
+  }
+  return out;
+}
+
+std::string describe_schema() {
+  constexpr std::size_t kHelpColumn = 36;
+  std::string out =
+      "# Every key of a config with its default. A config needs only the keys that differ, and one of train.tokens "
+      "and\n"
+      "# train.steps. `extends: base.yaml` at its top takes over the keys of another file.\n";
+  for (const Line& line : lines_of(Config{})) {
+    const bool is_active = line.is_section || is_written(line);
+    const std::string text = fmt::format("{}{}{}:{}", indent_of(line.path), is_active ? "" : "# ", name_of(line.path),
+                                         line.value ? " " + *line.value : "");
+    out += fmt::format("{:<{}}# {}\n", text, kHelpColumn, line.help);
+  }
+  return out;
+}
+
+std::vector<std::string> config_difference(const Config& before, const Config& after) {
+  const std::vector<Line> a = lines_of(before), b = lines_of(after);
+  const auto text = [](const Line& line) { return is_written(line) ? *line.value : "absent"; };
+  std::vector<std::string> changes;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (text(a[i]) != text(b[i])) changes.push_back(fmt::format("{}: {} -> {}", a[i].path, text(a[i]), text(b[i])));
+  return changes;
+}
+
+}  // namespace spikesink
