@@ -3,6 +3,8 @@ add_library(spikesink_options INTERFACE)
 target_include_directories(spikesink_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(spikesink_options INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+    -Wno-missing-field-initializers  # a designated initialiser that leaves a field at its default is meant so
+    -Wno-stringop-overflow           # GCC 12 sees overflows in fmt's buffers that are not there
     -march=${SPIKESINK_CPU_ARCH}
     # Vectorise calls that may set errno or trap; NaN and infinity keep their meaning, so that divergence is seen.
     -fno-math-errno -fno-trapping-math)

@@ -1,12 +1,12 @@
-#include "trainer/step.h"
+#include "models/sample_loss.h"
 
 #include <algorithm>
 
 namespace spikesink {
 namespace {
 
-double run(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples, const StepShape& shape,
-           Pass::Mode mode) {
+double run(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples, const SampleShape& shape,
+           Pass::Mode mode, Observer* observer) {
   const std::int64_t row = shape.context + 1, total = static_cast<std::int64_t>(samples.size()) / row;
   require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "a step of ", samples.size(),
           " tokens is not whole rows of ", row);
@@ -23,7 +23,7 @@ double run(const Stream& stream, const Decoder& model, std::span<const std::int3
       std::copy_n(sample + 1, shape.context, y);
       std::fill_n(y, shape.loss_from_position - 1, -1);  // position p predicts the token after it
     }
-    Pass pass(stream, {B, shape.context}, mode);
+    Pass pass(stream, {B, shape.context}, mode, observer);
     const Tensor losses = [&] {
       const Var hidden = model.hidden(pass, tokens);
       return model.loss(pass, hidden, targets, 1 / counted);
@@ -39,13 +39,13 @@ double run(const Stream& stream, const Decoder& model, std::span<const std::int3
 }  // namespace
 
 double accumulate_gradients(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
-                            const StepShape& shape) {
-  return run(stream, model, samples, shape, Pass::Mode::kTrain);
+                            const SampleShape& shape) {
+  return run(stream, model, samples, shape, Pass::Mode::kTrain, nullptr);
 }
 
 double mean_loss(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
-                 const StepShape& shape) {
-  return run(stream, model, samples, shape, Pass::Mode::kForwardOnly);
+                 const SampleShape& shape, Observer* observer) {
+  return run(stream, model, samples, shape, Pass::Mode::kForwardOnly, observer);
 }
 
 }  // namespace spikesink

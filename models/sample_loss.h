@@ -6,8 +6,8 @@
 
 namespace spikesink {
 
-/// How a step's sequences go through the model.
-struct StepShape {
+/// How sequences go through the model.
+struct SampleShape {
   std::int64_t context;             ///< T
   std::int64_t micro_batch;         ///< sequences a pass
   std::int64_t loss_from_position;  ///< 1-based
@@ -16,10 +16,10 @@ struct StepShape {
 /// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T. Gradients
 /// of the mean loss over all counted tokens are added to the model's. Returns that mean, in nats.
 double accumulate_gradients(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
-                            const StepShape& shape);
+                            const SampleShape& shape);
 
-/// The mean loss of `samples` over counted tokens, forward only.
+/// The mean loss of `samples` over counted tokens, forward only; `observer` sees every pass.
 double mean_loss(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
-                 const StepShape& shape);
+                 const SampleShape& shape, Observer* observer = nullptr);
 
 }  // namespace spikesink

@@ -1,0 +1,28 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "trainer/config.h"
+#include "trainer/probe.h"
+#include "trainer/run_folder.h"
+
+namespace spikesink {
+
+/// What a program reads of a run: metrics.jsonl and TensorBoard event files, whichever `loggers` names. A line is on
+/// its way to the disk when the call returns, so that a killed run loses none.
+class MetricsLog {
+ public:
+  MetricsLog(const RunFolder& folder, const LoggingConfig& config);
+  ~MetricsLog();
+
+  /// {"step": ..., scalars...}; TensorBoard tags are train/NAME.
+  void step(std::int64_t step, const Scalars& scalars);
+  /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are probe/NAME.
+  void probe(std::int64_t step, const Scalars& scalars);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace spikesink

@@ -1,0 +1,38 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace spikesink {
+
+/// Where the files of a run are: dir/name. Knows names only.
+class RunFolder {
+ public:
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string config() const { return path_ + "/config.yaml"; }
+  std::string log() const { return path_ + "/log.txt"; }
+  std::string metrics() const { return path_ + "/metrics.jsonl"; }
+  std::string tensorboard() const { return path_ + "/tensorboard"; }
+  std::string probes() const { return path_ + "/probes"; }
+  std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string lock() const { return path_ + "/.lock"; }
+  std::string probe(std::int64_t step) const { return probes() + "/" + step_name(step) + ".h5"; }
+
+  /// step_00001000
+  static std::string step_name(std::int64_t step);
+  /// The number in such a name, or nothing for any other name.
+  static std::optional<std::int64_t> step_of(const std::string& name);
+
+  /// Makes the folder, or with `resume` takes the one that is there. UsageError if it has a run and `resume` is false.
+  void open(bool resume) const;
+  /// Takes back everything that was logged after `step`, so that each step stands once when it is run again. A run that
+  /// starts again from nothing passes -1.
+  void cut_back(std::int64_t step) const;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace spikesink

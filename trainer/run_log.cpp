@@ -1,0 +1,90 @@
+#include "trainer/run_log.h"
+
+#include <fmt/format.h>
+#include <spdlog/logger.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "io/failure.h"
+
+namespace spikesink {
+using Clock = std::chrono::steady_clock;
+
+struct RunLog::Impl {
+  explicit Impl(const std::string& file) : name(file), logger("run", open(file)) {
+    logger.set_pattern("%Y-%m-%d %H:%M:%S  %v");
+    logger.flush_on(spdlog::level::info);
+    logger.set_error_handler([this](const std::string& reason) { throw cannot_write(name, reason); });
+  }
+  static DataError cannot_write(const std::string& file, const std::string& reason) {
+    return DataError(file + ": cannot be written: " + reason + "; free some space or choose another run.dir");
+  }
+  static spdlog::sink_ptr open(const std::string& file) {
+    try {
+      return std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
+    } catch (const spdlog::spdlog_ex& error) {
+      throw cannot_write(file, error.what());
+    }
+  }
+  void end_progress() {
+    if (progress_open) std::fputs("\r\033[K", stdout);
+    progress_open = false;
+  }
+
+  std::string name;
+  spdlog::logger logger;
+  bool terminal = isatty(STDOUT_FILENO) != 0;
+  bool progress_open = false;
+  Clock::time_point last_progress{};
+};
+
+RunLog::RunLog(const std::string& file) : impl_(std::make_unique<Impl>(file)) {}
+RunLog::~RunLog() { close_progress(); }
+
+void RunLog::line(const std::string& text) {
+  impl_->end_progress();
+  std::printf("%s\n", text.c_str());
+  std::fflush(stdout);
+  impl_->logger.info(text);
+}
+
+void RunLog::step(const std::string& text) {
+  if (!impl_->terminal) return line(text);
+  impl_->logger.info(text);
+  progress(text);
+}
+
+void RunLog::progress(const std::string& text) {
+  const auto now = Clock::now();
+  if (!impl_->terminal || now - impl_->last_progress < std::chrono::milliseconds(100)) return;
+  impl_->last_progress = now;
+  impl_->progress_open = true;
+  std::printf("\r\033[K%s", text.c_str());
+  std::fflush(stdout);
+}
+
+void RunLog::close_progress() {
+  if (impl_->progress_open) std::fputs("\n", stdout);
+  impl_->progress_open = false;
+  std::fflush(stdout);
+}
+
+std::string duration_text(double seconds) {
+  const auto s = static_cast<long long>(seconds + 0.5);
+  if (s >= 86400) return fmt::format("{} d {:02} h", s / 86400, s / 3600 % 24);
+  if (s >= 3600) return fmt::format("{} h {:02} min", s / 3600, s / 60 % 60);
+  if (s >= 60) return fmt::format("{} min {:02} s", s / 60, s % 60);
+  return fmt::format("{} s", s);
+}
+
+std::string count_text(double count) {
+  if (count >= 1e9) return fmt::format("{:.2f}B", count / 1e9);
+  if (count >= 1e6) return fmt::format("{:.2f}M", count / 1e6);
+  if (count >= 1e4) return fmt::format("{:.1f}k", count / 1e3);
+  return fmt::format("{:.0f}", count);
+}
+
+}  // namespace spikesink

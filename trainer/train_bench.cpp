@@ -1,0 +1,66 @@
+#include "trainer/train_bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "kernels/core/random.h"
+#include "models/sample_loss.h"
+#include "trainer/matrix_rate.h"
+#include "trainer/optimizer.h"
+
+namespace spikesink {
+namespace {
+
+std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows) {
+  const Random random{.seed = 1, .stream = name_hash("bench samples")};
+  std::vector<std::int32_t> samples(static_cast<std::size_t>(rows * (model.context + 1)));
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    samples[i] = static_cast<std::int32_t>(random.below(i, static_cast<std::uint64_t>(model.vocab_size)));
+  return samples;
+}
+
+double median(std::vector<double> values) {
+  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, std::int64_t steps) {
+  require(steps > 0, "bench_training: ", steps, " steps");
+  constexpr int kWarmUp = 2;
+  const ModelConfig& config = model.config();
+  const std::int64_t sequences = train.sequences(config.context);
+  const auto samples = random_samples(config, sequences);
+  Optimizer optimizer(stream, model.params(), train.optimizer);
+  std::vector<double> seconds, rates;
+  for (std::int64_t step = 1; step <= kWarmUp + steps; ++step) {
+    rates.push_back(measure_matrix_rate(stream, model.params().all().front().value.dtype()));
+    const auto begin = std::chrono::steady_clock::now();
+    model.params().zero_grads();
+    accumulate_gradients(
+        stream, model, samples,
+        {.context = config.context, .micro_batch = train.micro_batch, .loss_from_position = train.loss_from_position});
+    optimizer.step(train.optimizer.lr, step);
+    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (step > kWarmUp) seconds.push_back(took);
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return {.parameters = model.params().num_elements(),
+          .tokens_per_step = sequences * config.context,
+          .steps = steps,
+          .threads = stream.num_threads,
+          .step_seconds = median(seconds),
+          .step_seconds_min = std::ranges::min(seconds),
+          .step_seconds_max = std::ranges::max(seconds),
+          .matrix_rate = median(rates),
+          .flops_per_token = flops_per_token(config),
+          .pool_peak_bytes = stream.pool->peak_bytes(),
+          .process_peak_bytes = usage.ru_maxrss * 1024};
+}
+
+}  // namespace spikesink

@@ -1,0 +1,30 @@
+#pragma once
+#include <cstdint>
+
+#include "models/decoder.h"
+#include "trainer/config.h"
+
+namespace spikesink {
+
+/// How fast whole training steps run. Medians over steps; the matrix rate is measured between the steps, so that both
+/// see the same machine.
+struct TrainBenchResult {
+  std::int64_t parameters = 0, tokens_per_step = 0, steps = 0;
+  int threads = 0;
+  double step_seconds = 0;  ///< forward, backward and optimizer
+  double step_seconds_min = 0, step_seconds_max = 0;
+  double matrix_rate = 0;               ///< FLOP/s of a large matrix product
+  double flops_per_token = 0;           ///< see models/config.h
+  std::int64_t pool_peak_bytes = 0;     ///< tensors
+  std::int64_t process_peak_bytes = 0;  ///< resident, of the whole process
+
+  double tokens_per_second() const { return static_cast<double>(tokens_per_step) / step_seconds; }
+  /// Share of the matrix rate that the model's FLOPs reach.
+  double mfu() const { return tokens_per_second() * flops_per_token / matrix_rate; }
+};
+
+/// Times `steps` steps on random tokens, after two that are not counted. The model must be allocated with gradients and
+/// initialised.
+TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, std::int64_t steps);
+
+}  // namespace spikesink

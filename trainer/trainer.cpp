@@ -1,0 +1,180 @@
+#include "trainer/trainer.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+
+#include "io/failure.h"
+#include "models/sample_loss.h"
+#include "trainer/checkpoint.h"
+#include "trainer/matrix_rate.h"
+#include "trainer/metrics_log.h"
+#include "trainer/optimizer.h"
+#include "trainer/run_log.h"
+#include "trainer/schedule.h"
+
+namespace spikesink {
+namespace {
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+std::atomic<bool> stop_requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
+
+/// While it lives, the first SIGINT or SIGTERM asks for a stop; a second one ends the program at once.
+class StopSignals {
+ public:
+  StopSignals() {
+    stop_requested = false;
+    for (const int signal : {SIGINT, SIGTERM}) {
+      struct sigaction action {};
+      action.sa_handler = [](int) { stop_requested = true; };
+      action.sa_flags = SA_RESETHAND | SA_RESTART;
+      sigaction(signal, &action, nullptr);
+    }
+  }
+  ~StopSignals() {
+    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+  }
+};
+
+class Loop {
+ public:
+  explicit Loop(const TrainJob& job)
+      : job_(job),
+        log_(job.folder.log()),
+        optimizer_(job.stream, job.model.params(), job.train.optimizer),
+        writer_(job.folder.checkpoints(), job.checkpoint),
+        context_(job.model.config().context),
+        sequences_(job.train.sequences(context_)),
+        total_(job.train.total_steps(context_)) {}
+
+  bool run() {
+    start();
+    const StopSignals signals;
+    if (step_ == 0) probe();
+    while (step_ < total_ && !stop_requested) {
+      one_step();
+      const bool last = step_ == total_;
+      const bool save = last || stop_requested || step_ % job_.checkpoint.every_steps == 0;
+      if (save || (job_.logging.probe_every_steps > 0 && step_ % job_.logging.probe_every_steps == 0)) probe();
+      if (save) checkpoint();
+    }
+    writer_.wait();
+    log_.close_progress();
+    const bool finished = step_ >= total_;
+    log_.line(finished ? fmt::format("done: {} steps, {} tokens, in {}", step_,
+                                     count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
+                       : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
+    return finished;
+  }
+
+ private:
+  void start() {
+    if (job_.resume) {
+      const auto& [checkpoint, state] = *job_.resume;
+      load_tensors(checkpoint, job_.model.params(), &optimizer_);
+      job_.loader.seek(Position::from_json(state.position));
+      step_ = state.step;
+      tokens_ = state.tokens;
+      log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
+    } else if (job_.resuming) {
+      log_.line("no checkpoint to resume from: starting at step 0");
+    }
+    job_.folder.cut_back(job_.resume ? step_ : -1);
+    metrics_.emplace(job_.folder, job_.logging);
+    peak_ = measure_matrix_rate(job_.stream, job_.model.params().all().front().value.dtype());
+    const auto count = count_parameters(job_.model.config());
+    log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token; {} threads, {:.0f} GFLOP/s matrix rate",
+                          count_text(static_cast<double>(count.total)), flops_per_token(job_.model.config()),
+                          job_.stream.num_threads, peak_ / 1e9));
+    log_.line(fmt::format("run:   {} steps of {} sequences of {} tokens, {} tokens in all, into {}", total_, sequences_,
+                          context_, count_text(static_cast<double>(total_ * sequences_ * context_)),
+                          job_.folder.path()));
+    first_step_ = step_;
+    begin_ = interval_ = Clock::now();
+  }
+
+  void one_step() {
+    const std::vector<std::int32_t> samples = job_.loader.next(step_, 0, sequences_);
+    job_.model.params().zero_grads();
+    const double loss = accumulate_gradients(job_.stream, job_.model, samples,
+                                             {.context = context_,
+                                              .micro_batch = job_.train.micro_batch,
+                                              .loss_from_position = job_.train.loss_from_position});
+    const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
+    const double norm = std::isfinite(loss) ? optimizer_.step(lr, step_ + 1) : loss;
+    ++step_;
+    tokens_ += sequences_ * context_;
+    if (!std::isfinite(loss) || !std::isfinite(norm)) {
+      writer_.wait();
+      throw DivergenceError(
+          fmt::format("step {}: the {} is {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
+                      "last checkpoint",
+                      step_, std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss));
+    }
+    report(loss, lr, norm);
+  }
+
+  void report(double loss, double lr, double norm) {
+    const bool log = step_ % job_.logging.every_steps == 0 || step_ == total_;
+    ++steps_in_interval_;
+    const double elapsed = seconds_since(interval_);
+    const auto interval_tokens = static_cast<double>(steps_in_interval_ * sequences_ * context_);
+    const double rate = interval_tokens / elapsed;
+    const double mfu = rate * flops_per_token(job_.model.config()) / peak_;
+    const double left =
+        seconds_since(begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
+    const std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_,
+                                         loss, count_text(rate), 100 * mfu, duration_text(left));
+    if (!log) return log_.progress(text);
+    metrics_->step(step_, {{"tokens", static_cast<double>(tokens_)},
+                           {"loss", loss},
+                           {"lr", lr},
+                           {"grad_norm", norm},
+                           {"tokens_per_second", rate},
+                           {"mfu", mfu}});
+    log_.step(text);
+    steps_in_interval_ = 0;
+    interval_ = Clock::now();
+  }
+
+  void probe() {
+    const auto begin = Clock::now();
+    const Scalars scalars = job_.probe.measure(step_, job_.folder.probe(step_));
+    metrics_->probe(step_, scalars);
+    std::string text = fmt::format("probe at step {}:", step_);
+    for (const auto& [name, value] : scalars)
+      if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, value);
+    log_.line(text + fmt::format("  ({:.1f} s)", seconds_since(begin)));
+    interval_ += Clock::now() - begin;  // not training: left out of tokens/s
+  }
+
+  void checkpoint() {
+    const auto begin = Clock::now();
+    writer_.save(
+        job_.model.params(), optimizer_,
+        {.step = step_, .tokens = tokens_, .config = job_.config, .position = job_.loader.position().to_json()});
+    log_.line(fmt::format("checkpoint of step {} ({})", step_, job_.checkpoint.async ? "being written" : "written"));
+    interval_ += Clock::now() - begin;
+  }
+
+  const TrainJob& job_;
+  RunLog log_;
+  Optimizer optimizer_;
+  CheckpointWriter writer_;
+  std::optional<MetricsLog> metrics_;  // after the cut back
+  const std::int64_t context_, sequences_, total_;
+  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0;
+  double peak_ = 0;
+  Clock::time_point begin_, interval_;
+};
+
+}  // namespace
+
+bool train(const TrainJob& job) { return Loop(job).run(); }
+
+}  // namespace spikesink

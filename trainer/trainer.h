@@ -1,0 +1,44 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "data/loader.h"
+#include "models/decoder.h"
+#include "trainer/checkpoint.h"
+#include "trainer/config.h"
+#include "trainer/probe.h"
+#include "trainer/run_folder.h"
+
+namespace spikesink {
+
+/// The checkpoint that a run goes on from.
+struct ResumePoint {
+  std::string checkpoint;  ///< folder
+  TrainingState state;
+};
+
+/// What a run is made of. Everything referred to outlives train().
+struct TrainJob {
+  const Stream& stream;
+  Decoder& model;  ///< allocated with gradients, and initialised unless it resumes
+  Loader& loader;
+  Probe& probe;
+  const RunFolder& folder;  ///< open and locked
+  const TrainConfig& train;
+  const CheckpointConfig& checkpoint;
+  const LoggingConfig& logging;
+  std::string config;                 ///< resolved, YAML: kept in every checkpoint
+  bool resuming = false;              ///< the folder may have a run already
+  std::optional<ResumePoint> resume;  ///< none: from step 0
+};
+
+/// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.
+/// Returns true when the last step is behind it, false when SIGTERM or SIGINT stopped it after a checkpoint.
+/// DivergenceError when the loss or the gradient is not finite; DataError from the data, or when a file cannot be
+/// written.
+///
+/// Step s (1-based) is logged with the loss that its gradients came from, before its update. A probe, then a checkpoint
+/// follow the update. A resume overwrites the model, and moves the loader.
+bool train(const TrainJob& job);
+
+}  // namespace spikesink
