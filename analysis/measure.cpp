@@ -1,0 +1,70 @@
+#include "analysis/measure.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/sample_loss.h"
+
+namespace spikesink {
+namespace {
+
+/// Lets two observers see one pass.
+class Both final : public Observer {
+ public:
+  Both(Observer& a, Observer& b) : a_(a), b_(b) {}
+  void activation(std::string_view path, const Tensor& value) override {
+    a_.activation(path, value);
+    b_.activation(path, value);
+  }
+  void attention(std::string_view path, const AttentionTap& tap) override {
+    a_.attention(path, tap);
+    b_.attention(path, tap);
+  }
+
+ private:
+  Observer &a_, &b_;
+};
+
+}  // namespace
+
+double Measurement::perplexity() const { return std::exp(loss); }
+
+Measurement measure(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
+                    const MeasureOptions& options) {
+  const std::int64_t context = model.config().context, row = context + 1;
+  const auto total = static_cast<std::int64_t>(samples.size()) / row;
+  require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "measure: ", samples.size(),
+          " tokens are not whole rows of ", row);
+  Measurement out;
+
+  SinkObserver sinks_context(stream, options.metrics.sink_epsilon);
+  SpikeObserver spikes(stream, model.block_paths(), context, options.metrics.spike);
+  Both both(sinks_context, spikes);
+  out.loss = mean_loss(
+      stream, model, samples,
+      {.context = context, .micro_batch = options.micro_batch, .loss_from_position = options.loss_from_position},
+      &both);
+  out.sinks_context = sinks_context.figures();
+  out.spikes = spikes.figures();
+
+  const std::int64_t length = std::min(options.metrics.sink_length, context);
+  if (length == context) {
+    out.sinks = out.sinks_context;
+    return out;
+  }
+  // Short sequences, so more of them at a time.
+  const std::int64_t at_once = std::max<std::int64_t>(options.micro_batch * context / length, 1);
+  SinkObserver sinks(stream, options.metrics.sink_epsilon);
+  for (std::int64_t first = 0; first < total; first += at_once) {
+    const std::int64_t B = std::min(at_once, total - first);
+    const Tensor tokens = stream.empty({B * length}, DType::kI32);
+    for (std::int64_t b = 0; b < B; ++b)
+      std::copy_n(samples.data() + (first + b) * row, length, tokens.data<std::int32_t>() + b * length);
+    Pass pass(stream, {B, length}, Pass::Mode::kForwardOnly, &sinks);
+    model.hidden(pass, tokens);
+  }
+  out.sinks = sinks.figures();
+  return out;
+}
+
+}  // namespace spikesink

@@ -1,0 +1,71 @@
+#include "analysis/sinks.h"
+
+#include <algorithm>
+
+#include "kernels/metrics/attention_mass.h"
+
+namespace spikesink {
+
+SinkObserver::Layer& SinkObserver::layer_of(std::string_view path, const AttentionTap& tap) {
+  auto at = index_.find(path);
+  if (at == index_.end()) {
+    at = index_.emplace(std::string(path), layers_.size()).first;
+    const auto T = static_cast<std::size_t>(tap.dims.length);
+    layers_.push_back({.heads = std::vector<HeadSums>(
+                           static_cast<std::size_t>(tap.dims.n_heads),
+                           {.alpha = std::vector<double>(T), .sink_token = std::vector<std::int64_t>(T)})});
+  }
+  return layers_[at->second];
+}
+
+void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
+  const std::int64_t T = tap.dims.length, H = tap.dims.n_heads, B = tap.lse.shape()[0];
+  require(length_ == 0 || length_ == T, "SinkObserver: sequences of ", T, " after ", length_);
+  length_ = T;
+  Layer& layer = layer_of(path, tap);
+  const Tensor alpha = stream_.empty(tap.lse.shape(), tap.qkv.dtype());  // (B, H, T)
+  kernels::attention_mass(stream_, {.alpha = alpha, .qkv = tap.qkv, .lse = tap.lse, .dims = tap.dims});
+  layer.sequences += B;
+  with_dtype(alpha.dtype(), [&]<class Scalar>() {
+    for (std::int64_t b = 0; b < B; ++b)
+      for (std::int64_t h = 0; h < H; ++h) {
+        const Scalar* row = alpha.data<Scalar>() + (b * H + h) * T;
+        HeadSums& sums = layer.heads[static_cast<std::size_t>(h)];
+        for (std::int64_t k = 0; k < T; ++k) sums.alpha[static_cast<std::size_t>(k)] += static_cast<double>(row[k]);
+        const Scalar* top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
+        if (static_cast<double>(*top) > epsilon_) {
+          ++sums.sinks;
+          ++sums.sink_token[static_cast<std::size_t>(top - row)];
+        }
+        sums.firsts += static_cast<double>(row[0]) > epsilon_;
+      }
+  });
+}
+
+SinkFigures SinkObserver::figures() const {
+  require(!layers_.empty(), "SinkObserver: no attention was seen");
+  SinkFigures out{.length = length_, .n_heads = static_cast<std::int64_t>(layers_.front().heads.size())};
+  for (const Layer& layer : layers_)
+    for (const HeadSums& sums : layer.heads) {
+      const auto n = static_cast<double>(layer.sequences), T = static_cast<double>(length_);
+      HeadSinks head{.alpha = sums.alpha,
+                     .sink_share = static_cast<double>(sums.sinks) / n,
+                     .first_share = static_cast<double>(sums.firsts) / n};
+      for (double& a : head.alpha) a /= n;
+      const auto most = std::ranges::max_element(sums.sink_token);
+      if (*most > 0) head.sink_token = most - sums.sink_token.begin() + 1;
+      // Query 1 sees position 1 only: A[1,1] = 1.
+      if (length_ > 1) head.first_token_mass = (T * head.alpha.front() - 1) / (T - 1);
+      out.sink_ratio += head.sink_share;
+      out.sink_first += head.first_share;
+      out.first_token_mass += head.first_token_mass;
+      out.heads.push_back(std::move(head));
+    }
+  const auto heads = static_cast<double>(out.heads.size());
+  out.sink_ratio /= heads;
+  out.sink_first /= heads;
+  out.first_token_mass /= heads;
+  return out;
+}
+
+}  // namespace spikesink

@@ -1,0 +1,85 @@
+#include "analysis/spikes.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/metrics/magnitudes.h"
+
+namespace spikesink {
+
+SpikeObserver::SpikeObserver(const Stream& stream, const std::vector<std::string>& block_paths, std::int64_t length,
+                             const SpikeConfig& config)
+    : stream_(stream), length_(length), config_(config), blocks_(block_paths.size()) {
+  for (std::size_t i = 0; i < block_paths.size(); ++i) index_[block_paths[i] + ".residual"] = i;
+}
+
+void SpikeObserver::activation(std::string_view path, const Tensor& value) {
+  const auto at = index_.find(path);
+  if (at == index_.end()) return;
+  const auto [N, C] = matrix_dims(value);
+  const std::int64_t T = length_, B = N / T;
+  const DType dtype = value.dtype();
+  const Tensor channel_max = stream_.empty({B, C}, dtype), token_max = stream_.empty({B, T}, dtype),
+               median = stream_.empty({B}, dtype);
+  kernels::magnitudes(stream_,
+                      {.channel_max = channel_max, .token_max = token_max, .median = median, .x = value, .length = T});
+
+  if (at->second == 0) sequence_max_.resize(sequence_max_.size() + static_cast<std::size_t>(B));
+  double* const sequence_max = sequence_max_.data() + sequence_max_.size() - static_cast<std::size_t>(B);
+  Sums& sums = blocks_[at->second];
+  sums.sequences += B;
+  sums.channel_max.resize(static_cast<std::size_t>(C));
+  sums.position_of_max.resize(static_cast<std::size_t>(T));
+  with_dtype(dtype, [&]<class Scalar>() {
+    for (std::int64_t b = 0; b < B; ++b) {
+      const Scalar *channels = channel_max.data<Scalar>() + b * C, *tokens = token_max.data<Scalar>() + b * T;
+      const auto middle = static_cast<double>(median.data<Scalar>()[b]);
+      const auto massive = [&](Scalar h) {
+        return static_cast<double>(h) > config_.abs && static_cast<double>(h) > config_.ratio * middle;
+      };
+      const Scalar* top = std::max_element(tokens, tokens + T);
+      const auto largest = static_cast<double>(*top);
+      sums.max = std::max(sums.max, largest);
+      sums.maxima += largest;
+      sums.medians += middle;
+      sums.spike_tokens += std::count_if(tokens, tokens + T, massive);
+      sums.spike_channels += std::count_if(channels, channels + C, massive);
+      ++sums.position_of_max[static_cast<std::size_t>(top - tokens)];
+      for (std::int64_t c = 0; c < C; ++c)
+        sums.channel_max[static_cast<std::size_t>(c)] += static_cast<double>(channels[c]);
+      sequence_max[b] = std::max(sequence_max[b], largest);
+    }
+  });
+}
+
+SpikeFigures SpikeObserver::figures() const {
+  require(!sequence_max_.empty(), "SpikeObserver: no block was seen");
+  SpikeFigures out;
+  for (const Sums& sums : blocks_) {
+    const auto n = static_cast<double>(sums.sequences);
+    BlockSpikes block{.max = sums.max,
+                      .mean = sums.maxima / n,
+                      .median = sums.medians / n,
+                      .spike_tokens = static_cast<double>(sums.spike_tokens) / n,
+                      .spike_channels = static_cast<double>(sums.spike_channels) / n};
+    block.ratio = block.median > 0 ? block.max / block.median : 0;
+    block.spike_position = std::ranges::max_element(sums.position_of_max) - sums.position_of_max.begin() + 1;
+    std::vector<std::size_t> order(sums.channel_max.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    const std::size_t count = std::min(block.top.size(), order.size());
+    std::ranges::partial_sort(order, order.begin() + static_cast<std::ptrdiff_t>(count), std::greater{},
+                              [&](std::size_t c) { return sums.channel_max[c]; });
+    for (std::size_t i = 0; i < count; ++i)
+      block.top[i] = {static_cast<std::int64_t>(order[i]), sums.channel_max[order[i]] / n};
+    if (block.max > out.spike_max) {
+      out.spike_max = block.max;
+      out.spike_ratio = block.ratio;
+    }
+    out.blocks.push_back(block);
+  }
+  out.spike_mean =
+      std::accumulate(sequence_max_.begin(), sequence_max_.end(), 0.0) / static_cast<double>(sequence_max_.size());
+  return out;
+}
+
+}  // namespace spikesink
