@@ -6,7 +6,13 @@ class App;
 
 namespace spikesink::cli {
 
-// One function a subcommand: it declares its options on `app` and, as the callback, what runs when it is chosen. A command
-// ends by returning, or by throwing a Failure (io/failure.h), which main() turns into one line and the exit code.
+// One function a subcommand: it declares its options on `app` and, as the callback, what runs when it is chosen. A
+// command ends by returning, or by throwing a Failure (io/failure.h), which main() turns into one line and the exit
+// code.
+void add_tokenizer_command(CLI::App& app);
+void add_train_command(CLI::App& app);
+void add_eval_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
+void add_config_command(CLI::App& app);
 
 }  // namespace spikesink::cli

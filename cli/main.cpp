@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <new>
 
 #include "cli/commands.h"
 #include "io/failure.h"
@@ -8,15 +9,28 @@
 int main(int argc, char** argv) {
   using namespace spikesink;
   CLI::App app{"Pretrain Llama-style models from scratch to see spikes and attention sinks appear or vanish."};
+  app.set_version_flag("--version", "spikesink " SPIKESINK_VERSION);
   app.require_subcommand(1);
+  app.footer(
+      "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
+      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
+  cli::add_tokenizer_command(app);
+  cli::add_train_command(app);
+  cli::add_eval_command(app);
+  cli::add_bench_command(app);
+  cli::add_config_command(app);
 
   try {
     app.parse(argc, argv);
+    return static_cast<int>(ExitCode::kOk);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
   } catch (const Failure& failure) {
     std::fprintf(stderr, "spikesink: %s\n", failure.what());
     return static_cast<int>(failure.code);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "spikesink: out of memory; lower train.micro_batch, model.context or the model's size\n");
+    return static_cast<int>(ExitCode::kUsage);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "spikesink: internal error: %s\n", error.what());
     return static_cast<int>(ExitCode::kInternal);

@@ -1,0 +1,97 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "analysis/probe.h"
+#include "analysis/unigram.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "configs/reader.h"
+#include "data/held_out.h"
+#include "data/tokenizer.h"
+#include "trainer/checkpoint.h"
+
+namespace spikesink::cli {
+namespace {
+
+struct EvalOptions {
+  std::string checkpoint;
+  std::vector<std::string> data, overrides;
+  std::int64_t sequences = 0;
+  bool json = false;
+};
+
+/// The checkpoint's config with what the command line says over it.
+Config config_of(const EvalOptions& options, const TrainingState& state, const std::string& checkpoint) {
+  std::vector<std::string> overrides = options.overrides;
+  if (!options.data.empty())  // a JSON list is a YAML list, whatever the names hold
+    overrides.push_back("data.validation=" + nlohmann::json(options.data).dump());
+  if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
+  return read_config_text(state.config, checkpoint + "/state.json", overrides);
+}
+
+void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t context,
+           double unigram, const Measurement& m) {
+  const auto line = [](const std::string& name, double value, const std::string& note) {
+    fmt::print("{:<26}{:>12.5g}   {}\n", name, value, note);
+  };
+  fmt::print("{}: step {}, {} tokens\n", checkpoint, state.step, state.tokens);
+  fmt::print("{} sequences of {} tokens\n", sequences, context);
+  line("loss", m.loss, "nats a token");
+  line("perplexity", m.perplexity(), "");
+  line("unigram_perplexity", unigram, "of the best predictor that sees no context, fitted to these very tokens");
+  const auto sinks = [&](const SinkFigures& s, const std::string& suffix) {
+    line("sink_ratio" + suffix, s.sink_ratio,
+         fmt::format("share of heads with a sink in the first half of {} tokens", s.length));
+    line("sink_first" + suffix, s.sink_first, "share of heads whose sink is the first token");
+    line("first_token_mass" + suffix, s.first_token_mass, "mean attention that the first token gets from later ones");
+  };
+  sinks(m.sinks, "");
+  sinks(m.sinks_context, "_context");
+  line("spike_max", m.spikes.spike_max, "largest |h| of the residual stream after any block");
+  line("spike_mean", m.spikes.spike_mean, "mean over sequences of each one's largest |h|");
+  line("spike_ratio", m.spikes.spike_ratio, "spike_max over the median |h| of the block that holds it");
+}
+
+void run(const EvalOptions& options) {
+  const std::string checkpoint = find_checkpoint(options.checkpoint);
+  const TrainingState state = read_state(checkpoint);
+  const Config config = config_of(options, state, checkpoint);
+  const auto tokenizer = make_tokenizer(config.data.tokenizer);
+  require_fits(*tokenizer, config.model.vocab_size);
+  const std::int64_t context = config.model.context;
+  const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
+  const Session session = make_session(config, /*with_gradients=*/false);
+  load_tensors(checkpoint, session.model->params(), nullptr);
+
+  const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config));
+  const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);
+  const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
+  if (!options.json) return print(checkpoint, state, sequences, context, unigram, measurement);
+  nlohmann::ordered_json out{{"checkpoint", checkpoint},     {"step", state.step}, {"tokens", state.tokens},
+                             {"sequences", sequences},       {"context", context}, {"loss", measurement.loss},
+                             {"unigram_perplexity", unigram}};
+  for (const auto& [name, value] : scalars_of(measurement)) out[name] = value;
+  fmt::print("{}\n", out.dump());
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("eval", "Measure a checkpoint: perplexity, sink ratio, spikes");
+  auto options = std::make_shared<EvalOptions>();
+  command->add_option("CHECKPOINT", options->checkpoint, "a step_ folder, or a run's folder for its newest one")
+      ->required();
+  command->add_option("--data", options->data, "shards to measure on; default: what the run held out");
+  command->add_option("--sequences", options->sequences, "sequences to measure on; default: metrics.sequences")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--set", options->overrides, "key=value over the checkpoint's config; may be repeated")
+      ->take_all();
+  command->add_flag("--json", options->json, "print one JSON object");
+  command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace spikesink::cli

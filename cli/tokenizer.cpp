@@ -1,0 +1,23 @@
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "data/train_tokenizer.h"
+
+namespace spikesink::cli {
+
+void add_tokenizer_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("tokenizer", "Train a tokenizer");
+  command->require_subcommand(1);
+  CLI::App* train = command->add_subcommand("train", "Train a sentencepiece BPE model on the text of shards");
+  auto options = std::make_shared<TokenizerTraining>();
+  train->add_option("INPUT", options->inputs, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz")->required();
+  train->add_option("--vocab", options->vocab, "number of tokens, at least 300; give model.vocab_size the same number")
+      ->required();
+  train->add_option("--out", options->out, "file to write, FILE.model")->required();
+  train->footer(
+      "Llama 2's settings: BPE with byte fallback, digits split, unk 0, begin of text 1, end of text 2.\n\n"
+      "Example:\n  spikesink tokenizer train data/*.jsonl.zst --vocab 8192 --out tokenizer.model");
+  train->callback([options] { train_tokenizer(*options); });
+}
+
+}  // namespace spikesink::cli

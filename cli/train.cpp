@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "analysis/probe.h"
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "configs/reader.h"
+#include "configs/resume.h"
+#include "configs/writer.h"
+#include "data/held_out.h"
+#include "data/loader.h"
+#include "data/tokenizer.h"
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "io/lock.h"
+#include "trainer/trainer.h"
+
+namespace spikesink::cli {
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool resume = false;
+};
+
+/// The checkpoint to go on from, if there is one and its samples are those of `config`.
+std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config) {
+  const auto checkpoint = latest_checkpoint(folder.checkpoints());
+  if (!checkpoint) return std::nullopt;
+  ResumePoint point{.checkpoint = *checkpoint, .state = read_state(*checkpoint)};
+  const Config before = read_config_text(point.state.config, *checkpoint + "/state.json");
+  if (const auto changed = changes_of_past_samples(before, config); !changed.empty())
+    throw UsageError(
+        fmt::format("{}: --resume would change what was trained on: {}; take this back, or start a new run "
+                    "under another run.name",
+                    folder.path(), fmt::join(changed, ", ")));
+  return point;
+}
+
+void run(const TrainOptions& options) {
+  const Config config = read_config(options.config, options.overrides);
+  const RunFolder folder(config.run.dir + "/" + config.run.name);
+  folder.open(options.resume);
+  const FileLock lock(folder.lock());
+  const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
+
+  const auto tokenizer = make_tokenizer(config.data.tokenizer);
+  require_fits(*tokenizer, config.model.vocab_size);
+  const auto held_out = held_out_samples(config.data, *tokenizer, config.model.context, config.metrics.probe.sequences);
+  Loader loader({.data = config.data,
+                 .tokenizer = *tokenizer,
+                 .context = config.model.context,
+                 .sequences = config.train.sequences(config.model.context),
+                 .seed = static_cast<std::uint64_t>(config.run.seed)});
+
+  const Session session = make_session(config, /*with_gradients=*/true);
+  if (!resume) session.model->params().init(static_cast<std::uint64_t>(config.run.seed));
+  ModelProbe probe(session.stream, *session.model, held_out, measure_options(config));
+  write_atomically(folder.config(), write_config(config));
+  const bool finished = train({.stream = session.stream,
+                               .model = *session.model,
+                               .loader = loader,
+                               .probe = probe,
+                               .folder = folder,
+                               .train = config.train,
+                               .checkpoint = config.checkpoint,
+                               .logging = config.metrics.logging,
+                               .config = write_config(config),
+                               .resuming = options.resume,
+                               .resume = resume});
+  if (!finished) throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("train", "Train a model from a config");
+  auto options = std::make_shared<TrainOptions>();
+  command->add_option("CONFIG", options->config, "YAML file; `spikesink config` prints all keys")->required();
+  command->add_option("--set", options->overrides, "key=value over the config; may be repeated")->take_all();
+  command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
+  command->footer(
+      "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
+      "SIGINT or SIGTERM ends the step, saves a checkpoint and exits with 75.\n\n"
+      "Example:\n"
+      "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
+      "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace spikesink::cli
