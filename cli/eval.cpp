@@ -29,7 +29,9 @@ Config config_of(const EvalOptions& options, const TrainingState& state, const s
   if (!options.data.empty())  // a JSON list is a YAML list, whatever the names hold
     overrides.push_back("data.validation=" + nlohmann::json(options.data).dump());
   if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
-  return read_config_text(state.config, checkpoint + "/state.json", overrides);
+  Config config = read_config_text(state.config, checkpoint + "/state.json", overrides);
+  if (!options.data.empty()) config.data.train.clear();  // what is named is measured, trained on or not
+  return config;
 }
 
 void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t context,

@@ -1,6 +1,7 @@
 #include "configs/reader.h"
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <string_view>
 
 #include "configs/rules.h"
@@ -136,16 +138,39 @@ class Reader {
   int source_ = 0;
 };
 
-/// The one document of `text`; an empty text gives an empty map.
-YAML::Node parse_yaml(const std::string& text, const std::string& name, bool is_file) {
+/// Only notes where a document begins.
+class DocumentStart final : public YAML::EventHandler {
+ public:
+  int line = 0;
+
+ private:
+  void OnDocumentStart(const YAML::Mark& mark) override { line = mark.line + 1; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+/// The one document of `text`; null if it is empty.
+YAML::Node parse_yaml(const std::string& text, const Place& place) {
+  const auto at_line = [&](int line) { return place.line > 0 ? Place{place.source, std::max(line, 1)} : place; };
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1) refuse(name + ": holds several YAML documents; keep one, without a --- between");
-    if (documents.empty()) return YAML::Node();
-    return documents.front();
+    const YAML::Node document = YAML::Load(text);
+    // Load() is silent about what follows the first document, and LoadAll() does not end on a stray comma.
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStart start;
+    if (parser.HandleNextDocument(start) && parser.HandleNextDocument(start))
+      refuse(at_line(start.line).text() +
+             ": not valid YAML: a stray character or a second document follows; remove it");
+    return document;
   } catch (const YAML::Exception& error) {
-    const std::string place = is_file ? fmt::format("{}:{}", name, std::max(error.mark.line, 0) + 1) : name;
-    refuse(fmt::format("{}: not valid YAML: {}; a text with special characters needs quotes", place, error.msg));
+    refuse(at_line(error.mark.line + 1).text() + ": not valid YAML: " + error.msg +
+           "; a text with special characters needs quotes");
   }
 }
 
@@ -171,8 +196,8 @@ void Reader::add_file(const std::string& file, const std::optional<Place>& exten
 }
 
 void Reader::add_text(const std::string& text, const std::string& name) {
-  const YAML::Node document = parse_yaml(text, name, true);
   const Place top{name, 1};
+  const YAML::Node document = parse_yaml(text, top);
   if (!document.IsNull()) {
     if (!document.IsMap())
       refuse(top.of(document).text() + ": the file must be a map of keys, e.g. train: {steps: 100}");
@@ -196,7 +221,7 @@ void Reader::add_overrides(const std::vector<std::string>& overrides) {
     const Place place{"--set " + override};
     const std::size_t equals = override.find('=');
     if (equals == 0 || equals == std::string::npos) refuse(place.text() + ": must be key=value, e.g. train.steps=100");
-    add_key(override.substr(0, equals), parse_yaml(override.substr(equals + 1), place.text(), false), place);
+    add_key(override.substr(0, equals), parse_yaml(override.substr(equals + 1), place), place);
   }
   settle();
 }

@@ -1,0 +1,170 @@
+// Every kind of mistake that a user can make in a config, and the whole line that answers it.
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+#include "tests/configs/folder.h"
+
+namespace spikesink {
+namespace {
+
+struct Mistake {
+  std::string yaml, line;
+};
+
+TEST_CASE("a mistake in a file is refused with its line, the reason and the mend", "[configs]") {
+  const auto [yaml, line] = GENERATE(values<Mistake>({
+      // keys
+      {"model:\n  d_model: 8\n  ffn:\n    kind: swiglu\n    d_hiden: 7\n",
+       "x.yaml:5: model.ffn.d_hiden: unknown key; did you mean d_hidden?"},
+      {"trian: {steps: 3}\n", "x.yaml:1: trian: unknown key; did you mean train?"},
+      {"model:\n  n_heads: 3\n", "x.yaml:2: model.n_heads: unknown key; did you mean model.attention.n_heads?"},
+      {"train: {lr: 3e-4}\n", "x.yaml:1: train.lr: unknown key; did you mean train.optimizer.lr?"},
+      {"model: {eps: 1e-5}\n", "x.yaml:1: model.eps: unknown key; did you mean model.norm.eps?"},
+      {"optimizer: {lr: 3e-4}\n", "x.yaml:1: optimizer: unknown key; did you mean train.optimizer?"},
+      {"checkpoint: {banana: 3}\n",
+       "x.yaml:1: checkpoint.banana: unknown key; the keys here are every_steps, keep, async"},
+      {"train.steps: 3\n", "x.yaml:1: train.steps: unknown key; dotted keys are for --set, in a file keys are nested"},
+      {"train:\n  steps: 3\n  steps: 4\n", "x.yaml:3: train.steps: is given twice, first at x.yaml:2; keep one"},
+      {"train: {steps: 3}\ntrain: {micro_batch: 4}\n", "x.yaml:2: train: is given twice, first at x.yaml:1; keep one"},
+      {"[a, b]: 3\n", "x.yaml:1: a key must be one word"},
+      // types
+      {"train:\n  steps: abc\n", "x.yaml:2: train.steps: \"abc\" is not an integer"},
+      {"train: {steps: 1.5}\n", "x.yaml:1: train.steps: \"1.5\" is not an integer"},
+      {"train: {steps: 1e30}\n", "x.yaml:1: train.steps: \"1e30\" is not an integer"},
+      {"train: {steps: 12 apples}\n", "x.yaml:1: train.steps: \"12 apples\" is not an integer"},
+      {"train: {tokens: lots}\n", "x.yaml:1: train.tokens: \"lots\" is not a number"},
+      {"train: {tokens: .inf}\n", "x.yaml:1: train.tokens: \".inf\" is not a number"},
+      {"train: {tokens: nan}\n", "x.yaml:1: train.tokens: \"nan\" is not a number"},
+      {"model: {tie_embeddings: 1}\n", "x.yaml:1: model.tie_embeddings: \"1\" is not true or false"},
+      {"train:\n  steps:\n  micro_batch: 4\n",
+       "x.yaml:2: train.steps: has no value; give an integer, or remove the key"},
+      {"run: {name: ~}\n", "x.yaml:1: run.name: has no value; give a text, or remove the key"},
+      {"run: {name: [a, b]}\n", "x.yaml:1: run.name: is a list, but must be a text"},
+      {"train:\n  steps: {a: 3}\n", "x.yaml:2: train.steps: is a map, but must be an integer"},
+      {"train:\n  optimizer: adamw\n", "x.yaml:2: train.optimizer: \"adamw\" is not a map of keys"},
+      {"train: [1, 2]\n", "x.yaml:1: train: is a list, but must be a map of keys"},
+      {"train:\n", "x.yaml:1: train: has no value; it is a map of keys, give one or remove it"},
+      {"data: {train: a.jsonl}\n", "x.yaml:1: data.train: \"a.jsonl\" is not a list; write [a.jsonl]"},
+      {"data: {train: {a: b}}\n", "x.yaml:1: data.train: is a map, but must be a list"},
+      {"data: {train: }\n", "x.yaml:1: data.train: has no value; give a list, which may be empty: []"},
+      {"train:\n  optimizer:\n    betas:\n      - 0.9\n      - high\n",
+       "x.yaml:5: train.optimizer.betas: \"high\" is not a number"},
+      {"data: {train: [[a]]}\n", "x.yaml:1: data.train: is a list, but must be a text"},
+      {"train: {schedule: {kind: cosin}}\n",
+       "x.yaml:1: train.schedule.kind: \"cosin\" is not one of constant, cosine, linear, wsd; did you mean cosine?"},
+      {"train: {schedule: {kind: 7}}\n",
+       "x.yaml:1: train.schedule.kind: \"7\" is not one of constant, cosine, linear, wsd"},
+      {"metrics: {loggers: [jsnl]}\n",
+       "x.yaml:1: metrics.loggers: \"jsnl\" is not one of jsonl, tensorboard; did you mean jsonl?"},
+      // files
+      {"train: {steps: 3\nmodel: 4\n",
+       "x.yaml:2: not valid YAML: end of map flow not found; a text with special characters needs quotes"},
+      {"data:\n  train: [*.jsonl]\n",
+       "x.yaml:2: not valid YAML: the referenced anchor is not defined; a text with special characters needs "
+       "quotes"},
+      {"run: {seed: 1}\n---\nrun: {seed: 2}\n",
+       "x.yaml:2: not valid YAML: a stray character or a second document follows; remove it"},
+      {", run: {seed: 1}\n", "x.yaml:1: not valid YAML: a stray character or a second document follows; remove it"},
+      {"just a text\n", "x.yaml:1: the file must be a map of keys, e.g. train: {steps: 100}"},
+      {"extends: nope.yaml\n",
+       "x.yaml:1: extends: nope.yaml: no such file; the path is relative to the file that extends it"},
+      {"run: {seed: 1}\nextends: x.yaml\n",
+       "x.yaml:2: extends: x.yaml: extends this file in turn; a chain of files must end"},
+      {"extends: [a.yaml, b.yaml]\n", "x.yaml:1: extends: must be the name of one file"},
+      // combinations
+      {"train:\n  tokens: 1e6\n  steps: 3\n",
+       "x.yaml:3: train.steps: train.tokens is given too (x.yaml:2); keep one of them"},
+      {"train:\n  schedule:\n    kind: constant\n    min_ratio: 0.1\n",
+       "x.yaml:4: train.schedule.min_ratio: has no effect with a constant schedule (train.schedule.kind: x.yaml:3); "
+       "remove it, or change train.schedule.kind"},
+      {"train:\n  schedule: {decay_share: 0.2}\n",
+       "x.yaml:2: train.schedule.decay_share: has an effect only with schedule kind wsd (train.schedule.kind: the "
+       "default); remove it, or change train.schedule.kind"},
+      {"data: {validation: [v.jsonl], holdout: 0.1}\n",
+       "x.yaml:1: data.holdout: has no effect where data.validation names shards (data.validation: x.yaml:1); remove "
+       "it, "
+       "or change data.validation"},
+      // values
+      {"data: {train: [a]}\ntrain:\n  steps: 3\n  micro_batch: 0\n",
+       "x.yaml:4: train.micro_batch: 0, must be at least 1"},
+      {"data: {train: [a]}\n",
+       "x.yaml: train: neither tokens nor steps is given; give one of them, e.g. train.steps: 1000"},
+      {"", "x.yaml: data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]"},
+      {"run: {name: a/b}\n",
+       "x.yaml:1: run.name: \"a/b\" is not the name of one folder; parents of it belong into run.dir"},
+  }));
+  const test::Folder folder;
+  folder.write("x.yaml", yaml);
+  CAPTURE(yaml);
+  CHECK(folder.refusal("x.yaml") == line);
+}
+
+TEST_CASE("a mistake in --set is refused with what was typed", "[configs]") {
+  const test::Folder folder;
+  folder.write("x.yaml", "data: {train: [a]}\ntrain:\n  steps: 3\n");
+  const auto [set, line] = GENERATE(values<Mistake>({
+      {"train.stepz=3", "--set train.stepz=3: train.stepz: unknown key; did you mean steps?"},
+      {"trian.steps=3", "--set trian.steps=3: trian: unknown key; did you mean train?"},
+      {"trian.optimizer.lr=3", "--set trian.optimizer.lr=3: trian: unknown key; did you mean train?"},
+      {"train.steps.now=3",
+       "--set train.steps.now=3: train.steps.now: unknown key; train.steps is a value and has no keys"},
+      {"steps=3", "--set steps=3: steps: unknown key; did you mean train.steps?"},
+      {"extends=y.yaml",
+       "--set extends=y.yaml: extends: unknown key; the keys here are run, model, data, train, system, checkpoint, "
+       "metrics"},
+      {"train.steps", "--set train.steps: must be key=value, e.g. train.steps=100"},
+      {"=3", "--set =3: must be key=value, e.g. train.steps=100"},
+      {"train.steps=many", "--set train.steps=many: train.steps: \"many\" is not an integer"},
+      {"train.steps=", "--set train.steps=: train.steps: has no value; give an integer, or remove the key"},
+      {"train.steps=-1", "--set train.steps=-1: train.steps: -1, must not be negative"},
+      {"data.train=[a",
+       "--set data.train=[a: not valid YAML: end of sequence flow not found; a text with special "
+       "characters needs quotes"},
+      {"train={tokens: 3, steps: 4}",
+       "--set train={tokens: 3, steps: 4}: train.steps: train.tokens is given too (--set "
+       "train={tokens: 3, steps: 4}); keep one of them"},
+      {"train.schedule.decay_share=0.2",
+       "--set train.schedule.decay_share=0.2: train.schedule.decay_share: has an effect only with schedule kind wsd "
+       "(train.schedule.kind: the default); remove it, or change train.schedule.kind"},
+  }));
+  CHECK(folder.refusal("x.yaml", {set}) == line);
+}
+
+TEST_CASE("a mistake in a base is refused with the base's name and line, also where it is overridden", "[configs]") {
+  const test::Folder folder;
+  folder.write("bases/b.yaml", "# base\ntrain:\n  steps: abc\n");
+  folder.write("x.yaml", "extends: bases/b.yaml\ntrain: {steps: 3}\n");
+  CHECK(folder.refusal("x.yaml") == "bases/b.yaml:3: train.steps: \"abc\" is not an integer");
+
+  folder.write("bases/b.yaml", "data: {train: [a]}\ntrain:\n  steps: 3\n  micro_batch: 0\n");
+  CHECK(folder.refusal("x.yaml") == "bases/b.yaml:4: train.micro_batch: 0, must be at least 1");
+}
+
+TEST_CASE("files that extend each other in a circle are refused", "[configs]") {
+  const test::Folder folder;
+  folder.write("a.yaml", "extends: sub/b.yaml\n");
+  folder.write("sub/b.yaml", "# b\nextends: ../a.yaml\n");
+  CHECK(folder.refusal("a.yaml") ==
+        "sub/b.yaml:2: extends: a.yaml: extends this file in turn; a chain of files must end");
+}
+
+TEST_CASE("a file that is not there, or is a folder, is refused by name", "[configs]") {
+  const test::Folder folder;
+  CHECK(folder.refusal("nope.yaml") == "nope.yaml: no such file; the path is relative to the current folder");
+  folder.write("sub/b.yaml", "");
+  CHECK(folder.refusal("sub") == "sub: is a folder, not a config file");
+}
+
+TEST_CASE("a message stays one line, whatever was typed", "[configs]") {
+  const test::Folder folder;
+  folder.write("x.yaml", "train: {steps: \"1\\n2\"}\n");
+  CHECK(folder.refusal("x.yaml") == "x.yaml:1: train.steps: \"1\\n2\" is not an integer");
+  folder.write("y.yaml", "");
+  CHECK(folder.refusal("y.yaml", {"train.steps=a\nb"}).find('\n') == std::string::npos);
+  folder.write("z.yaml", "\"a\\nb\": 3\n");
+  CHECK(folder.refusal("z.yaml").find('\n') == std::string::npos);
+}
+
+}  // namespace
+}  // namespace spikesink

@@ -1,0 +1,256 @@
+#include "data/lane.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <set>
+
+#include "tests/data/support.h"
+
+namespace spikesink {
+namespace {
+using test::length_of;
+using test::NumberedTokens;
+using Tokens = std::vector<std::int32_t>;
+
+struct Setup {
+  test::Scratch folder;
+  NumberedTokens tokenizer;
+  DocumentTally tally{0.0};
+
+  LaneSource source(int documents, int shards, std::int64_t lanes, bool begin, std::int64_t context = 10) {
+    return {.shards = find_shards(test::write_numbered(folder, documents, shards), "data.train"),
+            .tokenizer = tokenizer,
+            .tally = tally,
+            .begin = begin_token(begin, tokenizer),
+            .context = context,
+            .lanes = lanes,
+            .holdout = 0,
+            .seed = 1};
+  }
+};
+
+/// The samples of a window, one a row.
+std::vector<Tokens> rows(const Window& window, std::int64_t context) {
+  std::vector<Tokens> all;
+  for (auto it = window.tokens.begin(); it != window.tokens.end(); it += context + 1)
+    all.emplace_back(it, it + context + 1);
+  return all;
+}
+
+int document_of(std::int32_t token) { return token / NumberedTokens::kDocument; }
+
+/// Whether b may follow a in a stream of whole documents with end-of-text tokens.
+bool may_follow(std::int32_t a, std::int32_t b) {
+  const int index = a % NumberedTokens::kDocument;
+  if (a == 0) return b % NumberedTokens::kDocument == 0 && b != 0;
+  return index + 1 == length_of(document_of(a)) ? b == 0 : b == a + 1;
+}
+
+}  // namespace
+
+TEST_CASE("in an epoch every token of every document is predicted once, by one lane", "[data][lane]") {
+  const bool begin = GENERATE(false, true);
+  const auto [documents, shards, lanes] =
+      GENERATE(table<int, int, int>({{200, 2, 1}, {200, 2, 3}, {200, 3, 16}, {200, 5, 5}, {200, 11, 4}, {70, 70, 64}}));
+  CAPTURE(begin, documents, shards, lanes);
+  Setup setup;
+  const LaneSource source = setup.source(documents, shards, lanes, begin);
+  const std::int64_t T = source.context;
+
+  std::map<int, std::int64_t> lane_of;
+  for (std::int64_t l = 0; l < lanes; ++l) {
+    Lane lane(source, l, {});
+    std::map<std::int32_t, std::int64_t> times;  // a document's token -> how often it was a target
+    std::multiset<std::int32_t> firsts, lasts;   // of samples
+    std::int64_t targets = 0;
+    Tokens previous;
+    for (int w = 0; w < 30; ++w) {
+      const Window window = lane.next_window();
+      REQUIRE(window.begin.window == w);
+      REQUIRE(window.tokens.size() == static_cast<std::size_t>(Lane::kWindow * (T + 1)));
+      for (const Tokens& row : rows(window, T)) {
+        firsts.insert(row.front());
+        lasts.insert(row.back());
+        for (std::size_t i = 1; i < row.size(); ++i) {
+          ++targets;
+          if (row[i] != 0) ++times[row[i]];
+          if (begin && i == 1)
+            REQUIRE(row[0] == 1);
+          else
+            REQUIRE(may_follow(row[i - 1], row[i]));
+        }
+      }
+    }
+    std::set<int> own;
+    for (const auto& [token, count] : times) own.insert(document_of(token));
+    std::int64_t epoch_tokens = 0;
+    for (const int d : own) {
+      REQUIRE(lane_of.emplace(d, l).second);  // no other lane had it
+      epoch_tokens += length_of(d) + 1;
+    }
+    for (const int d : own) {
+      for (int i = 0; i < length_of(d); ++i) {
+        const std::int64_t count = times[d * NumberedTokens::kDocument + i];
+        // Without a begin token, the very first token of the lane is never a target.
+        REQUIRE(count >= targets / epoch_tokens - (begin ? 0 : 1));
+        REQUIRE(count <= targets / epoch_tokens + 1);
+      }
+    }
+    REQUIRE(epoch_tokens < targets);  // more than an epoch was seen
+    if (!begin) {
+      // Each last token is the first of the next sample; only the two ends of the stream have no other half.
+      std::vector<std::int32_t> unmatched;
+      std::set_symmetric_difference(firsts.begin(), firsts.end(), lasts.begin(), lasts.end(),
+                                    std::back_inserter(unmatched));
+      CHECK(unmatched.size() <= 2);
+    }
+  }
+  CHECK(lane_of.size() == static_cast<std::size_t>(documents));
+}
+
+TEST_CASE("exact counts over whole epochs: with a begin token no target is lost or doubled", "[data][lane]") {
+  // 5 documents of 7 tokens and an end: 40 tokens an epoch, and 4 epochs are one window of 16 samples of 10.
+  Setup setup;
+  std::string text;
+  for (int d = 1; d <= 5; ++d) text += test::line_of(fmt::format("{}:7", d));
+  test::write(setup.folder / "a.jsonl", text);
+  LaneSource source{.shards = find_shards({setup.folder / "a.jsonl"}, "data.train"),
+                    .tokenizer = setup.tokenizer,
+                    .tally = setup.tally,
+                    .begin = 1,
+                    .context = 10,
+                    .lanes = 1,
+                    .holdout = 0,
+                    .seed = 1};
+  std::map<std::int32_t, int> times;
+  for (const Tokens& row : rows(Lane(source, 0, {}).next_window(), 10))
+    for (std::size_t i = 1; i < row.size(); ++i) ++times[row[i]];
+  CHECK(times.size() == 36);
+  for (const auto& [token, count] : times) CHECK(count == (token == 0 ? 20 : 4));
+}
+
+TEST_CASE("a window's state recreates it and all that follow", "[data][lane]") {
+  const bool begin = GENERATE(false, true);
+  const auto [documents, shards, lanes] =
+      GENERATE(table<int, int, int>({{100, 2, 3}, {100, 7, 3}, {5, 2, 64}, {5, 5, 64}}));
+  const std::int64_t context = GENERATE(3, 50);
+  CAPTURE(begin, documents, shards, lanes, context);
+  Setup setup;
+  const LaneSource source = setup.source(documents, shards, lanes, begin, context);
+  for (std::int64_t l = 0; l < std::min(lanes, 6); ++l) {
+    Lane lane(source, l, {});
+    std::vector<Window> windows;
+    for (int w = 0; w < 12; ++w) windows.push_back(lane.next_window());
+    for (std::size_t w = 0; w < windows.size(); ++w) {
+      Lane again(source, l, windows[w].begin);
+      for (std::size_t v = w; v < windows.size(); ++v) {
+        const Window window = again.next_window();
+        REQUIRE(window.begin == windows[v].begin);
+        REQUIRE(window.tokens == windows[v].tokens);
+      }
+    }
+  }
+}
+
+TEST_CASE("lanes without a document of their own read those of all, from places of their own", "[data][lane]") {
+  const auto [documents, shards] = GENERATE(table<int, int>({{20, 1}, {20, 3}}));
+  Setup setup;
+  const LaneSource source = setup.source(documents, shards, 64, false);
+  std::set<Tokens> starts;
+  int starving = 0;
+  for (std::int64_t l = 0; l < 64; ++l) {
+    Lane lane(source, l, {});
+    const Window window = lane.next_window();
+    std::set<int> seen;
+    for (int w = 0; w < 30; ++w)
+      for (const std::int32_t token : lane.next_window().tokens)
+        if (token != 0) seen.insert(document_of(token));
+    starving += window.begin.takes_all;
+    if (window.begin.takes_all) starts.insert(window.tokens);
+    CHECK(seen.size() == (window.begin.takes_all ? 20u : seen.size()));
+    CHECK((window.begin.takes_all || seen.size() <= 3));
+  }
+  CHECK(starving >= 44);
+  CHECK(starts.size() > 10);
+}
+
+TEST_CASE("the seed decides the order, an epoch has its own", "[data][lane]") {
+  Setup setup;
+  LaneSource source = setup.source(100, 10, 2, true);
+  const auto first_shards = [&](std::uint64_t seed) {
+    source.seed = seed;
+    Lane lane(source, 0, {});
+    std::vector<int> order;  // the first documents of shards are 1, 11, 21, ...
+    for (int w = 0; w < 60; ++w) {
+      const Window window = lane.next_window();
+      order.push_back(document_of(window.tokens[1]) / 10);
+    }
+    return order;
+  };
+  CHECK(first_shards(1) == first_shards(1));
+  CHECK(first_shards(1) != first_shards(2));
+
+  source.seed = 1;
+  Lane lane(source, 0, {});
+  std::map<std::int64_t, std::vector<int>> order_of_epoch;
+  for (int w = 0; w < 400; ++w) {
+    const LaneState state = lane.next_window().begin;
+    auto& order = order_of_epoch[state.epoch];
+    if (order.empty() || order.back() != state.shard) order.push_back(static_cast<int>(state.shard));
+  }
+  CHECK(order_of_epoch.size() > 5);
+}
+
+TEST_CASE("a window is a shuffled block", "[data][lane]") {
+  Setup setup;
+  const LaneSource source = setup.source(100, 1, 1, true);
+  Lane lane(source, 0, {});
+  std::set<std::vector<std::size_t>> orders;
+  for (int w = 0; w < 5; ++w) {
+    // Documents of a single shard come in ascending order, so that a row's place is told by its tokens but for ends.
+    const auto all = rows(lane.next_window(), source.context);
+    auto sorted = all;
+    std::ranges::sort(sorted);
+    std::vector<std::size_t> order;
+    for (const Tokens& row : all)
+      order.push_back(static_cast<std::size_t>(std::ranges::find(sorted, row) - sorted.begin()));
+    CHECK_FALSE(std::ranges::is_sorted(order));
+    orders.insert(order);
+  }
+  CHECK(orders.size() == 5);
+}
+
+TEST_CASE("held-out documents are not trained on, and the rest all are", "[data][lane]") {
+  Setup setup;
+  LaneSource source = setup.source(300, 2, 3, false);
+  source.holdout = 0.2;
+  std::set<int> seen;
+  for (std::int64_t l = 0; l < 3; ++l) {
+    Lane lane(source, l, {});
+    for (int w = 0; w < 60; ++w)
+      for (const std::int32_t token : lane.next_window().tokens)
+        if (token != 0) seen.insert(document_of(token));
+  }
+  int held_out = 0;
+  for (int d = 1; d <= 300; ++d) {
+    const bool out = holdout_draw(fmt::format("{}:{}", d, length_of(d))) < 0.2;
+    held_out += out;
+    CHECK(seen.count(d) == (out ? 0 : 1));
+  }
+  CHECK(held_out > 30);
+  CHECK(held_out < 90);
+}
+
+TEST_CASE("data without a usable document, and data that changed under a checkpoint, are refused", "[data][lane]") {
+  Setup setup;
+  LaneSource source = setup.source(30, 2, 2, false);
+  source.holdout = 1;
+  CHECK_THAT(test::failure_of([&] { Lane(source, 0, {}).next_window(); }),
+             Catch::Contains("data.train: no document to train on in 2 shards"));
+  source.holdout = 0;
+  const auto resumed = [&](LaneState state) { return test::failure_of([&] { Lane(source, 0, state).next_window(); }); };
+  CHECK_THAT(resumed({.line = 500}), Catch::Contains("has fewer lines"));
+  CHECK_THAT(resumed({.line = 0, .token = 999}), Catch::Contains("the shard has changed"));
+}
+
+}  // namespace spikesink

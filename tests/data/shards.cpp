@@ -1,0 +1,64 @@
+#include "data/shards.h"
+
+#include <catch2/catch.hpp>
+
+#include "data/config.h"
+#include "tests/data/support.h"
+
+namespace spikesink {
+using Catch::Contains;
+
+TEST_CASE("patterns give each shard once, sorted", "[data][shards]") {
+  const test::Scratch folder;
+  for (const char* name : {"b.jsonl", "a.jsonl.zst", "c[1].jsonl", "d.json.gz"}) test::write(folder / name, "x\n");
+  const auto shards = find_shards(
+      {folder / "b*", folder / "*.jsonl", folder / "a.jsonl.zst", folder / "c[1].jsonl", folder / "{d,b}.*"},
+      "data.train");
+  std::vector<std::string> names;
+  for (const Shard& shard : shards) names.push_back(std::filesystem::path(shard.path).filename().string());
+  CHECK(names == std::vector<std::string>{"a.jsonl.zst", "b.jsonl", "c[1].jsonl", "d.json.gz"});
+  CHECK(shards[0].bytes == 2);
+}
+
+TEST_CASE("what names no shard says so, with the key", "[data][shards]") {
+  const test::Scratch folder;
+  test::write(folder / "empty.jsonl", "");
+  test::write(folder / "a.parquet", "x");
+  const auto message = [&](const std::string& pattern) {
+    return test::failure_of([&] { find_shards({pattern}, "data.train"); });
+  };
+  CHECK_THAT(message(folder / "*.zst"), Contains("data.train: ") && Contains("matches no file"));
+  CHECK_THAT(message(folder / "none.jsonl"), Contains("none.jsonl does not exist"));
+  CHECK_THAT(message(folder / ""), Contains("is a folder"));
+  CHECK_THAT(message(folder / "empty.jsonl"), Contains("empty.jsonl is empty"));
+  CHECK_THAT(message(folder / "a.parquet"), Contains("a.parquet is no .jsonl"));
+  CHECK_THAT(test::failure_of([&] { find_shards({}, "data.train"); }), Contains("names no shards"));
+}
+
+TEST_CASE("the fingerprint tells names and sizes, not the folder", "[data][shards]") {
+  const std::vector<Shard> shards{{"x/a.jsonl", 10}, {"x/b.jsonl", 20}};
+  CHECK(shards_fingerprint(shards) == shards_fingerprint({{"y/z/a.jsonl", 10}, {"y/z/b.jsonl", 20}}));
+  CHECK(shards_fingerprint(shards) != shards_fingerprint({{"x/a.jsonl", 20}, {"x/b.jsonl", 10}}));
+  CHECK(shards_fingerprint(shards) != shards_fingerprint({{"x/a.jsonl", 10}, {"x/c.jsonl", 20}}));
+}
+
+TEST_CASE("a data config that cannot work is refused with its key", "[data][config]") {
+  DataConfig good;
+  good.train = {"a.jsonl"};
+  CHECK(problem_of(good).empty());
+  const auto broken = [&](auto change) {
+    DataConfig config = good;
+    change(config);
+    return problem_of(config);
+  };
+  CHECK_THAT(broken([](DataConfig& c) { c.train.clear(); }), Contains("data.train:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.holdout = 1; }), Contains("data.holdout:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.holdout = NAN; }), Contains("data.holdout:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.holdout = 0; }), Contains("data.holdout:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.lanes = 0; }), Contains("data.lanes:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.max_bad_share = -0.1; }), Contains("data.max_bad_share:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.tokenizer.clear(); }), Contains("data.tokenizer:"));
+  CHECK(broken([](DataConfig& c) { c.holdout = 0, c.validation = {"v.jsonl"}; }).empty());
+}
+
+}  // namespace spikesink

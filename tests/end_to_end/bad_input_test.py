@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""What a user can get wrong ends in one line that names it, and in the right exit code; what was written stays."""
+
+import gzip
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import harness
+
+USAGE, DATA = 2, 3
+report = harness.Report()
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    corpus = harness.write_corpus(home / "data")
+    shard = home / "data/shard_00000000_processed.jsonl"
+    documents = shard.read_text().splitlines()
+    base = harness.sets(data__train=f"[{corpus}]", data__holdout=0.05, run__dir=home / "runs", train__steps=4,
+                        train__schedule__warmup_steps=2, metrics__sequences=4)  # fmt: skip
+    number = 0
+
+    def refuses(what, code, words, *arguments, train=True, **kwargs):
+        """The command must end with `code` and one line that has all of `words`."""
+        global number
+        number += 1
+        line = ["train", harness.TINY, *base, "--set", f"run.name=bad{number}"] if train else []
+        done = harness.run(*line, *arguments, check=False, **kwargs)
+        text = done.stderr
+        good = done.returncode == code and text.count("\n") == 1 and all(word in text for word in words)
+        report.check(good, f"{what}: exit {done.returncode}, expected {code} and {words}; it said: {text!r}")
+
+    def data(name, content):
+        path = home / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return ["--set", f"data.train=[{path}]"]
+
+    text = "\n".join(documents) + "\n"
+    refuses("missing shard", DATA, ["none.jsonl", "data.train"], "--set", "data.train=[none.jsonl]")
+    refuses("empty shard", DATA, ["empty.jsonl"], *data("empty.jsonl", ""))
+    packed = subprocess.run(["zstd", "-q", "-c"], input=text.encode(), capture_output=True, check=True).stdout
+    refuses("cut zstd frame", DATA, ["cut.jsonl.zst"], *data("cut.jsonl.zst", packed[: len(packed) // 2]))
+    broken = packed[:200] + bytes(200) + packed[400:]
+    refuses("broken zstd frame", DATA, ["broken.jsonl.zst"], *data("broken.jsonl.zst", broken))
+    zipped = gzip.compress(text.encode())
+    refuses("cut gzip", DATA, ["cut.jsonl.gz"], *data("cut.jsonl.gz", zipped[: len(zipped) // 2]))
+    hostile = {
+        "not JSON": b"this is no JSON",
+        "no text": json.dumps({"url": "x"}).encode(),
+        "text no string": json.dumps({"text": 7}).encode(),
+        "bad UTF-8": b'{"text": "a\xff\xfeb"}',
+    }
+    for name, line in hostile.items():
+        lines = b"".join(d.encode() + b"\n" + line + b"\n" for d in documents)
+        refuses(name, DATA, ["hostile.jsonl:2", "data.max_bad_share"], *data("hostile.jsonl", lines))
+    (home / "no.model").write_bytes(b"\x00garbage")
+    refuses("damaged tokenizer", DATA, ["no.model"], "--set", f"data.tokenizer={home}/no.model")
+    refuses("missing tokenizer", DATA, ["gone.model"], "--set", "data.tokenizer=gone.model")
+    refuses("tokenizer too large", USAGE, ["model.vocab_size", "258"], "--set", "model.vocab_size=100")
+    refuses("heads", USAGE, ["model.attention.n_kv_heads"], "--set", "model.attention.n_kv_heads=3")
+    refuses("odd d_head", USAGE, ["model.attention.d_head", "odd"], "--set", "model.attention.d_head=7")
+    refuses("unknown key", USAGE, ["train.stepz", "steps"], "--set", "train.stepz=3")
+    refuses("wrong type", USAGE, ["train.steps", "abc"], "--set", "train.steps=abc")
+    refuses("missing config", USAGE, ["gone.yaml"], "train", "gone.yaml", train=False)
+    refuses("no held-out document", DATA, ["data.holdout"], "--set", "data.holdout=1e-9")
+    refuses("no checkpoint", DATA, ["nowhere"], "eval", home / "nowhere", train=False)
+
+    # A run that stands: its folder is refused without --resume, with another model, and while in use.
+    good = [*base, "--set", "run.name=good"]
+    harness.run("train", harness.TINY, *good)
+    folder = home / "runs/good"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    refuses("folder has a run", USAGE, ["--resume"], "train", harness.TINY, *good, train=False)
+    refuses("another model", USAGE, ["model.d_model"], "train", harness.TINY, *good, "--resume", "--set",
+            "model.d_model=64", train=False)  # fmt: skip
+    refuses("other data", USAGE, ["data.lanes"], "train", harness.TINY, *good, "--resume", "--set", "data.lanes=3",
+            train=False)  # fmt: skip
+    lock = subprocess.Popen(["flock", folder / ".lock", "sleep", "60"])
+    refuses("folder in use", USAGE, ["in use"], "train", harness.TINY, *good, "--resume", train=False)
+    lock.terminate()
+    after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+    report.check(all(before[p] == data for p, data in after.items() if p in before), "a refused run changes nothing")
+    report.check(set(before) - set(after) <= {folder / ".lock"}, "a refused run removes nothing")
+
+    # A checkpoint that is damaged or of another model is named.
+    state = folder / "checkpoints/latest/state.json"
+    tensors = folder / "checkpoints/latest/rank_0000.h5"
+    content = tensors.read_bytes()
+    tensors.write_bytes(content[:-100] + bytes(100))
+    refuses("damaged checkpoint", DATA, ["rank_0000.h5", "checksum"], "eval", folder, train=False)
+    tensors.write_bytes(content)
+    saved = state.read_text()
+    state.write_text(saved[: len(saved) // 2])
+    refuses("damaged state", DATA, ["state.json"], "eval", folder, train=False)
+    state.write_text(saved.replace("d_hidden: ", "d_hidden: 1") if "d_hidden: " in saved else saved)
+    refuses("checkpoint of another model", DATA, ["rank_0000.h5", "another model"], "eval", folder, "--set",
+            "model.ffn.d_hidden=128", train=False)  # fmt: skip
+    state.write_text(saved)
+    harness.run("eval", folder)
+
+    # A disk that is full: /dev/full stands for it where metrics would be written.
+    full = [*base, "--set", "run.name=full"]
+    (home / "runs/full").mkdir()
+    os.symlink("/dev/full", home / "runs/full/log.txt")
+    refuses("full disk", DATA, ["log.txt", "space"], "train", harness.TINY, *full, "--resume", train=False)
+report.end()

@@ -1,0 +1,77 @@
+"""What the end-to-end tests share: the program, a corpus made on the spot, and short runs on it."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(os.environ.get("SPIKESINK", ROOT / "build/cpu/spikesink"))
+TINY = ROOT / "configs/cpu/tiny.yaml"
+
+
+def write_corpus(folder, documents=400, shards=3, seed=1):
+    """Shards of sentences over a vocabulary of 200 made-up words: a word narrows down its successors, so that context
+    helps. One shard is plain, the others are gzipped."""
+    rng = random.Random(seed)
+    syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
+    words = ["".join(rng.choices(syllables, k=rng.randint(1, 3))) for _ in range(200)]
+    follows = {w: rng.sample(words, 4) for w in words}
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(shards):
+        lines = []
+        for i in range(documents // shards):
+            word, text = rng.choice(words), []
+            for _ in range(rng.randint(20, 200)):
+                text.append(word)
+                word = rng.choice(follows[word])
+            record = {"text": " ".join(text) + ".", "url": f"made://{shard}/{i}", "metadata": {}}
+            lines.append(json.dumps(record) + "\n")
+        name = folder / f"shard_{shard:08d}_processed.jsonl"
+        if shard == 0:
+            name.write_text("".join(lines))
+        else:
+            with gzip.GzipFile(f"{name}.gz", "wb", mtime=0) as out:
+                out.write("".join(lines).encode())
+    return f"{folder}/*.jsonl*"
+
+
+def command(*arguments):
+    return [str(PROGRAM), *map(str, arguments)]
+
+
+def run(*arguments, check=True, **kwargs):
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600, **kwargs)
+    if check and done.returncode != 0:
+        sys.exit(f"{' '.join(command(*arguments))}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def sets(**keys):
+    """--set arguments; a double underscore stands for a dot."""
+    return [part for key, value in keys.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
+
+
+def metrics(run_folder):
+    return [json.loads(line) for line in (Path(run_folder) / "metrics.jsonl").read_text().splitlines()]
+
+
+class Report:
+    """Counts checks; prints what fails; ends the test."""
+
+    def __init__(self):
+        self.failed = self.passed = 0
+
+    def check(self, holds, what):
+        if holds:
+            self.passed += 1
+        else:
+            self.failed += 1
+            print(f"FAILED: {what}", flush=True)
+
+    def end(self):
+        print(f"{self.passed} passed, {self.failed} failed")
+        sys.exit(1 if self.failed else 0)

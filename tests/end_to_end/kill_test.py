@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""A run killed with SIGKILL at random moments and resumed each time gives, to the last bit, what an undisturbed one does;
+SIGTERM ends a run after a checkpoint with exit code 75."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+
+KILLS = int(os.environ.get("SPIKESINK_KILLS", "10"))
+# What a step's line says of the training itself, not of the machine.
+EXACT = ("step", "tokens", "loss", "lr", "grad_norm")
+
+report = harness.Report()
+rng = random.Random(int(os.environ.get("SPIKESINK_KILL_SEED", "0")) or None)
+
+
+def losses(folder):
+    return [tuple(line[k] for k in EXACT) for line in harness.metrics(folder) if "event" not in line]
+
+
+def probes(folder):
+    return [line for line in harness.metrics(folder) if line.get("event") == "probe"]
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    corpus = harness.write_corpus(home / "data")
+    steps = 150
+    keys = harness.sets(
+        data__train=f"[{corpus}]", data__holdout=0.05, data__lanes=5, run__dir=home, train__steps=steps,
+        model__d_model=64, model__attention__n_heads=2, model__attention__d_head=32, model__n_layers=2,
+        train__schedule__warmup_steps=10, metrics__every_steps=1, metrics__probe_every_steps=20, metrics__sequences=10,
+        checkpoint__every_steps=10)  # fmt: skip
+    whole, killed = home / "whole", home / "killed"
+    begin = time.monotonic()
+    harness.run("train", harness.TINY, *keys, "--set", "run.name=whole")
+    duration = time.monotonic() - begin
+
+    resume = harness.command("train", harness.TINY, *keys, "--set", "run.name=killed", "--resume")
+    kills = resumed_at_zero = 0
+    while kills < KILLS:
+        process = subprocess.Popen(resume, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(rng.uniform(0.02, 0.25 * duration))
+        process.send_signal(signal.SIGKILL)
+        output = process.communicate()[0]
+        if process.returncode not in (0, -signal.SIGKILL):
+            sys.exit(f"exit {process.returncode} after {kills} kills\n{output}")
+        kills += process.returncode != 0
+        if process.returncode == 0:  # done before its tenth kill: all is there, so start over with what is left
+            report.check(losses(killed) == losses(whole), f"losses after {kills} kills")
+            subprocess.run(["rm", "-rf", str(killed)], check=True)
+            resumed_at_zero += 1
+    harness.run(*resume[1:])
+
+    same = losses(killed) == losses(whole)
+    report.check(len(losses(whole)) == steps, "the undisturbed run has every step once")
+    report.check(same, f"losses after {kills} kills ({resumed_at_zero} runs finished between)")
+    report.check(probes(killed) == probes(whole), "probes after the kills")
+    names = sorted(p.name for p in (whole / "probes").iterdir())
+    report.check(sorted(p.name for p in (killed / "probes").iterdir()) == names, "probe files after the kills")
+    for name in names:
+        same = (whole / "probes" / name).read_bytes() == (killed / "probes" / name).read_bytes()
+        report.check(same, f"probe file {name} has the same bytes")
+    events = {p.name for p in (killed / "checkpoints").iterdir()}
+    report.check(not any("unfinished" in name for name in events), f"no unfinished checkpoint stays: {events}")
+
+    # SIGTERM: the step is finished, a checkpoint saved, and the run goes on to the same end.
+    stopped = home / "stopped"
+    process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", "run.name=stopped"),
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while not (stopped / "metrics.jsonl").exists() or '"loss"' not in (stopped / "metrics.jsonl").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output, error = process.communicate(timeout=120)
+    report.check(process.returncode == 75, f"SIGTERM gives exit code 75, not {process.returncode}: {error}")
+    report.check(error.count("\n") == 1 and "--resume" in error, f"one line says how to go on: {error}")
+    harness.run("train", harness.TINY, *keys, "--set", "run.name=stopped", "--resume")
+    report.check(losses(stopped) == losses(whole), "losses after SIGTERM and --resume")
+report.end()

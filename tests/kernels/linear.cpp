@@ -1,0 +1,106 @@
+#include "kernels/linear/linear.h"
+
+#include "kernels/linear/gemm.h"
+#include "tests/kernels/support.h"
+
+using namespace spikesink;
+using namespace spikesink::test;
+
+namespace {
+/// sum_k a(i, k) b(k, j) of row-major a (rows, inner) and b (inner, cols), either given transposed.
+std::vector<double> product(const Tensor& a, bool at, const Tensor& b, bool bt, std::int64_t rows, std::int64_t cols,
+                            std::int64_t inner) {
+  const auto x = values(a), y = values(b);
+  std::vector<double> c;
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < cols; ++j) {
+      double sum = 0;
+      for (std::int64_t k = 0; k < inner; ++k)
+        sum += x[static_cast<std::size_t>(at ? k * rows + i : i * inner + k)] *
+               y[static_cast<std::size_t>(bt ? j * inner + k : k * cols + j)];
+      c.push_back(sum);
+    }
+  return c;
+}
+}  // namespace
+
+TEST_CASE("linear is y = x w^T, dx = dy w, dweight += dy^T x", "[kernels][linear]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const auto [N, C, O] = GENERATE(table<std::int64_t, std::int64_t, std::int64_t>(
+      {{1, 1, 1}, {1, 5, 3}, {3, 7, 5}, {33, 64, 100}, {257, 96, 130}, {5, 1, 4}}));
+  CAPTURE(name_of(dtype), N, C, O);
+  const Stream stream = Stream::cpu();
+  const Tensor x = random({N, C}, dtype, 1), weight = random({O, C}, dtype, 2), dy = random({N, O}, dtype, 3),
+               start = random({O, C}, dtype, 4);
+  const Tensor y = poisoned({N, O}, dtype), dx = poisoned({N, C}, dtype), dweight = copy(start);
+  kernels::linear_forward(stream, {.y = y, .x = x, .weight = weight});
+  kernels::linear_backward(stream, {.dx = dx, .dweight = dweight, .dy = dy, .x = x, .weight = weight});
+
+  auto want_dweight = product(dy, true, x, false, O, C, N);
+  for (std::size_t i = 0; i < want_dweight.size(); ++i) want_dweight[i] += values(start)[i];
+  const auto root = [](std::int64_t n) { return std::sqrt(static_cast<double>(n)); };  // of a sum of n terms
+  check_close(y, product(x, false, weight, true, N, O, C), 4 + root(C), root(C));
+  check_close(dx, product(dy, false, weight, false, N, C, O), 4 + root(O), root(O));
+  check_close(dweight, want_dweight, 4 + root(N), root(N));
+
+  const Tensor again = poisoned({N, O}, dtype);
+  kernels::linear_forward(stream, {.y = again, .x = x, .weight = weight});
+  CHECK(same_bits(again, y));
+}
+
+TEST_CASE("linear_backward is the gradient of its forward", "[kernels][linear][grad]") {
+  const Stream stream = Stream::cpu();
+  const Tensor x = random({9, 6}, DType::kF64, 1), weight = random({4, 6}, DType::kF64, 2),
+               dy = random({9, 4}, DType::kF64, 3), y = poisoned({9, 4}, DType::kF64),
+               dx = poisoned({9, 6}, DType::kF64), dweight = filled({4, 6}, DType::kF64, 0);
+  kernels::linear_backward(stream, {.dx = dx, .dweight = dweight, .dy = dy, .x = x, .weight = weight});
+  const auto loss = [&] {
+    kernels::linear_forward(stream, {.y = y, .x = x, .weight = weight});
+    return dot(y, dy);
+  };
+  CHECK(gradient_error(loss, x, dx, 4) < 1e-6);
+  CHECK(gradient_error(loss, weight, dweight, 5) < 1e-6);
+}
+
+TEST_CASE("gemm keeps to its strides: what lies between rows is neither read nor written", "[kernels][linear]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const bool at = GENERATE(false, true), bt = GENERATE(false, true);
+  CAPTURE(name_of(dtype), at, bt);
+  constexpr std::int64_t kRows = 5, kCols = 4, kInner = 3, kStride = 9;
+  // Dense operands, and the same in rows of 9 with NaN behind.
+  const auto spread = [&](const Tensor& t) {
+    const auto [rows, cols] = matrix_dims(t);
+    const Tensor wide = poisoned({rows, kStride}, dtype);
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::memcpy(wide.slice(r * kStride, {cols}).raw(), t.slice(r * cols, {cols}).raw(),
+                  static_cast<std::size_t>(cols * size_of(dtype)));
+    return wide;
+  };
+  const Tensor a = random(at ? matrix(kInner, kRows) : matrix(kRows, kInner), dtype, 1),
+               b = random(bt ? matrix(kCols, kInner) : matrix(kInner, kCols), dtype, 2),
+               c0 = random({kRows, kCols}, dtype, 3);
+  const Tensor wide_a = spread(a), wide_b = spread(b), c = spread(c0);
+  with_dtype(dtype, [&]<class T>() {
+    kernels::cpu::gemm<T>(c.data<T>(), kStride, {wide_a.data<T>(), kStride, at}, {wide_b.data<T>(), kStride, bt}, kRows,
+                          kCols, kInner, T(2), T(3));
+  });
+  const auto want = product(a, at, b, bt, kRows, kCols, kInner), start = values(c0);
+  for (std::int64_t i = 0; i < kRows; ++i)
+    for (std::int64_t j = 0; j < kStride; ++j) {
+      CAPTURE(i, j);
+      const double got = values(c)[static_cast<std::size_t>(i * kStride + j)];
+      const auto at_c = static_cast<std::size_t>(i * kCols + j);
+      if (j >= kCols)
+        CHECK(std::isnan(got));
+      else
+        CHECK(got == Approx(2 * want[at_c] + 3 * start[at_c]).epsilon(1e-5).margin(1e-5));
+    }
+}
+
+TEST_CASE("linear names the argument that does not fit", "[kernels][linear]") {
+  const Stream stream = Stream::cpu();
+  const Tensor x = random({3, 4}, DType::kF32, 1), weight = random({2, 4}, DType::kF32, 2),
+               y = random({3, 2}, DType::kF32, 3);
+  CHECK_THROWS_WITH(kernels::linear_forward(stream, {.y = x, .x = x, .weight = weight}), Catch::Contains("linear y"));
+  CHECK_THROWS_WITH(kernels::linear_forward(stream, {.y = y, .x = x, .weight = y}), Catch::Contains("linear weight"));
+}

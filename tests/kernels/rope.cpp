@@ -1,0 +1,89 @@
+#include "kernels/rope/rope.h"
+
+#include "tests/kernels/support.h"
+
+using namespace spikesink;
+using namespace spikesink::test;
+
+namespace {
+/// The rotation as complex numbers: x_i + j x_(i + D/2) times e^(j angle).
+std::vector<double> reference(const Tensor& x, std::int64_t num_heads, std::int64_t D, std::int64_t length,
+                              double theta) {
+  const auto [N, W] = matrix_dims(x);
+  auto y = values(x);
+  for (std::int64_t n = 0; n < N; ++n)
+    for (std::int64_t h = 0; h < num_heads; ++h)
+      for (std::int64_t i = 0; i < D / 2; ++i) {
+        const auto at = static_cast<std::size_t>(n * W + h * D + i), pair = at + static_cast<std::size_t>(D / 2);
+        const double angle =
+            static_cast<double>(n % length) * std::pow(theta, -2 * static_cast<double>(i) / static_cast<double>(D));
+        const double a = y[at], b = y[pair];
+        y[at] = a * std::cos(angle) - b * std::sin(angle);
+        y[pair] = a * std::sin(angle) + b * std::cos(angle);
+      }
+  return y;
+}
+}  // namespace
+
+TEST_CASE("rope turns pairs (i, i + D/2) by position and frequency and copies the columns behind", "[kernels][rope]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const auto [sequences, T, heads, D, extra] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 2, 0},
+                                                                                        {2, 5, 3, 4, 7},
+                                                                                        {1, 65, 2, 6, 1},
+                                                                                        {2, 200, 5, 64, 64},
+                                                                                        {1, 2049, 1, 128, 0},
+                                                                                        {3, 4, 0, 8, 9}}));
+  const Stream stream = Stream::cpu(GENERATE(1, 3));
+  CAPTURE(name_of(dtype), sequences, T, heads, D, extra, stream.num_threads);
+  const std::int64_t N = sequences * T, W = heads * D + extra;
+  const Tensor x = random({N, W}, dtype, 1), y = poisoned({N, W}, dtype);
+  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = heads, .d_head = D, .length = T, .theta = 10000});
+  // The last bit of a frequency weighs as much as the position, in the reference too.
+  check_close(y, reference(x, heads, D, T, 10000), dtype == DType::kF64 ? 100 + 4 * T : 4);
+
+  const Tensor in_place = copy(x);
+  kernels::rope_forward(stream,
+                        {.y = in_place, .x = in_place, .num_heads = heads, .d_head = D, .length = T, .theta = 10000});
+  CHECK(same_bits(in_place, y));
+}
+
+TEST_CASE("rope_backward is the transpose of the forward, in place too", "[kernels][rope][grad]") {
+  const std::int64_t N = 14, W = 21;
+  const Stream stream = Stream::cpu(2);
+  const Tensor x = random({N, W}, DType::kF64, 1), dy = random({N, W}, DType::kF64, 2),
+               y = poisoned({N, W}, DType::kF64), dx = poisoned({N, W}, DType::kF64), in_place = copy(dy);
+  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = 2, .d_head = 8, .length = 7, .theta = 500});
+  kernels::rope_backward(stream, {.dx = dx, .dy = dy, .num_heads = 2, .d_head = 8, .length = 7, .theta = 500});
+  CHECK(dot(y, dy) == Approx(dot(x, dx)).epsilon(1e-13));
+  const auto loss = [&] {
+    kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = 2, .d_head = 8, .length = 7, .theta = 500});
+    return dot(y, dy);
+  };
+  CHECK(gradient_error(loss, x, dx, 3) < 1e-6);
+  kernels::rope_backward(stream,
+                         {.dx = in_place, .dy = in_place, .num_heads = 2, .d_head = 8, .length = 7, .theta = 500});
+  CHECK(same_bits(in_place, dx));
+}
+
+TEST_CASE("rope of equal q and k depends on the distance of their positions only", "[kernels][rope]") {
+  const std::int64_t T = 300, D = 16;
+  const Tensor one = random({1, D}, DType::kF64, 1), x = empty({T, D}, DType::kF64);
+  for (std::int64_t t = 0; t < T; ++t) std::copy_n(one.data<double>(), D, x.data<double>() + t * D);
+  kernels::rope_forward(Stream::cpu(1), {.y = x, .x = x, .num_heads = 1, .d_head = D, .length = T, .theta = 10000});
+  const auto product = [&](std::int64_t s, std::int64_t t) { return dot(x.slice(s * D, {D}), x.slice(t * D, {D})); };
+  CHECK(product(0, 37) == Approx(product(63, 100)).epsilon(1e-10));
+  CHECK(product(0, 37) == Approx(product(262, 299)).epsilon(1e-10));
+  CHECK(product(0, 0) == Approx(product(299, 299)).epsilon(1e-10));
+}
+
+TEST_CASE("rope refuses odd heads, heads wider than a row and broken sequences", "[kernels][rope]") {
+  const Stream stream = Stream::cpu(1);
+  const Tensor x = random({6, 8}, DType::kF32, 1);
+  const auto run = [&](std::int64_t heads, std::int64_t D, std::int64_t T) {
+    kernels::rope_forward(stream, {.y = x, .x = x, .num_heads = heads, .d_head = D, .length = T, .theta = 100});
+  };
+  CHECK_NOTHROW(run(2, 4, 3));
+  CHECK_THROWS_WITH(run(1, 3, 3), Catch::Contains("d_head"));
+  CHECK_THROWS_WITH(run(3, 4, 3), Catch::Contains("3 heads of 4"));
+  CHECK_THROWS_WITH(run(2, 4, 4), Catch::Contains("whole sequences"));
+}

@@ -1,0 +1,62 @@
+#include "kernels/ffn/silu_mul.h"
+
+#include "tests/kernels/support.h"
+
+using namespace spikesink;
+using namespace spikesink::test;
+
+TEST_CASE("silu_mul_forward is silu(gate) * up of rows [gate | up]", "[kernels][ffn]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const auto [N, F] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {5, 64}, {70, 1001}}));
+  const Stream stream = Stream::cpu(GENERATE(1, 3));
+  CAPTURE(name_of(dtype), N, F, stream.num_threads);
+  const Tensor gate_up = random({N, 2 * F}, dtype, 1, 3), y = poisoned({N, F}, dtype);
+  kernels::silu_mul_forward(stream, {.y = y, .gate_up = gate_up});
+
+  const auto x = values(gate_up);
+  std::vector<double> want;
+  for (std::int64_t n = 0; n < N; ++n)
+    for (std::int64_t f = 0; f < F; ++f) {
+      const double gate = x[static_cast<std::size_t>(n * 2 * F + f)];
+      want.push_back(gate / (1 + std::exp(-gate)) * x[static_cast<std::size_t>(n * 2 * F + F + f)]);
+    }
+  check_close(y, want, 4, 1e-6);  // exp, sum, quotient, two products
+}
+
+TEST_CASE("silu_mul_backward is the gradient of its forward", "[kernels][ffn][grad]") {
+  const auto [N, F] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {33, 65}}));
+  const Stream stream = Stream::cpu(2);
+  CAPTURE(N, F);
+  const Tensor gate_up = random({N, 2 * F}, DType::kF64, 1), dy = random({N, F}, DType::kF64, 2),
+               y = poisoned({N, F}, DType::kF64), dgate_up = poisoned({N, 2 * F}, DType::kF64);
+  kernels::silu_mul_backward(stream, {.dgate_up = dgate_up, .dy = dy, .gate_up = gate_up});
+  const auto loss = [&] {
+    kernels::silu_mul_forward(stream, {.y = y, .gate_up = gate_up});
+    return dot(y, dy);
+  };
+  CHECK(gradient_error(loss, gate_up, dgate_up, 3) < 1e-6);
+}
+
+TEST_CASE("silu_mul_backward in f32 is that in f64, on any number of threads", "[kernels][ffn]") {
+  const std::int64_t N = 70, F = 1001;
+  const Tensor x32 = random({N, 2 * F}, DType::kF32, 1, 3), dy32 = random({N, F}, DType::kF32, 2);
+  const Tensor x64 = from_values({N, 2 * F}, DType::kF64, values(x32)),
+               dy64 = from_values({N, F}, DType::kF64, values(dy32));
+  const Tensor want = poisoned({N, 2 * F}, DType::kF64), one = poisoned({N, 2 * F}, DType::kF32),
+               three = poisoned({N, 2 * F}, DType::kF32);
+  kernels::silu_mul_backward(Stream::cpu(1), {.dgate_up = want, .dy = dy64, .gate_up = x64});
+  kernels::silu_mul_backward(Stream::cpu(1), {.dgate_up = one, .dy = dy32, .gate_up = x32});
+  kernels::silu_mul_backward(Stream::cpu(3), {.dgate_up = three, .dy = dy32, .gate_up = x32});
+  check_close(one, values(want), 8);
+  CHECK(same_bits(one, three));
+}
+
+TEST_CASE("silu_mul leaves NaN in its element and refuses rows that are not [gate | up]", "[kernels][ffn]") {
+  const Stream stream = Stream::cpu(1);
+  const Tensor gate_up = filled({1, 80}, DType::kF32, 1), y = empty({1, 40}, DType::kF32);
+  gate_up.data<float>()[17] = NAN;
+  kernels::silu_mul_forward(stream, {.y = y, .gate_up = gate_up});
+  for (std::size_t f = 0; f < 40; ++f) CHECK(std::isnan(values(y)[f]) == (f == 17));
+  CHECK_THROWS_WITH(kernels::silu_mul_forward(stream, {.y = empty({1, 39}, DType::kF32), .gate_up = gate_up}),
+                    Catch::Contains("silu_mul gate_up"));
+}

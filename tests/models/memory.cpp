@@ -1,0 +1,58 @@
+#include <catch2/catch.hpp>
+
+#include "tests/models/support.h"
+
+namespace spikesink {
+
+// What a training pass keeps for the way back is the sum of its ops' capture lists. A step that captured a whole Var,
+// or an activation too many, gives right gradients and fails here. Sizes are such that the pool rounds nothing up.
+TEST_CASE("a pass keeps exactly the activations that its backward needs", "[models][memory]") {
+  ModelConfig c;
+  c.d_model = 64;
+  c.n_layers = 2;
+  c.context = 32;
+  c.vocab_size = 64;
+  c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = 16};
+  c.ffn.d_hidden = 128;
+  const Stream stream = Stream::cpu(2);
+  Decoder model(c);
+  model.params().allocate(stream, DType::kF32, true);
+  model.params().init(1);
+  const std::int64_t B = 2, T = c.context, N = B * T, C = c.d_model, H = 4, W = (4 + 2 * 2) * 16, F = 128;
+  const Tensor tokens = stream.zeros({N}, DType::kI32), targets = stream.zeros({N}, DType::kI32);
+
+  const std::int64_t before = stream.pool->live_bytes();
+  Pass pass(stream, {B, T});
+  const Tensor loss = [&] {
+    const Var hidden = model.hidden(pass, tokens);
+    return model.loss(pass, hidden, targets, 1.0);
+  }();
+  const std::int64_t attention = N * C + N         // its norm: input and 1/rms
+                                 + N * C           // normed, for q, k, v
+                                 + N * W           // q, k, v
+                                 + N * C + N * H,  // heads' output, for itself and o_proj; log-sum-exp
+      ffn = N * C + N + N * C                      // as above
+            + N * 2 * F + N * F,                   // gate and up; their product, for down
+      end = N * C + N                              // final norm
+            + N * C                                // dx of the loss
+            + N;                                   // the losses, held here
+  CHECK(stream.pool->live_bytes() - before == 4 * (c.n_layers * (attention + ffn) + end));
+
+  pass.backward();
+  CHECK(stream.pool->live_bytes() - before == 4 * N);  // the losses
+}
+
+TEST_CASE("a forward-only pass keeps nothing", "[models][memory]") {
+  const ModelConfig c = test::tiny_config();
+  const Stream stream = Stream::cpu(1);
+  Decoder model(c);
+  model.params().allocate(stream, DType::kF32, false);
+  model.params().init(1);
+  const Tensor tokens = stream.zeros({c.context}, DType::kI32);
+  const std::int64_t before = stream.pool->live_bytes();
+  Pass pass(stream, {1, c.context}, Pass::Mode::kForwardOnly);
+  model.hidden(pass, tokens);
+  CHECK(stream.pool->live_bytes() == before);
+}
+
+}  // namespace spikesink

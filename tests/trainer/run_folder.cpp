@@ -1,0 +1,93 @@
+#include "trainer/run_folder.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "io/failure.h"
+#include "io/json_lines.h"
+#include "tests/trainer/support.h"
+#include "trainer/metrics_log.h"
+#include "trainer/run_log.h"
+
+namespace spikesink {
+namespace {
+namespace fs = std::filesystem;
+
+std::vector<std::string> lines_of(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE("names of steps go there and back", "[trainer][run_folder]") {
+  CHECK(RunFolder::step_name(1000) == "step_00001000");
+  CHECK(RunFolder::step_of("step_00001000") == 1000);
+  CHECK(RunFolder::step_of(RunFolder::step_name(123456789012)) == 123456789012);
+  for (const char* name : {"latest", "step_", "step_12x", "step_-1", "step_00000010.unfinished"})
+    CHECK_FALSE(RunFolder::step_of(name));
+}
+
+TEST_CASE("a folder that has a run is taken only by a resume", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.open(false);
+  folder.open(false);  // nothing in it yet
+  std::ofstream(folder.config()) << "x";
+  CHECK_THROWS_WITH(folder.open(false), Catch::Contains("--resume"));
+  folder.open(true);
+}
+
+TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.open(false);
+  {
+    MetricsLog log(folder, {.loggers = {Logger::kJsonl, Logger::kTensorboard}});
+    log.probe(0, {{"perplexity", 9}});
+    for (const std::int64_t step : {1, 2, 3, 4})
+      log.step(step, {{"tokens", 64.0 * static_cast<double>(step)}, {"loss", 0.5}});
+    log.probe(4, {{"perplexity", 5}});
+  }
+  std::ofstream(folder.metrics(), std::ios::app) << R"({"step":5,"lo)";  // torn by a kill
+  for (const std::int64_t step : {0, 4}) std::ofstream(folder.probe(step)) << "x";
+  std::ofstream(folder.probe(4) + ".unfinished") << "x";
+
+  folder.cut_back(2);
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"probe","perplexity":9.0})",
+                                                               R"({"step":1,"tokens":64,"loss":0.5})",
+                                                               R"({"step":2,"tokens":128,"loss":0.5})"});
+  CHECK(fs::exists(folder.probe(0)));
+  CHECK_FALSE(fs::exists(folder.probe(4)));
+  CHECK_FALSE(fs::exists(folder.probe(4) + ".unfinished"));
+
+  folder.cut_back(-1);
+  CHECK(lines_of(folder.metrics()).empty());
+  CHECK_FALSE(fs::exists(folder.probe(0)));
+}
+
+TEST_CASE("loggers write what they are named for", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.open(false);
+  MetricsLog(folder, {.loggers = {}}).step(1, {{"loss", 1}});
+  CHECK_FALSE(fs::exists(folder.metrics()));
+  CHECK_FALSE(fs::exists(folder.tensorboard()));
+  MetricsLog(folder, {.loggers = {Logger::kTensorboard}}).step(1, {{"loss", 1}});
+  CHECK_FALSE(fs::exists(folder.metrics()));
+  CHECK(fs::exists(folder.tensorboard()));
+}
+
+TEST_CASE("durations and counts read well", "[trainer]") {
+  CHECK(duration_text(12.4) == "12 s");
+  CHECK(duration_text(200) == "3 min 20 s");
+  CHECK(duration_text(3900) == "1 h 05 min");
+  CHECK(duration_text(90000) == "1 d 01 h");
+  CHECK(count_text(950) == "950");
+  CHECK(count_text(12345) == "12.3k");
+  CHECK(count_text(4.56e6) == "4.56M");
+}
+
+}  // namespace spikesink
