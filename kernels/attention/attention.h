@@ -20,27 +20,33 @@ struct AttentionDims {
 /// block of queries meets its keys at a time, and only the log-sum-exp stays. Sources: Vaswani et al. 2017,
 /// arXiv:1706.03762; grouped queries Ainslie et al. 2023, arXiv:2305.13245; blocks and lse Dao et al. 2022,
 /// arXiv:2205.14135.
+///
+/// With `starts`, tokens see their own document only: the sum runs over starts[t] <= s <= t, where starts[t] is the
+/// position (of row n: within its sequence, from 0) at which the document of t begins. Keys before the smallest start
+/// of a block of queries cost nothing.
 struct AttentionForward {
-  Tensor out;  ///< out (N, H D)
-  Tensor lse;  ///< out (N / T, H, T)
-  Tensor qkv;  ///< (N, (H + 2 K) D)
+  Tensor out;     ///< out (N, H D)
+  Tensor lse;     ///< out (N / T, H, T)
+  Tensor qkv;     ///< (N, (H + 2 K) D)
+  Tensor starts;  ///< i32 (N), 0 <= starts[n] <= n % T; or no tensor: all 0
   AttentionDims dims;
 };
 void attention_forward(const Stream& stream, const AttentionForward& args);
 
 /// Probabilities are computed again from qkv and lse.
 struct AttentionBackward {
-  Tensor dqkv;  ///< out (N, (H + 2 K) D), must not overlap an input
-  Tensor dout;  ///< (N, H D)
-  Tensor out;   ///< (N, H D), of the forward
-  Tensor lse;   ///< (N / T, H, T), of the forward
-  Tensor qkv;   ///< (N, (H + 2 K) D)
+  Tensor dqkv;    ///< out (N, (H + 2 K) D), must not overlap an input
+  Tensor dout;    ///< (N, H D)
+  Tensor out;     ///< (N, H D), of the forward
+  Tensor lse;     ///< (N / T, H, T), of the forward
+  Tensor qkv;     ///< (N, (H + 2 K) D)
+  Tensor starts;  ///< i32 (N), of the forward; or no tensor
   AttentionDims dims;
 };
 void attention_backward(const Stream& stream, const AttentionBackward& args);
 
-/// Checks the sizes against the rows of qkv; ContractError names what does not fit.
-void require_attention(const AttentionDims& dims, const Tensor& qkv, const Tensor& lse);
+/// Checks the sizes against the rows of qkv, and each of the starts; ContractError names what does not fit.
+void require_attention(const AttentionDims& dims, const Tensor& qkv, const Tensor& lse, const Tensor& starts);
 
 namespace cpu {
 void attention_forward(const Stream& stream, const AttentionForward& args);

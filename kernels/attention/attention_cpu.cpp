@@ -3,31 +3,35 @@
 #include <limits>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/documents.h"
 #include "kernels/core/math.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/gemm.h"
 
-// A block of kQueries queries meets all keys up to its last query: the scratch of a task is kQueries x T, linear in T.
+// A block of kQueries queries meets all keys from the first that one of them sees up to its last query: the scratch of
+// a task is kQueries x T, linear in T.
 namespace spikesink::kernels::cpu {
 namespace {
 constexpr std::int64_t kQueries = 64;
 
-/// Exponentials of a row of scores relative to its maximum, zeros behind the causal edge; returns the log of their sum.
+/// Softmax of the scores in [begin, end) of a row of `width`, zeros around them; returns the log of the sum of their
+/// exponentials.
 template <class T>
-T softmax_row(T* s, std::int64_t visible, std::int64_t width) {
+T softmax_row(T* s, std::int64_t begin, std::int64_t end, std::int64_t width) {
   T top = -std::numeric_limits<T>::infinity();
 #pragma omp simd reduction(max : top)
-  for (std::int64_t k = 0; k < visible; ++k) top = std::max(top, s[k]);
+  for (std::int64_t k = begin; k < end; ++k) top = std::max(top, s[k]);
   T sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t k = 0; k < visible; ++k) {
+  for (std::int64_t k = begin; k < end; ++k) {
     s[k] = math::exp(s[k] - top);
     sum += s[k];
   }
   const T scale = 1 / sum;
 #pragma omp simd
-  for (std::int64_t k = 0; k < visible; ++k) s[k] *= scale;
-  std::fill(s + visible, s + width, T(0));
+  for (std::int64_t k = begin; k < end; ++k) s[k] *= scale;
+  std::fill(s, s + begin, T(0));
+  std::fill(s + end, s + width, T(0));
   return top + std::log(sum);
 }
 }  // namespace
@@ -42,16 +46,19 @@ void attention_forward(const Stream& stream, const AttentionForward& a) {
       // The longest blocks first, so that no thread ends with one of them alone.
       const std::int64_t block = blocks - 1 - task / (sequences * d.n_heads);
       const std::int64_t b = task % (sequences * d.n_heads) / d.n_heads, h = task % d.n_heads;
-      const std::int64_t first = block * kQueries, rows = std::min(kQueries, time - first), keys = first + rows;
+      const std::int64_t first = block * kQueries, rows = std::min(kQueries, time - first);
+      const FirstKeys first_keys(a.starts, b * time + first, rows);
+      const std::int64_t skipped = first_keys.smallest(), keys = first + rows - skipped;
       const T* base = a.qkv.data<T>() + b * time * W;
       const T* q = base + first * W + h * D;
-      const T* k = base + (d.n_heads + h / group) * D;
+      const T* k = base + skipped * W + (d.n_heads + h / group) * D;
       const T* v = k + d.n_kv_heads * D;
       const Tensor scratch = stream.empty({rows, keys}, a.qkv.dtype());
       T* s = scratch.data<T>();
       gemm<T>(s, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
       T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
-      for (std::int64_t r = 0; r < rows; ++r) lse[r] = softmax_row(s + r * keys, first + r + 1, keys);
+      for (std::int64_t r = 0; r < rows; ++r)
+        lse[r] = softmax_row(s + r * keys, first_keys.of(r), first - skipped + r + 1, keys);
       gemm<T>(a.out.data<T>() + (b * time + first) * O + h * D, O, {s, keys}, {v, W}, rows, D, keys);
     });
   });
@@ -78,32 +85,36 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
       const Tensor scratch = stream.empty({2, kQueries, time}, a.qkv.dtype());
       for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h)
         for (std::int64_t first = 0; first < time; first += kQueries) {
-          const std::int64_t rows = std::min(kQueries, time - first), keys = first + rows;
+          const std::int64_t rows = std::min(kQueries, time - first);
+          const FirstKeys first_keys(a.starts, b * time + first, rows);
+          const std::int64_t skipped = first_keys.smallest(), keys = first + rows - skipped;
           T *p = scratch.data<T>(), *ds = p + rows * keys;
           const T* q = base + first * W + h * D;
           const std::int64_t out_offset = (b * time + first) * O + h * D;
           const T *out = a.out.data<T>() + out_offset, *dout = a.dout.data<T>() + out_offset;
           const T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
-          gemm<T>(p, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
-          gemm<T>(ds, keys, {dout, O}, {v, W, true}, rows, keys, D);
+          gemm<T>(p, keys, {q, W}, {k + skipped * W, W, true}, rows, keys, D, T(d.scale));
+          gemm<T>(ds, keys, {dout, O}, {v + skipped * W, W, true}, rows, keys, D);
           for (std::int64_t r = 0; r < rows; ++r) {
             T delta = 0;  // sum_s p_ts dp_ts = dout_t . out_t
 #pragma omp simd reduction(+ : delta)
             for (std::int64_t c = 0; c < D; ++c) delta += dout[r * O + c] * out[r * O + c];
             T *pr = p + r * keys, *dsr = ds + r * keys;
             const T log_sum = lse[r], scale = T(d.scale);
-            const std::int64_t visible = first + r + 1;
+            const std::int64_t begin = first_keys.of(r), end = first - skipped + r + 1;
 #pragma omp simd
-            for (std::int64_t s = 0; s < visible; ++s) {
+            for (std::int64_t s = begin; s < end; ++s) {
               pr[s] = math::exp(pr[s] - log_sum);
               dsr[s] = pr[s] * (dsr[s] - delta) * scale;
             }
-            std::fill(pr + visible, pr + keys, T(0));
-            std::fill(dsr + visible, dsr + keys, T(0));
+            for (T* row : {pr, dsr}) {
+              std::fill(row, row + begin, T(0));
+              std::fill(row + end, row + keys, T(0));
+            }
           }
-          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k, W}, rows, D, keys);
-          gemm<T>(dk, W, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
-          gemm<T>(dv, W, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
+          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k + skipped * W, W}, rows, D, keys);
+          gemm<T>(dk + skipped * W, W, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
+          gemm<T>(dv + skipped * W, W, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
         }
     });
   });

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/attention/documents.h"
 #include "kernels/core/math.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/gemm.h"
@@ -22,14 +23,17 @@ void attention_mass(const Stream& stream, const AttentionMass& a) {
       const Tensor scratch = stream.empty({std::min(kQueries, time), time}, a.qkv.dtype());
       T* s = scratch.data<T>();
       for (std::int64_t first = 0; first < time; first += kQueries) {
-        const std::int64_t rows = std::min(kQueries, time - first), keys = first + rows;
-        gemm<T>(s, keys, {q + first * W, W}, {k, W, true}, rows, keys, d.d_head, T(d.scale));
+        const std::int64_t rows = std::min(kQueries, time - first);
+        const FirstKeys first_keys(a.starts, b * time + first, rows);
+        const std::int64_t skipped = first_keys.smallest(), keys = first + rows - skipped;
+        T* sums = alpha + skipped;
+        gemm<T>(s, keys, {q + first * W, W}, {k + skipped * W, W, true}, rows, keys, d.d_head, T(d.scale));
         for (std::int64_t r = 0; r < rows; ++r) {
           const T log_sum = lse[first + r];
           const T* row = s + r * keys;
-          const std::int64_t visible = first + r + 1;
+          const std::int64_t end = first - skipped + r + 1;
 #pragma omp simd
-          for (std::int64_t c = 0; c < visible; ++c) alpha[c] += math::exp(row[c] - log_sum);
+          for (std::int64_t c = first_keys.of(r); c < end; ++c) sums[c] += math::exp(row[c] - log_sum);
         }
       }
       const T share = T(1) / T(time);

@@ -14,16 +14,18 @@ AttentionDims dims_of(std::int64_t H, std::int64_t K, std::int64_t D, std::int64
 struct Forward {
   Tensor out, lse;
 };
-Forward run_forward(const Stream& stream, const Tensor& qkv, const AttentionDims& d) {
+Forward run_forward(const Stream& stream, const Tensor& qkv, const AttentionDims& d, const Tensor& starts = {}) {
   const std::int64_t N = qkv.shape()[0];
   Forward f{poisoned({N, d.out_width()}, qkv.dtype()), poisoned({N / d.length, d.n_heads, d.length}, qkv.dtype())};
-  kernels::attention_forward(stream, {.out = f.out, .lse = f.lse, .qkv = qkv, .dims = d});
+  kernels::attention_forward(stream, {.out = f.out, .lse = f.lse, .qkv = qkv, .starts = starts, .dims = d});
   return f;
 }
-Tensor run_backward(const Stream& stream, const Tensor& qkv, const Tensor& dout, const AttentionDims& d) {
-  const Forward f = run_forward(stream, qkv, d);
+Tensor run_backward(const Stream& stream, const Tensor& qkv, const Tensor& dout, const AttentionDims& d,
+                    const Tensor& starts = {}) {
+  const Forward f = run_forward(stream, qkv, d, starts);
   Tensor dqkv = poisoned(qkv.shape(), qkv.dtype());
-  kernels::attention_backward(stream, {.dqkv = dqkv, .dout = dout, .out = f.out, .lse = f.lse, .qkv = qkv, .dims = d});
+  kernels::attention_backward(
+      stream, {.dqkv = dqkv, .dout = dout, .out = f.out, .lse = f.lse, .qkv = qkv, .starts = starts, .dims = d});
   return dqkv;
 }
 
@@ -31,7 +33,7 @@ Tensor run_backward(const Stream& stream, const Tensor& qkv, const Tensor& dout,
 struct Reference {
   std::vector<double> out, lse, dqkv;
 };
-Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& d) {
+Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& d, const Tensor& starts = {}) {
   const std::int64_t N = qkv.shape()[0], T = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width();
   const auto x = values(qkv), g = values(dout);
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
@@ -47,12 +49,13 @@ Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& 
       for (std::int64_t t = 0; t < T; ++t) {
         std::vector<double> p(size(t + 1), 0), dp(size(t + 1), 0);
         double sum = 0, mean = 0;
-        for (std::int64_t s = 0; s <= t; ++s) {
+        const std::int64_t start = starts ? starts.data<std::int32_t>()[b * T + t] : 0;
+        for (std::int64_t s = start; s <= t; ++s) {
           for (std::size_t c = 0; c < size(D); ++c) p[size(s)] += d.scale * x[q(t) + c] * x[k(s) + c];
           sum += p[size(s)] = std::exp(p[size(s)]);
         }
         r.lse[size((b * d.n_heads + h) * T + t)] = std::log(sum);
-        for (std::int64_t s = 0; s <= t; ++s) {
+        for (std::int64_t s = start; s <= t; ++s) {
           p[size(s)] /= sum;
           for (std::size_t c = 0; c < size(D); ++c) {
             r.out[o(t) + c] += p[size(s)] * x[v(s) + c];
@@ -61,7 +64,7 @@ Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& 
           }
           mean += p[size(s)] * dp[size(s)];
         }
-        for (std::int64_t s = 0; s <= t; ++s)
+        for (std::int64_t s = start; s <= t; ++s)
           for (std::size_t c = 0; c < size(D); ++c) {
             const double ds = d.scale * p[size(s)] * (dp[size(s)] - mean);
             r.dqkv[q(t) + c] += ds * x[k(s) + c];
@@ -70,6 +73,18 @@ Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& 
       }
     }
   return r;
+}
+
+/// Starts of documents of the given lengths, packed into sequences of T; the last of them ends with its sequence.
+Tensor packed(std::int64_t N, std::int64_t T, const std::vector<std::int32_t>& lengths) {
+  std::vector<std::int32_t> starts;
+  std::size_t document = 0;
+  while (std::ssize(starts) < N) {
+    const auto start = static_cast<std::int32_t>(std::ssize(starts) % T);
+    const std::int32_t length = lengths[document++ % lengths.size()];
+    for (std::int32_t i = 0; i < length && start + i < T; ++i) starts.push_back(start);
+  }
+  return ids(starts);
 }
 }  // namespace
 
@@ -150,4 +165,72 @@ TEST_CASE("attention refuses heads that do not group and broken sequences", "[ke
   CHECK_THROWS_WITH(run(3, 2, 6), Catch::Contains("3 over 2 key-value heads"));
   CHECK_THROWS_WITH(run(3, 1, 4), Catch::Contains("whole sequences"));
   CHECK_THROWS_WITH(run(4, 2, 6), Catch::Contains("attention qkv"));
+}
+
+TEST_CASE("attention with documents sees from the start of its own on, forward and backward", "[kernels][attention]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>(
+      {{1, 1, 1, 2, 1}, {2, 2, 1, 8, 63}, {2, 3, 3, 6, 65}, {1, 4, 2, 16, 200}, {2, 2, 1, 32, 130}}));
+  // Of one token each, across the edges of blocks, longer than several blocks.
+  const std::vector<std::int32_t> lengths =
+      GENERATE(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{3, 70, 1, 20}, std::vector<std::int32_t>{64},
+               std::vector<std::int32_t>{1000});
+  const Stream stream = Stream::cpu(GENERATE(1, 3));
+  CAPTURE(name_of(dtype), B, H, K, D, T, lengths, stream.num_threads);
+  const AttentionDims d = dims_of(H, K, D, T);
+  const Tensor qkv = random({B * T, d.qkv_width()}, dtype, 1), dout = random({B * T, d.out_width()}, dtype, 2),
+               starts = packed(B * T, T, lengths);
+  const auto [out, lse] = run_forward(stream, qkv, d, starts);
+  const Tensor dqkv = run_backward(stream, qkv, dout, d, starts);
+  const Reference want = reference(qkv, dout, d, starts);
+  check_close(out, want.out, 16);
+  check_close(lse, want.lse, 16);
+  check_close(dqkv, want.dqkv, 64);
+  CHECK(same_bits(run_forward(stream, qkv, d, starts).out, out));
+  CHECK(same_bits(run_backward(stream, qkv, dout, d, starts), dqkv));
+  if (lengths[0] == 1000) {  // a document fills each sequence: nothing changes, not even a bit
+    CHECK(same_bits(run_forward(stream, qkv, d).out, out));
+    CHECK(same_bits(run_backward(stream, qkv, dout, d), dqkv));
+  }
+}
+
+TEST_CASE("attention takes starts that do not rise from query to query", "[kernels][attention]") {
+  const AttentionDims d = dims_of(2, 1, 4, 70);
+  const Tensor qkv = random({70, d.qkv_width()}, DType::kF64, 1), dout = random({70, d.out_width()}, DType::kF64, 2);
+  std::vector<std::int32_t> first;
+  for (std::int32_t t = 0; t < 70; ++t) first.push_back(t * 37 % (t + 1));
+  const Tensor starts = ids(first);
+  const Reference want = reference(qkv, dout, d, starts);
+  check_close(run_forward(Stream::cpu(2), qkv, d, starts).out, want.out, 16);
+  check_close(run_backward(Stream::cpu(2), qkv, dout, d, starts), want.dqkv, 64);
+}
+
+TEST_CASE("attention_backward with documents is the gradient of its forward", "[kernels][attention][grad]") {
+  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>({{2, 4, 2, 4, 9}, {1, 2, 2, 8, 150}}));
+  CAPTURE(B, H, K, D, T);
+  const Stream stream = Stream::cpu(2);
+  const AttentionDims d = dims_of(H, K, D, T);
+  const Tensor qkv = random({B * T, d.qkv_width()}, DType::kF64, 1),
+               dout = random({B * T, d.out_width()}, DType::kF64, 2), starts = packed(B * T, T, {4, 2, 75});
+  const Tensor dqkv = run_backward(stream, qkv, dout, d, starts);
+  CHECK(gradient_error([&] { return dot(run_forward(stream, qkv, d, starts).out, dout); }, qkv, dqkv, 3) < 1e-6);
+}
+
+TEST_CASE("a NaN in one document does not reach the others of its sequence", "[kernels][attention]") {
+  const AttentionDims d = dims_of(1, 1, 4, 200);
+  const Tensor qkv = random({200, d.qkv_width()}, DType::kF32, 1), starts = packed(200, 200, {70, 90, 40});
+  qkv.data<float>()[3 * d.qkv_width() + 5] = NAN;  // the key of position 3; documents begin at 0, 70 and 160
+  const auto out = values(run_forward(Stream::cpu(1), qkv, d, starts).out);
+  for (std::size_t t = 160; t < 200; ++t) CHECK(std::isfinite(out[t * 4]));
+  CHECK(std::isnan(out[3 * 4]));
+}
+
+TEST_CASE("attention refuses starts behind their query, before 0 or of another size", "[kernels][attention]") {
+  const AttentionDims d = dims_of(1, 1, 4, 3);
+  const Tensor qkv = random({6, 12}, DType::kF32, 1);
+  const auto run = [&](const std::vector<std::int32_t>& starts) { run_forward(Stream::cpu(1), qkv, d, ids(starts)); };
+  CHECK_NOTHROW(run({0, 1, 1, 0, 0, 2}));
+  CHECK_THROWS_WITH(run({0, 1, 1, 1, 0, 2}), Catch::Contains("attention starts: 1 at position 0 of row 3"));
+  CHECK_THROWS_WITH(run({0, -1, 1, 0, 0, 2}), Catch::Contains("attention starts: -1 at position 1"));
+  CHECK_THROWS_WITH(run({0, 0, 0}), Catch::Contains("attention starts"));
 }

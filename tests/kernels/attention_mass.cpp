@@ -8,12 +8,12 @@ using kernels::AttentionDims;
 
 namespace {
 /// alpha by way of attention_forward's log-sum-exp, as an observer does it.
-Tensor mass(const Stream& stream, const Tensor& qkv, const AttentionDims& d) {
+Tensor mass(const Stream& stream, const Tensor& qkv, const AttentionDims& d, const Tensor& starts = {}) {
   const std::int64_t N = qkv.shape()[0], B = N / d.length;
   const Tensor out = poisoned({N, d.out_width()}, qkv.dtype()), lse = poisoned({B, d.n_heads, d.length}, qkv.dtype());
-  kernels::attention_forward(stream, {.out = out, .lse = lse, .qkv = qkv, .dims = d});
+  kernels::attention_forward(stream, {.out = out, .lse = lse, .qkv = qkv, .starts = starts, .dims = d});
   Tensor alpha = poisoned({B, d.n_heads, d.length}, qkv.dtype());
-  kernels::attention_mass(stream, {.alpha = alpha, .qkv = qkv, .lse = lse, .dims = d});
+  kernels::attention_mass(stream, {.alpha = alpha, .qkv = qkv, .lse = lse, .starts = starts, .dims = d});
   return alpha;
 }
 }  // namespace
@@ -92,4 +92,22 @@ TEST_CASE("attention_mass is the column mean of the T x T probabilities, and sum
     CHECK(total == Approx(1).epsilon(1e-5));
   }
   CHECK(same_bits(mass(stream, qkv, d), alpha));
+}
+
+TEST_CASE("uniform attention within documents has the mass of each document's queries", "[kernels][metrics]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  // Documents [0, 50), [50, 53), [53, 140), then [0, 140) in the second sequence.
+  const AttentionDims d{.n_heads = 2, .n_kv_heads = 1, .d_head = 4, .length = 140, .scale = 0.5};
+  std::vector<std::int32_t> starts(280, 0);
+  std::fill(starts.begin() + 50, starts.begin() + 53, 50);
+  std::fill(starts.begin() + 53, starts.begin() + 140, 53);
+  std::vector<double> want(4 * 140, 0);
+  for (std::size_t row = 0; row < 280; ++row)
+    for (std::size_t h = 0; h < 2; ++h) {
+      const auto t = row % 140, first = static_cast<std::size_t>(starts[row]);
+      for (std::size_t k = first; k <= t; ++k)
+        want[(row / 140 * 2 + h) * 140 + k] += 1.0 / (static_cast<double>(t - first + 1) * 140);
+    }
+  const Stream stream = Stream::cpu(GENERATE(1, 3));
+  check_close(mass(stream, filled({280, d.qkv_width()}, dtype, 0), d, ids(starts)), want, 64);
 }

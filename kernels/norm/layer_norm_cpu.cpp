@@ -1,0 +1,61 @@
+#include <cmath>
+
+#include "kernels/elementwise/row_sums.h"
+#include "kernels/norm/layer_norm.h"
+
+namespace spikesink::kernels::cpu {
+
+void layer_norm_forward(const Stream& stream, const LayerNormForward& a) {
+  with_dtype(a.x.dtype(), [&]<class T>() {
+    const auto [N, C] = matrix_dims(a.x);
+    const T *weight = a.weight.data<T>(), *bias = a.bias.data<T>();
+    parallel_ranges(stream, N, row_grain(C), [&, C = C](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t n = begin; n < end; ++n) {
+        const T* x = a.x.data<T>() + n * C;
+        T* y = a.y.data<T>() + n * C;
+        T sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t c = 0; c < C; ++c) sum += x[c];
+        const T mean = sum / T(C);
+        // The row is in the cache: the variance is that of differences, since squares would cancel far from 0.
+        T squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (std::int64_t c = 0; c < C; ++c) squares += (x[c] - mean) * (x[c] - mean);
+        const T rstd = 1 / std::sqrt(squares / T(C) + T(a.eps));
+#pragma omp simd
+        for (std::int64_t c = 0; c < C; ++c) y[c] = (x[c] - mean) * rstd * weight[c] + bias[c];
+        a.mean.data<T>()[n] = mean;
+        a.rstd.data<T>()[n] = rstd;
+      }
+    });
+  });
+}
+
+void layer_norm_backward(const Stream& stream, const LayerNormBackward& a) {
+  with_dtype(a.x.dtype(), [&]<class T>() {
+    const auto [N, C] = matrix_dims(a.x);
+    const T* weight = a.weight.data<T>();
+    add_row_sums<T>(stream, N, C, {a.dweight, a.dbias}, [&, C = C](std::int64_t n, T* dweight) {
+      T *dbias = dweight + C, *dx = a.dx.data<T>() + n * C;
+      const T *dy = a.dy.data<T>() + n * C, *x = a.x.data<T>() + n * C;
+      const T mean = a.mean.data<T>()[n], rstd = a.rstd.data<T>()[n];
+      T sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+      for (std::int64_t c = 0; c < C; ++c) {
+        const T g = weight[c] * dy[c];
+        sum += g;
+        dot += g * (x[c] - mean);
+      }
+      const T shift = sum / T(C), shrink = dot * rstd / T(C);
+#pragma omp simd
+      for (std::int64_t c = 0; c < C; ++c) {
+        const T d = dy[c], z = (x[c] - mean) * rstd;
+        dweight[c] += d * z;
+        dbias[c] += d;
+        dx[c] = rstd * (weight[c] * d - shift - z * shrink);
+      }
+    });
+  });
+}
+
+}  // namespace spikesink::kernels::cpu

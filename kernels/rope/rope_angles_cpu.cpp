@@ -1,0 +1,52 @@
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/core/parallel.h"
+#include "kernels/rope/rope_angles.h"
+
+namespace spikesink::kernels::cpu {
+namespace {
+
+/// Exact at the head of every block of positions; within a
+/// block each position is the one before, turned by the frequency, which costs a tenth of calling sin and cos and errs
+/// by less than 1e-14.
+template <class T>
+void fill_table(const Stream& stream, T* table, std::int64_t length, std::int64_t d_head, double theta) {
+  constexpr std::int64_t kBlock = 64;
+  const std::int64_t half = d_head / 2;
+  parallel_ranges(stream, (length + kBlock - 1) / kBlock, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<double> scratch(static_cast<std::size_t>(4 * half));
+    double *step_cos = scratch.data(), *step_sin = step_cos + half, *cos = step_sin + half, *sin = cos + half;
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * kBlock;
+      for (std::int64_t i = 0; i < half; ++i) {
+        const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d_head));
+        step_cos[i] = std::cos(frequency);
+        step_sin[i] = std::sin(frequency);
+        cos[i] = std::cos(static_cast<double>(first) * frequency);
+        sin[i] = std::sin(static_cast<double>(first) * frequency);
+      }
+      for (std::int64_t t = first; t < std::min(first + kBlock, length); ++t) {
+        T* row = table + t * d_head;
+#pragma omp simd
+        for (std::int64_t i = 0; i < half; ++i) {
+          const double c = cos[i], s = sin[i];
+          row[i] = static_cast<T>(c);
+          row[i + half] = static_cast<T>(s);
+          cos[i] = c * step_cos[i] - s * step_sin[i];
+          sin[i] = s * step_cos[i] + c * step_sin[i];
+        }
+      }
+    }
+  });
+}
+}  // namespace
+
+Tensor rope_angles(const Stream& stream, std::int64_t length, std::int64_t d_head, double theta, DType dtype) {
+  Tensor angles = stream.empty({length, d_head}, dtype);
+  with_dtype(dtype, [&]<class T>() { fill_table(stream, angles.data<T>(), length, d_head, theta); });
+  return angles;
+}
+
+}  // namespace spikesink::kernels::cpu

@@ -1,0 +1,101 @@
+#include "kernels/ffn/gelu.h"
+
+#include "tests/kernels/support.h"
+
+using namespace spikesink;
+using namespace spikesink::test;
+using kernels::GeluForm;
+
+namespace {
+double gelu(double x, GeluForm form) {
+  const double pi = std::acos(-1.0);
+  if (form == GeluForm::kExact) return x * std::erfc(-x / std::sqrt(2.0)) / 2;
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
+}
+
+Tensor run_forward(const Stream& stream, const Tensor& x, GeluForm form) {
+  Tensor y = poisoned(x.shape(), x.dtype());
+  kernels::gelu_forward(stream, {.y = y, .x = x, .form = form});
+  return y;
+}
+Tensor run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, GeluForm form) {
+  Tensor dx = poisoned(x.shape(), x.dtype());
+  kernels::gelu_backward(stream, {.dx = dx, .dy = dy, .x = x, .form = form});
+  return dx;
+}
+}  // namespace
+
+TEST_CASE("gelu_forward follows both of its formulas", "[kernels][ffn]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
+  const Shape shape = GENERATE(Shape{1}, matrix(3, 7), matrix(65, 1000));
+  const Stream stream = Stream::cpu(GENERATE(1, 3));
+  CAPTURE(name_of(dtype), static_cast<int>(form), shape, stream.num_threads);
+  const Tensor x = random(shape, dtype, 1, 3), y = run_forward(stream, x, form);
+  std::vector<double> want;
+  for (const double v : values(x)) want.push_back(gelu(v, form));
+  // The formula by tanh cancels for negative x, in the reference: to the size of 1 only.
+  check_close(y, want, form == GeluForm::kExact ? 8 : 24, form == GeluForm::kExact ? 0.01 : 1);
+  const Tensor in_place = copy(x);
+  kernels::gelu_forward(stream, {.y = in_place, .x = in_place, .form = form});
+  CHECK(same_bits(in_place, y));
+}
+
+TEST_CASE("the two forms of gelu are near, and not the same", "[kernels][ffn]") {
+  const Tensor x = random({2000}, DType::kF64, 1, 2);
+  const auto exact = values(run_forward(Stream::cpu(1), x, GeluForm::kExact)),
+             approximate = values(run_forward(Stream::cpu(1), x, GeluForm::kTanh));
+  double worst = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) worst = std::max(worst, std::abs(exact[i] - approximate[i]));
+  CHECK(worst < 5e-4);
+  CHECK(worst > 3e-4);
+}
+
+TEST_CASE("gelu_backward is the gradient of its forward", "[kernels][ffn][grad]") {
+  const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
+  const Shape shape = GENERATE(matrix(1, 1), matrix(3, 7), matrix(65, 400));
+  const Stream stream = Stream::cpu(GENERATE(1, 4));
+  CAPTURE(static_cast<int>(form), shape, stream.num_threads);
+  const Tensor x = random(shape, DType::kF64, 1, 2), dy = random(shape, DType::kF64, 2),
+               dx = run_backward(stream, dy, x, form);
+  CHECK(gradient_error([&] { return dot(run_forward(stream, x, form), dy); }, x, dx, 3) < 1e-6);
+  const Tensor in_place = copy(dy);
+  kernels::gelu_backward(stream, {.dx = in_place, .dy = in_place, .x = x, .form = form});
+  CHECK(same_bits(in_place, dx));
+}
+
+TEST_CASE("gelu_backward in f32 is that in f64, with the same bits on any number of threads", "[kernels][ffn]") {
+  const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
+  const Tensor x = random({300, 333}, DType::kF32, 1, 2), dy = random({300, 333}, DType::kF32, 2);
+  const auto wide = [](const Tensor& t) { return from_values(t.shape(), DType::kF64, values(t)); };
+  const Tensor one = run_backward(Stream::cpu(1), dy, x, form);
+  check_close(one, values(run_backward(Stream::cpu(1), wide(dy), wide(x), form)), 16);
+  for (const int threads : {1, 2, 3, 4}) CHECK(same_bits(run_backward(Stream::cpu(threads), dy, x, form), one));
+}
+
+TEST_CASE("gelu is x or 0 far out, without NaN of its own", "[kernels][ffn]") {
+  const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
+  const std::vector<double> x{40, 1e6, 1e12, -40, -1e6, -1e12, 0, NAN};
+  const Stream stream = Stream::cpu(1);
+  const auto y = values(run_forward(stream, from_values({8}, DType::kF32, x), form)),
+             dx = values(run_backward(stream, filled({8}, DType::kF32, 1), from_values({8}, DType::kF32, x), form));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(y[i] == static_cast<double>(static_cast<float>(x[i])));
+    CHECK(y[i + 3] == 0);
+    CHECK(dx[i] == 1);
+    CHECK(dx[i + 3] == 0);
+  }
+  CHECK(y[6] == 0);
+  CHECK(dx[6] == 0.5);
+  CHECK(std::isnan(y[7]));
+  CHECK(std::isnan(dx[7]));
+}
+
+TEST_CASE("gelu names the argument that does not fit", "[kernels][ffn]") {
+  const Stream stream = Stream::cpu(1);
+  const Tensor x = filled({3, 4}, DType::kF32, 1), other = filled({4, 3}, DType::kF32, 1);
+  CHECK_THROWS_WITH(kernels::gelu_forward(stream, {.y = other, .x = x, .form = GeluForm::kExact}),
+                    Catch::Contains("gelu y"));
+  CHECK_THROWS_WITH(kernels::gelu_backward(stream, {.dx = x, .dy = other, .x = x, .form = GeluForm::kExact}),
+                    Catch::Contains("gelu dy"));
+}
