@@ -40,10 +40,12 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
   SinkObserver sinks_context(stream, options.metrics.sink_epsilon);
   SpikeObserver spikes(stream, model.block_paths(), context, options.metrics.spike);
   Both both(sinks_context, spikes);
-  out.loss = mean_loss(
-      stream, model, samples,
-      {.context = context, .micro_batch = options.micro_batch, .loss_from_position = options.loss_from_position},
-      &both);
+  out.loss = mean_loss(stream, model, samples,
+                       {.context = context,
+                        .micro_batch = options.micro_batch,
+                        .loss_from_position = options.loss_from_position,
+                        .end_of_text = options.end_of_text},
+                       &both);
   out.sinks_context = sinks_context.figures();
   out.spikes = spikes.figures();
 
@@ -60,7 +62,9 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
     const Tensor tokens = stream.empty({B * length}, DType::kI32);
     for (std::int64_t b = 0; b < B; ++b)
       std::copy_n(samples.data() + (first + b) * row, length, tokens.data<std::int32_t>() + b * length);
-    Pass pass(stream, {B, length}, Pass::Mode::kForwardOnly, &sinks);
+    const Tensor starts =
+        options.end_of_text ? document_starts(stream, tokens, {B, length}, *options.end_of_text) : Tensor{};
+    Pass pass(stream, {B, length, starts}, Pass::Mode::kForwardOnly, &sinks);
     model.hidden(pass, tokens);
   }
   out.sinks = sinks.figures();

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "analysis/config.h"
@@ -12,8 +13,9 @@ namespace spikesink {
 /// What is measured, and how it goes through the model.
 struct MeasureOptions {
   ProbeConfig metrics;
-  std::int64_t micro_batch = 1;         ///< sequences a pass
-  std::int64_t loss_from_position = 1;  ///< 1-based first position that the loss counts
+  std::int64_t micro_batch = 1;                            ///< sequences a pass
+  std::int64_t loss_from_position = 1;                     ///< 1-based first position that the loss counts
+  std::optional<std::int32_t> end_of_text = std::nullopt;  ///< as SampleShape's: attention stays inside documents
 };
 
 /// A model's figures on fixed sequences.

@@ -24,7 +24,8 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
   length_ = T;
   Layer& layer = layer_of(path, tap);
   const Tensor alpha = stream_.empty(tap.lse.shape(), tap.qkv.dtype());  // (B, H, T)
-  kernels::attention_mass(stream_, {.alpha = alpha, .qkv = tap.qkv, .lse = tap.lse, .dims = tap.dims});
+  kernels::attention_mass(stream_,
+                          {.alpha = alpha, .qkv = tap.qkv, .lse = tap.lse, .starts = tap.starts, .dims = tap.dims});
   layer.sequences += B;
   with_dtype(alpha.dtype(), [&]<class Scalar>() {
     for (std::int64_t b = 0; b < B; ++b)

@@ -68,7 +68,7 @@ void run(const EvalOptions& options) {
   const Session session = make_session(config, /*with_gradients=*/false);
   load_tensors(checkpoint, session.model->params(), nullptr);
 
-  const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config));
+  const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config, *tokenizer));
   const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);
   const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
   if (!options.json) return print(checkpoint, state, sequences, context, unigram, measurement);
@@ -90,7 +90,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--sequences", options->sequences, "sequences to measure on; default: metrics.sequences")
       ->check(CLI::PositiveNumber);
   command->add_option("--set", options->overrides, "key=value over the checkpoint's config; may be repeated")
-      ->take_all();
+      ->allow_extra_args(false);
   command->add_flag("--json", options->json, "print one JSON object");
   command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
   command->callback([options] { run(*options); });

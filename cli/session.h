@@ -3,6 +3,7 @@
 
 #include "analysis/measure.h"
 #include "configs/config.h"
+#include "data/tokenizer.h"
 #include "kernels/core/stream.h"
 #include "models/decoder.h"
 
@@ -16,6 +17,9 @@ struct Session {
 Session make_session(const Config& config, bool with_gradients);
 
 /// What a probe or an evaluation of this config measures.
-MeasureOptions measure_options(const Config& config);
+MeasureOptions measure_options(const Config& config, const Tokenizer& tokenizer);
+
+/// The token that bounds attention, where the config asks for documents to be kept apart.
+std::optional<std::int32_t> document_end(const Config& config, const Tokenizer& tokenizer);
 
 }  // namespace spikesink::cli

@@ -57,7 +57,7 @@ void run(const TrainOptions& options) {
 
   const Session session = make_session(config, /*with_gradients=*/true);
   if (!resume) session.model->params().init(static_cast<std::uint64_t>(config.run.seed));
-  ModelProbe probe(session.stream, *session.model, held_out, measure_options(config));
+  ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   const bool finished = train({.stream = session.stream,
                                .model = *session.model,
@@ -67,6 +67,7 @@ void run(const TrainOptions& options) {
                                .train = config.train,
                                .checkpoint = config.checkpoint,
                                .logging = config.metrics.logging,
+                               .end_of_text = document_end(config, *tokenizer),
                                .config = write_config(config),
                                .resuming = options.resume,
                                .resume = resume});
@@ -79,7 +80,8 @@ void add_train_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train a model from a config");
   auto options = std::make_shared<TrainOptions>();
   command->add_option("CONFIG", options->config, "YAML file; `spikesink config` prints all keys")->required();
-  command->add_option("--set", options->overrides, "key=value over the config; may be repeated")->take_all();
+  command->add_option("--set", options->overrides, "key=value over the config; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"

@@ -11,6 +11,7 @@ struct DataConfig {
   double holdout = 0.005;
   std::string tokenizer = "bytes";
   std::int64_t lanes = 64;
+  bool document_mask = false;
   bool begin_of_text = false;
   double max_bad_share = 0.001;
 
@@ -20,6 +21,7 @@ struct DataConfig {
     v("holdout", holdout, "share of training documents held out, chosen by the hash of their text");
     v("tokenizer", tokenizer, "bytes (built in: 256 bytes, end and begin of text), or a sentencepiece FILE.model");
     v("lanes", lanes, "independent streams that samples are dealt from; the order depends on it, not on the machine");
+    v("document_mask", document_mask, "attention stays inside a document");
     v("begin_of_text", begin_of_text, "put a begin-of-text token at the first position of every sample");
     v("max_bad_share", max_bad_share, "share of broken lines and documents above which the run stops");
   }

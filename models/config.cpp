@@ -1,5 +1,6 @@
 #include "models/config.h"
 
+#include <cmath>
 #include <sstream>
 
 namespace spikesink {
@@ -17,6 +18,17 @@ std::string problem_of(const ModelConfig& c) {
   positive("attention.n_kv_heads", c.attention.kv_heads());
   positive("attention.d_head", c.attention.d_head);
   positive("ffn.d_hidden", c.ffn.hidden(c.d_model));
+  const auto starts_at = [&](std::string_view place, double alpha, double usual) {
+    if (!(alpha > 0 && std::isfinite(alpha)) && out.str().empty())
+      out << "model.norm.alpha." << place << ": " << alpha << ", must be positive, since tanh(0 x) passes nothing on; "
+          << usual << " is usual at d_model 4096";
+  };
+  if (c.norm.kind == NormKind::kDynamicTanh) {
+    const AlphaConfig usual;
+    starts_at("attention", c.norm.alpha.attention, usual.attention);
+    starts_at("ffn", c.norm.alpha.ffn, usual.ffn);
+    starts_at("final", c.norm.alpha.final, usual.final);
+  }
   if (!out.str().empty()) return out.str();
   if (c.attention.d_head % 2)
     out << "model.attention.d_head: " << c.attention.d_head
@@ -31,19 +43,6 @@ std::string problem_of(const ModelConfig& c) {
   else if (!(c.attention.rope_theta > 1))
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   return out.str();
-}
-
-ParameterCount count_parameters(const ModelConfig& c) {
-  const std::int64_t heads = c.attention.n_heads * c.attention.d_head, kv = c.attention.kv_heads() * c.attention.d_head;
-  const std::int64_t matrices = c.d_model * (2 * heads + 2 * kv + 3 * c.ffn.hidden(c.d_model));
-  const std::int64_t embedding = c.vocab_size * c.d_model;
-  return {.total = c.n_layers * (matrices + 2 * c.d_model) + c.d_model + embedding * (c.tie_embeddings ? 1 : 2),
-          .matmul = c.n_layers * matrices + embedding};
-}
-
-double flops_per_token(const ModelConfig& c) {
-  return 6.0 * static_cast<double>(count_parameters(c).matmul) +
-         6.0 * static_cast<double>(c.n_layers * c.attention.n_heads * c.attention.d_head * c.context);
 }
 
 }  // namespace spikesink

@@ -9,11 +9,11 @@
 namespace spikesink {
 
 /// A decoder-only transformer: token embedding, L layers of attention and FFN on a residual stream, a final norm and
-/// the LM head. Parameter names and paths are those of Hugging Face's LlamaForCausalLM. Parameters must be allocate()d
+/// the LM head. Parameter names and paths are those of Hugging Face's classes. Parameters must be allocate()d
 /// and given values before a pass. Source: Touvron et al. 2023, arXiv:2302.13971.
 class Decoder {
  public:
-  explicit Decoder(const ModelConfig& config);
+  explicit Decoder(const ModelConfig& config, Recompute recompute = Recompute::kNone);
 
   /// tokens i32 (N), N = sequences * length of the pass's batch -> final hidden states (N, C).
   Var hidden(Pass& pass, const Tensor& tokens) const;
@@ -29,8 +29,9 @@ class Decoder {
  private:
   ModelConfig config_;
   ParamSet params_;
-  const Param* embedding_;  // (V, C)
-  std::vector<ModulePtr> blocks_;
+  const Param* embedding_;                  // (V, C)
+  const Param* embedding_scale_ = nullptr;  // (1), or null
+  std::vector<ModulePtr> layers_;
   ModulePtr final_norm_;
   const Param* head_;  // (V, C)
   std::vector<std::string> block_paths_;

@@ -25,6 +25,9 @@ class Module {
   std::string path_;
 };
 
+/// Shows y, and on the way back its gradient, to the pass's observer under `path`, which outlives the pass.
+void report(Pass& pass, const std::string& path, const Var& y);
+
 using ModulePtr = std::unique_ptr<const Module>;
 
 }  // namespace spikesink

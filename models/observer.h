@@ -8,8 +8,9 @@ namespace spikesink {
 /// What attention shows of itself: enough to compute any attention weight, A[t,k] = exp(scale q_t.k_k - lse_t), without
 /// the T x T matrix.
 struct AttentionTap {
-  const Tensor& qkv;  ///< (N, (H + 2 K) D), after the rotary embedding
-  const Tensor& lse;  ///< (N / T, H, T)
+  const Tensor& qkv;     ///< (N, (H + 2 K) D), after the rotary embedding
+  const Tensor& lse;     ///< (N / T, H, T)
+  const Tensor& starts;  ///< i32 (N): first position of each row's document, or no tensor
   const kernels::AttentionDims& dims;
 };
 

@@ -27,9 +27,9 @@ void init_part(const NamedTensor& named, std::uint64_t seed) {
     const std::int64_t n = named.tensor.numel();
 #pragma omp parallel for schedule(static)
     for (std::int64_t i = 0; i < n; ++i)
-      x[i] = init.kind == Init::Kind::kOnes
-                 ? T(1)
-                 : static_cast<T>(init.std * truncated_normal(random, static_cast<std::uint64_t>(i)));
+      x[i] = init.kind == Init::Kind::kConstant
+                 ? static_cast<T>(init.value)
+                 : static_cast<T>(init.value * truncated_normal(random, static_cast<std::uint64_t>(i)));
   });
 }
 }  // namespace

@@ -8,13 +8,15 @@
 
 namespace spikesink {
 
-/// How a parameter starts: normal with `std`, truncated at 3 sigma, or ones.
+/// How a parameter starts: normal with deviation `value`, truncated at 3 sigma, or `value` everywhere.
 struct Init {
-  enum class Kind { kNormal, kOnes };
+  enum class Kind { kNormal, kConstant };
   static Init normal(double std) { return {Kind::kNormal, std}; }
-  static Init ones() { return {Kind::kOnes, 0}; }
+  static Init constant(double value) { return {Kind::kConstant, value}; }
+  static Init ones() { return constant(1); }
+  static Init zeros() { return constant(0); }
   Kind kind;
-  double std;
+  double value;
 };
 
 /// A named parameter, as files and observers know it: Hugging Face's name and shape.
@@ -22,6 +24,10 @@ struct ParamPart {
   std::string name;
   Shape shape;  ///< (rows, C) or (C)
   Init init;
+  bool looked_up = false;  ///< rows are taken by index: no product
+
+  /// A matrix that tokens are multiplied by.
+  bool multiplies() const { return shape.rank() > 1 && !looked_up; }
 };
 
 /// What a module holds: one part, or several stacked along rows so that one product serves them (q, k, v; gate, up).

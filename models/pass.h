@@ -2,6 +2,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -14,7 +15,7 @@
 // all.
 //
 // Rules that keep it small:
-//  1. Only ops and Module's report to the observer record steps.
+//  1. Only ops, Checkpoint and the report to the observer record steps.
 //  2. A step captures by a written-out list: activations that it needs (x = x.value), places to send gradients
 //     (to_x = x.grad), Param by reference. Never a whole Var, never a parameter's tensor. The list is what is kept.
 //  3. A gradient given to Grad::add is frozen: nobody writes into it, except who is its sole owner.
@@ -45,16 +46,20 @@ struct Var {
 /// The sequences that a pass runs on: rows are sequences * length, a sequence after the other.
 struct Batch {
   std::int64_t sequences, length;
+  /// i32 (N): where the document that a row lies in starts, as a position of its sequence; attention stays inside. No
+  /// tensor: a sequence is one document.
+  Tensor document_starts = {};
 };
 
 /// One forward pass and the steps that lead back. Steps run in reverse order of recording and are freed one by one,
 /// with the activations that they captured.
 class Pass {
  public:
-  enum class Mode { kTrain, kForwardOnly };
+  /// kRecompute: a training pass over what a forward-only one has shown to the observer before.
+  enum class Mode { kTrain, kForwardOnly, kRecompute };
 
   Pass(const Stream& on, Batch of, Mode in = Mode::kTrain, Observer* seen_by = nullptr)
-      : stream(on), batch(of), observer(seen_by), mode(in) {}
+      : stream(on), batch(std::move(of)), observer(seen_by), mode(in) {}
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 
@@ -72,7 +77,7 @@ class Pass {
   }
   template <std::invocable F>
   void on_the_way_back(F step) {
-    if (mode == Mode::kTrain) steps_.emplace_back(std::move(step));
+    if (mode != Mode::kForwardOnly) steps_.emplace_back(std::move(step));
   }
   /// Sends dy into y's gradient and runs all steps.
   void backward(const Var& y, Tensor dy) {
@@ -92,6 +97,8 @@ class Pass {
   const Batch batch;
   Observer* const observer;
   const Mode mode;
+  /// The token embedding before its scale, (N, C), for modules that read it; there while a decoder that has such runs.
+  std::optional<Var> token_embedding;
 
  private:
   std::vector<std::function<void()>> steps_;

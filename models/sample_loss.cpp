@@ -3,6 +3,21 @@
 #include <algorithm>
 
 namespace spikesink {
+
+Tensor document_starts(const Stream& stream, const Tensor& tokens, const Batch& batch, std::int32_t end_of_text) {
+  const Tensor starts = stream.empty(tokens.shape(), DType::kI32);
+  const std::int32_t* token = tokens.data<std::int32_t>();
+  for (std::int64_t n = 0, start = 0; n < tokens.numel(); ++n) {
+    const std::int64_t position = n % batch.length;
+    if (position == 0)
+      start = 0;
+    else if (token[n - 1] == end_of_text)
+      start = position;
+    starts.data<std::int32_t>()[n] = static_cast<std::int32_t>(start);
+  }
+  return starts;
+}
+
 namespace {
 
 double run(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples, const SampleShape& shape,
@@ -23,7 +38,9 @@ double run(const Stream& stream, const Decoder& model, std::span<const std::int3
       std::copy_n(sample + 1, shape.context, y);
       std::fill_n(y, shape.loss_from_position - 1, -1);  // position p predicts the token after it
     }
-    Pass pass(stream, {B, shape.context}, mode, observer);
+    const Tensor starts =
+        shape.end_of_text ? document_starts(stream, tokens, {B, shape.context}, *shape.end_of_text) : Tensor{};
+    Pass pass(stream, {B, shape.context, starts}, mode, observer);
     const Tensor losses = [&] {
       const Var hidden = model.hidden(pass, tokens);
       return model.loss(pass, hidden, targets, 1 / counted);

@@ -1,26 +1,22 @@
 #pragma once
-#include <memory>
 #include <string>
 
 #include "models/config.h"
+#include "models/layers/gate.h"
 #include "models/module.h"
 #include "models/param.h"
 
 namespace spikesink {
 
-// The tables of variants: a kind is a small class (models/layers) and a row here, found by the enumerator that YAML
-// names.
+// The tables of variants stand in variants.cpp: a kind is a small class (models/layers) and a row there, found by the
+// enumerator that YAML names.
 
-using MakeNorm = ModulePtr (*)(ParamSet& params, std::string path, const ModelConfig& config);
-using MakeFfn = ModulePtr (*)(ParamSet& params, std::string path, const ModelConfig& config, double out_std);
+/// Where a norm stands: what its kind may depend on.
+enum class NormPlace { kAttention, kFfn, kFinal };
 
-template <class Kind, class Make>
-struct Variant {
-  Kind kind;
-  Make make;
-};
-
-ModulePtr make_norm(ParamSet& params, std::string path, const ModelConfig& config);
-ModulePtr make_ffn(ParamSet& params, std::string path, const ModelConfig& config, double out_std);
+ModulePtr make_norm(ParamSet& params, std::string path, const ModelConfig& config, NormPlace place);
+/// `layer` is the path of the layer; the kind names itself below it (.mlp, .self_attn2).
+ModulePtr make_ffn(ParamSet& params, const std::string& layer, const ModelConfig& config, double out_std);
+GatePtr make_gate(ParamSet& params, const std::string& path, const ModelConfig& config);
 
 }  // namespace spikesink

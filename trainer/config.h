@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "models/config.h"
+
 namespace spikesink {
 
 struct RunConfig {
@@ -91,10 +93,13 @@ constexpr std::array<std::string_view, 3> names_of(PrecisionChoice) { return {"a
 struct SystemConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   PrecisionChoice precision = PrecisionChoice::kAuto;
+  Recompute recompute = Recompute::kNone;
 
   void fields(auto&& v) {
     v("device", device, "auto | cpu");
     v("precision", precision, "auto (f32 on the CPU) | f32 | f64 (slow: for checks)");
+    v("recompute", recompute,
+      "none | layer: keep only each layer's input for the way back; less memory, a third more work");
   }
 };
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/core/random.h"
+#include "models/cost.h"
 #include "models/sample_loss.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/optimizer.h"
@@ -58,7 +59,7 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
           .step_seconds_min = std::ranges::min(seconds),
           .step_seconds_max = std::ranges::max(seconds),
           .matrix_rate = median(rates),
-          .flops_per_token = flops_per_token(config),
+          .flops_per_token = cost_of(config, train.loss_from_position).flops(),
           .pool_peak_bytes = stream.pool->peak_bytes(),
           .process_peak_bytes = usage.ru_maxrss * 1024};
 }

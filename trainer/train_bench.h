@@ -14,7 +14,7 @@ struct TrainBenchResult {
   double step_seconds = 0;  ///< forward, backward and optimizer
   double step_seconds_min = 0, step_seconds_max = 0;
   double matrix_rate = 0;               ///< FLOP/s of a large matrix product
-  double flops_per_token = 0;           ///< see models/config.h
+  double flops_per_token = 0;           ///< see models/cost.h
   std::int64_t pool_peak_bytes = 0;     ///< tensors
   std::int64_t process_peak_bytes = 0;  ///< resident, of the whole process
 

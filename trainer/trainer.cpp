@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "io/failure.h"
+#include "models/cost.h"
 #include "models/sample_loss.h"
 #include "trainer/checkpoint.h"
 #include "trainer/matrix_rate.h"
@@ -50,7 +51,8 @@ class Loop {
         writer_(job.folder.checkpoints(), job.checkpoint),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
-        total_(job.train.total_steps(context_)) {}
+        total_(job.train.total_steps(context_)),
+        cost_(cost_of(job.model.config(), job.train.loss_from_position)) {}
 
   bool run() {
     start();
@@ -87,10 +89,9 @@ class Loop {
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
     peak_ = measure_matrix_rate(job_.stream, job_.model.params().all().front().value.dtype());
-    const auto count = count_parameters(job_.model.config());
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token; {} threads, {:.0f} GFLOP/s matrix rate",
-                          count_text(static_cast<double>(count.total)), flops_per_token(job_.model.config()),
-                          job_.stream.num_threads, peak_ / 1e9));
+                          count_text(static_cast<double>(cost_.parameters())), cost_.flops(), job_.stream.num_threads,
+                          peak_ / 1e9));
     log_.line(fmt::format("run:   {} steps of {} sequences of {} tokens, {} tokens in all, into {}", total_, sequences_,
                           context_, count_text(static_cast<double>(total_ * sequences_ * context_)),
                           job_.folder.path()));
@@ -104,7 +105,8 @@ class Loop {
     const double loss = accumulate_gradients(job_.stream, job_.model, samples,
                                              {.context = context_,
                                               .micro_batch = job_.train.micro_batch,
-                                              .loss_from_position = job_.train.loss_from_position});
+                                              .loss_from_position = job_.train.loss_from_position,
+                                              .end_of_text = job_.end_of_text});
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
     const double norm = std::isfinite(loss) ? optimizer_.step(lr, step_ + 1) : loss;
     ++step_;
@@ -125,7 +127,7 @@ class Loop {
     const double elapsed = seconds_since(interval_);
     const auto interval_tokens = static_cast<double>(steps_in_interval_ * sequences_ * context_);
     const double rate = interval_tokens / elapsed;
-    const double mfu = rate * flops_per_token(job_.model.config()) / peak_;
+    const double mfu = rate * cost_.flops() / peak_;
     const double left =
         seconds_since(begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
     const std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_,
@@ -168,6 +170,7 @@ class Loop {
   CheckpointWriter writer_;
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;
+  const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0;
   double peak_ = 0;
   Clock::time_point begin_, interval_;

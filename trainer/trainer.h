@@ -27,9 +27,10 @@ struct TrainJob {
   const TrainConfig& train;
   const CheckpointConfig& checkpoint;
   const LoggingConfig& logging;
-  std::string config;                 ///< resolved, YAML: kept in every checkpoint
-  bool resuming = false;              ///< the folder may have a run already
-  std::optional<ResumePoint> resume;  ///< none: from step 0
+  std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
+  std::string config;                       ///< resolved, YAML: kept in every checkpoint
+  bool resuming = false;                    ///< the folder may have a run already
+  std::optional<ResumePoint> resume;        ///< none: from step 0
 };
 
 /// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.

@@ -3,9 +3,11 @@
 #include <cmath>
 
 #include "models/ops/ops.h"
+#include "models/variants.h"
 
 namespace spikesink {
 namespace {
+
 std::vector<ParamPart> qkv_parts(const std::string& path, const ModelConfig& c) {
   const auto part = [&](const char* name, std::int64_t heads) {
     return ParamPart{path + name, {heads * c.attention.d_head, c.d_model}, Init::normal(c.init_std)};
@@ -13,26 +15,48 @@ std::vector<ParamPart> qkv_parts(const std::string& path, const ModelConfig& c) 
   return {part(".q_proj.weight", c.attention.n_heads), part(".k_proj.weight", c.attention.kv_heads()),
           part(".v_proj.weight", c.attention.kv_heads())};
 }
+
+/// The scale of a QK-norm over `heads` heads, or null.
+const Param* qk_scale(ParamSet& params, const std::string& name, const ModelConfig& c, std::int64_t heads) {
+  if (c.norm.qk == QkNorm::kNone) return nullptr;
+  const std::int64_t width = c.attention.d_head * (c.norm.qk == QkNorm::kFull ? heads : 1);
+  return &params.add({name, {width}, Init::ones()});
+}
+
 }  // namespace
 
 Attention::Attention(ParamSet& params, std::string path, const ModelConfig& c, double out_std)
     : Module(path),
       config_(c.attention),
+      qk_norm_(c.norm.qk),
+      qk_eps_(c.norm.eps),
       qkv_(params.add_joined(qkv_parts(path, c))),
+      q_norm_(qk_scale(params, path + ".q_norm.weight", c, c.attention.n_heads)),
+      k_norm_(qk_scale(params, path + ".k_norm.weight", c, c.attention.kv_heads())),
+      gate_(make_gate(params, path + ".gate", c)),
       o_(params.add(
           {path + ".o_proj.weight", {c.d_model, c.attention.n_heads * c.attention.d_head}, Init::normal(out_std)})) {}
 
-Var Attention::forward(Pass& pass, Var x) const {  // x (N, C)
+Var Attention::positioned(Pass& pass, Var qkv) const {
   const std::int64_t H = config_.n_heads, K = config_.kv_heads(), D = config_.d_head;
-  Var qkv = ops::linear(pass, std::move(x), qkv_);                      // (N, (H + 2 K) D)
-  qkv = ops::rope(pass, std::move(qkv), H + K, D, config_.rope_theta);  // q and k turned
-  Var heads = ops::attention(pass, std::move(qkv),                      // (N, H D)
-                             {.n_heads = H,
-                              .n_kv_heads = K,
+  if (qk_norm_ == QkNorm::kNone) return ops::rope(pass, std::move(qkv), H + K, D, config_.rope_theta);
+  const auto mode = qk_norm_ == QkNorm::kHead ? kernels::QkNormMode::kHead : kernels::QkNormMode::kFull;
+  return ops::qk_norm_rope(
+      pass, std::move(qkv), *q_norm_, *k_norm_,
+      {.n_heads = H, .n_kv_heads = K, .d_head = D, .theta = config_.rope_theta, .eps = qk_eps_, .mode = mode});
+}
+
+Var Attention::forward(Pass& pass, Var x) const {  // x (N, C)
+  const std::int64_t D = config_.d_head;
+  Var qkv = positioned(pass, ops::linear(pass, x, qkv_));  // (N, (H + 2 K) D)
+  Var heads = ops::attention(pass, std::move(qkv),         // (N, H D)
+                             {.n_heads = config_.n_heads,
+                              .n_kv_heads = config_.kv_heads(),
                               .d_head = D,
                               .length = pass.batch.length,
                               .scale = 1 / std::sqrt(static_cast<double>(D))},
                              path());
+  heads = (*gate_)(pass, std::move(heads), std::move(x));
   return ops::linear(pass, std::move(heads), o_);  // (N, C)
 }
 

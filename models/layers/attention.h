@@ -1,12 +1,15 @@
 #pragma once
 #include "models/config.h"
+#include "models/layers/gate.h"
 #include "models/module.h"
 #include "models/param.h"
 
 namespace spikesink {
 
-/// o(attention(rope(q x), rope(k x), v x)), causal, no biases. Sources: Vaswani et al. 2017, arXiv:1706.03762; rotary
-/// positions Su et al. 2021, arXiv:2104.09864; grouped queries Ainslie et al. 2023, arXiv:2305.13245.
+/// o(gate(attention(rope(norm(q x)), rope(norm(k x)), v x))), causal, no biases; norm and gate may be absent. Sources:
+/// Vaswani et al. 2017, arXiv:1706.03762; rotary positions Su et al. 2021, arXiv:2104.09864; grouped queries Ainslie et
+/// al. 2023, arXiv:2305.13245; QK-norm by head Henry et al. 2020, arXiv:2010.04245, and over the full projection OLMo
+/// 2, arXiv:2501.00656.
 class Attention final : public Module {
  public:
   /// `out_std`: of o_proj's initial weights.
@@ -14,9 +17,16 @@ class Attention final : public Module {
 
  private:
   Var forward(Pass& pass, Var x) const override;
+  /// Queries and keys normalised, where they are, and turned by their positions.
+  Var positioned(Pass& pass, Var qkv) const;
+
   AttentionConfig config_;
-  const Param& qkv_;  // (H D + 2 K D, C): q_proj, k_proj, v_proj
-  const Param& o_;    // (C, H D)
+  QkNorm qk_norm_;
+  double qk_eps_;
+  const Param& qkv_;               // (H D + 2 K D, C): q_proj, k_proj, v_proj
+  const Param *q_norm_, *k_norm_;  // (D) or (H D) and (K D); null without QK-norm
+  GatePtr gate_;
+  const Param& o_;  // (C, H D)
 };
 
 }  // namespace spikesink

@@ -1,3 +1,5 @@
+#include "kernels/norm/dynamic_tanh.h"
+#include "kernels/norm/layer_norm.h"
 #include "kernels/norm/rms_norm.h"
 #include "models/ops/ops.h"
 
@@ -10,6 +12,45 @@ Var rms_norm(Pass& pass, Var x, const Param& weight, double eps) {
     Tensor dx = pass.like(x);
     kernels::rms_norm_backward(
         pass.stream, {.dx = dx, .dweight = weight.grad, .dy = dy, .x = x, .weight = weight.value, .rstd = rstd});
+    to_x.add(pass, dx);
+  });
+}
+
+Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double eps) {
+  const Shape rows{matrix_dims(x.value).rows};
+  Tensor y = pass.like(x.value), mean = pass.empty(rows, y.dtype()), rstd = pass.empty(rows, y.dtype());
+  kernels::layer_norm_forward(
+      pass.stream,
+      {.y = y, .mean = mean, .rstd = rstd, .x = x.value, .weight = weight.value, .bias = bias.value, .eps = eps});
+  return pass.record(y, [&pass, &weight, &bias, x = x.value, mean, rstd, to_x = x.grad](Tensor dy) {
+    Tensor dx = pass.like(x);
+    kernels::layer_norm_backward(pass.stream, {.dx = dx,
+                                               .dweight = weight.grad,
+                                               .dbias = bias.grad,
+                                               .dy = dy,
+                                               .x = x,
+                                               .weight = weight.value,
+                                               .mean = mean,
+                                               .rstd = rstd});
+    to_x.add(pass, dx);
+  });
+}
+
+Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, const Param* bias) {
+  Tensor y = pass.like(x.value);
+  kernels::dynamic_tanh_forward(
+      pass.stream,
+      {.y = y, .x = x.value, .weight = weight.value, .bias = bias ? bias->value : Tensor{}, .alpha = alpha.value});
+  return pass.record(y, [&pass, &weight, &alpha, bias, x = x.value, to_x = x.grad](Tensor dy) {
+    Tensor dx = pass.like(x);
+    kernels::dynamic_tanh_backward(pass.stream, {.dx = dx,
+                                                 .dweight = weight.grad,
+                                                 .dbias = bias ? bias->grad : Tensor{},
+                                                 .dalpha = alpha.grad,
+                                                 .dy = dy,
+                                                 .x = x,
+                                                 .weight = weight.value,
+                                                 .alpha = alpha.value});
     to_x.add(pass, dx);
   });
 }

@@ -1,9 +1,19 @@
 #pragma once
+#include "kernels/ffn/gelu.h"
+#include "kernels/gate/gate.h"
+#include "kernels/rope/qk_norm_rope.h"
 #include "models/param.h"
 #include "models/pass.h"
 
 // Kernel pairs joined to a pass: the only place where backward stands. Each says what it keeps for the way back.
 namespace spikesink::ops {
+
+/// Sizes of qk_norm_rope().
+struct QkNormRopeConfig {
+  std::int64_t n_heads, n_kv_heads, d_head;
+  double theta, eps;
+  kernels::QkNormMode mode;
+};
 
 /// Rows of `weight` (V, C) for `tokens` (N) i32 -> (N, C). Keeps the tokens.
 Var embedding(Pass& pass, const Tensor& tokens, const Param& weight);
@@ -11,14 +21,31 @@ Var embedding(Pass& pass, const Tensor& tokens, const Param& weight);
 Var linear(Pass& pass, Var x, const Param& weight);
 /// x / rms(x) * weight, (N, C). Keeps x and 1 / rms (N).
 Var rms_norm(Pass& pass, Var x, const Param& weight, double eps);
+/// (x - mean) / std * weight + bias, (N, C). Keeps x, mean and 1 / std (N).
+Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double eps);
+/// tanh(alpha x) * weight + bias, (N, C); alpha (1); bias may be null. Keeps x.
+Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, const Param* bias);
+/// x * factor (1). Keeps x.
+Var scale(Pass& pass, Var x, const Param& factor);
 /// Rotates the first num_heads heads of rows of x (N, W) by their position; in place where x is not shared. Keeps
 /// nothing.
 Var rope(Pass& pass, Var x, std::int64_t num_heads, std::int64_t d_head, double theta);
-/// Causal attention over qkv (N, (H + 2 K) D) -> (N, H D). Keeps qkv, the output and its log-sum-exp. Shows the
-/// observer q, k and the log-sum-exp under `path`.
+/// RMSNorm of q and k, then their rotation, in one: qkv (N, (H + 2 K) D) -> the same shape. Keeps qkv and 1 / rms.
+Var qk_norm_rope(Pass& pass, Var qkv, const Param& q_weight, const Param& k_weight, const QkNormRopeConfig& config);
+/// Causal attention over qkv (N, (H + 2 K) D) -> (N, H D), inside the pass's documents. Keeps qkv, the output and its
+/// log-sum-exp. Shows the observer q, k and the log-sum-exp under `path`.
 Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::string_view path);
 /// silu(gate) * up for gate_up (N, 2 F) -> (N, F). Keeps gate_up.
 Var silu_mul(Pass& pass, Var gate_up);
+/// gelu(x), (N, F). Keeps x.
+Var gelu(Pass& pass, Var x, kernels::GeluForm form);
+/// heads (N, H D) * sigmoid(logits), with logits (N, G), G one of H D, H, 1. Keeps both.
+Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head);
+/// The same with learned logits: a row for all tokens, or a row a position. Keeps heads.
+Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std::int64_t num_heads,
+         std::int64_t d_head);
+/// x under a gradient of its own, which joins that of x when all after it have sent theirs. Keeps nothing.
+Var branch(Pass& pass, const Var& x);
 /// a + b. Keeps nothing.
 Var add(Pass& pass, Var a, Var b);
 

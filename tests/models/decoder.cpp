@@ -3,6 +3,7 @@
 #include <map>
 #include <set>
 
+#include "models/cost.h"
 #include "tests/models/support.h"
 
 namespace spikesink {
@@ -34,10 +35,10 @@ TEST_CASE("parameters have the names and shapes of Hugging Face's LlamaForCausal
 TEST_CASE("parameters are counted as they are made", "[models]") {
   ModelConfig c = test::tiny_config();
   c.tie_embeddings = GENERATE(false, true);
-  CHECK(count_parameters(c).total == Decoder(c).params().num_elements());
+  CHECK(cost_of(c).parameters() == Decoder(c).params().num_elements());
   ModelConfig seven_b;  // the defaults are the paper's baseline
   seven_b.ffn.d_hidden = 11008;
-  CHECK(count_parameters(seven_b).total == 6738415616);
+  CHECK(cost_of(seven_b).parameters() == 6738415616);
   CHECK(Decoder(seven_b).params().num_elements() == 6738415616);
 }
 

@@ -1,0 +1,64 @@
+#include "kernels/gate/gate.h"
+
+#include "models/ops/ops.h"
+
+namespace spikesink::ops {
+
+Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head) {
+  const std::int64_t length = pass.batch.length;
+  constexpr auto kRows = kernels::GateRows::kToken;
+  Tensor y = pass.like(heads.value);
+  kernels::gate_forward(pass.stream, {.y = y,
+                                      .x = heads.value,
+                                      .logits = logits.value,
+                                      .rows = kRows,
+                                      .n_heads = num_heads,
+                                      .d_head = d_head,
+                                      .length = length});
+  return pass.record(y, [&pass, num_heads, d_head, length, x = heads.value, g = logits.value, to_x = heads.grad,
+                         to_g = logits.grad](Tensor dy) {
+    Tensor dx = pass.like(x), dg = pass.like(g);
+    kernels::gate_backward(pass.stream, {.dx = dx,
+                                         .dlogits = dg,
+                                         .dy = dy,
+                                         .x = x,
+                                         .logits = g,
+                                         .rows = kRows,
+                                         .n_heads = num_heads,
+                                         .d_head = d_head,
+                                         .length = length});
+    to_x.add(pass, dx);
+    to_g.add(pass, dg);
+  });
+}
+
+Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std::int64_t num_heads,
+         std::int64_t d_head) {
+  const std::int64_t length = pass.batch.length;
+  // A row for all tokens is a vector to the optimizer and a matrix of one row to the kernel.
+  const Shape shape = logits.shape.rank() == 1 ? Shape{1, logits.shape[0]} : logits.shape;
+  Tensor y = pass.like(heads.value);
+  kernels::gate_forward(pass.stream, {.y = y,
+                                      .x = heads.value,
+                                      .logits = logits.value.view(shape),
+                                      .rows = rows,
+                                      .n_heads = num_heads,
+                                      .d_head = d_head,
+                                      .length = length});
+  return pass.record(
+      y, [&pass, &logits, rows, num_heads, d_head, length, shape, x = heads.value, to_x = heads.grad](Tensor dy) {
+        Tensor dx = pass.like(x);
+        kernels::gate_backward(pass.stream, {.dx = dx,
+                                             .dlogits = logits.grad.view(shape),
+                                             .dy = dy,
+                                             .x = x,
+                                             .logits = logits.value.view(shape),
+                                             .rows = rows,
+                                             .n_heads = num_heads,
+                                             .d_head = d_head,
+                                             .length = length});
+        to_x.add(pass, dx);
+      });
+}
+
+}  // namespace spikesink::ops

@@ -1,0 +1,204 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "tests/models/support.h"
+
+namespace spikesink {
+namespace {
+
+/// A model of one layer: every op of a variant once, and quick enough to walk the whole product.
+ModelConfig small_config() {
+  ModelConfig c = test::tiny_config();
+  c.d_model = 8;
+  c.n_layers = 1;
+  c.context = 5;
+  c.vocab_size = 7;
+  c.attention = {.n_heads = 2, .n_kv_heads = 1, .d_head = 4, .rope_theta = 50};
+  c.ffn.d_hidden = 6;
+  return c;
+}
+
+struct Trained {
+  double loss;
+  std::vector<std::vector<double>> grads;  // by parameter
+};
+Trained gradients(const Stream& stream, Decoder& model, const std::vector<std::int32_t>& samples,
+                  const SampleShape& shape) {
+  model.params().zero_grads();
+  Trained out{.loss = accumulate_gradients(stream, model, samples, shape), .grads = {}};
+  for (const Param& p : model.params().all())
+    out.grads.emplace_back(p.grad.span<double>().begin(), p.grad.span<double>().end());
+  return out;
+}
+
+/// The largest error over parameters of the directional derivative against central differences, relative to it or to
+/// a hundredth.
+double worst_error(const ModelConfig& config, const SampleShape& shape, std::string& where) {
+  const Stream stream = Stream::cpu(1);
+  const auto samples = test::random_samples(config, 2, 5);
+  Decoder model(config), checkpointed(config, Recompute::kLayer);
+  for (Decoder* m : {&model, &checkpointed}) {
+    m->params().allocate(stream, DType::kF64, true);
+    m->params().init(1);
+    test::perturb(m->params(), 0.2);
+  }
+  const Trained plain = gradients(stream, model, samples, shape);
+  const Trained again = gradients(stream, checkpointed, samples, shape);
+  CHECK(plain.loss == again.loss);
+  const bool same_bits = plain.grads == again.grads;
+  CHECK(same_bits);
+
+  double worst = 0;
+  for (std::size_t i = 0; i < plain.grads.size(); ++i) {
+    const Param& param = model.params().all()[i];
+    const Random random{.seed = 7, .stream = name_hash(param.name())};
+    const auto w = param.value.span<double>();
+    std::vector<double> direction(w.size());
+    for (std::size_t k = 0; k < w.size(); ++k) direction[k] = random.normal(k);
+    const auto loss_at = [&](double h) {
+      for (std::size_t k = 0; k < w.size(); ++k) w[k] += h * direction[k];
+      const double loss = mean_loss(stream, model, samples, shape);
+      for (std::size_t k = 0; k < w.size(); ++k) w[k] -= h * direction[k];
+      return loss;
+    };
+    constexpr double kH = 2e-5;  // five points: errors of order h^4 and 1e-16 / h
+    const double numeric = (8 * (loss_at(kH) - loss_at(-kH)) - (loss_at(2 * kH) - loss_at(-2 * kH))) / (12 * kH);
+    double analytic = 0;
+    for (std::size_t k = 0; k < w.size(); ++k) analytic += plain.grads[i][k] * direction[k];
+    const double error = std::abs(numeric - analytic) / std::max(1e-2, std::abs(numeric));
+    if (!(error <= worst)) {
+      worst = error;
+      where = param.name();
+    }
+  }
+  return worst;
+}
+
+template <class Enum>
+std::vector<Enum> all_of() {
+  std::vector<Enum> kinds;
+  for (std::size_t i = 0; i < names_of(Enum{}).size(); ++i) kinds.push_back(static_cast<Enum>(i));
+  return kinds;
+}
+
+std::string describe(const ModelConfig& c) {
+  const auto name = [](auto kind) { return std::string(names_of(kind)[static_cast<std::size_t>(kind)]); };
+  return name(c.norm.kind) + " input " + std::to_string(c.norm.input) + " output " + std::to_string(c.norm.output) +
+         " qk " + name(c.norm.qk) + " ffn " + name(c.ffn.kind) + " " + name(c.ffn.gelu) + " gate " +
+         name(c.attention.gate.source) + " " + name(c.attention.gate.granularity);
+}
+
+}  // namespace
+
+// Walks the enumerations that YAML is looked up in, so that a kind without a gradient check cannot exist.
+TEST_CASE("every norm kind x placement x QK-norm x FFN x gate has the right gradient, checkpointed or not",
+          "[models][grad][variants]") {
+  const NormKind kind = GENERATE(from_range(all_of<NormKind>()));
+  const bool input = GENERATE(true, false), output = GENERATE(true, false);
+  ModelConfig c = small_config();
+  c.norm.kind = kind;
+  c.norm.input = input;
+  c.norm.output = output;
+  std::size_t checked = 0;
+  for (const QkNorm qk : all_of<QkNorm>())
+    for (const FfnKind ffn : all_of<FfnKind>())
+      for (const GateSource source : all_of<GateSource>())
+        for (const GateGranularity granularity : all_of<GateGranularity>()) {
+          if (source == GateSource::kNone && granularity != GateGranularity::kChannel) continue;
+          c.norm.qk = qk;
+          c.ffn.kind = ffn;
+          c.attention.gate = {.source = source, .granularity = granularity};
+          std::string where;
+          const double error = worst_error(c, {.context = c.context, .micro_batch = 2, .loss_from_position = 1}, where);
+          if (!(error < 1e-6)) FAIL_CHECK(describe(c) << ": " << where << " is off by " << error);
+          ++checked;
+        }
+  const std::size_t gates = 1 + (all_of<GateSource>().size() - 1) * all_of<GateGranularity>().size();
+  CHECK(checked == all_of<QkNorm>().size() * all_of<FfnKind>().size() * gates);
+}
+
+TEST_CASE("what stands outside the product has the right gradient too", "[models][grad][variants]") {
+  ModelConfig c = small_config();
+  SampleShape shape{.context = c.context, .micro_batch = 2, .loss_from_position = 1};
+  SECTION("learned embedding scale, with a token gate that reads the unscaled embedding") {
+    c.embedding_scale = EmbeddingScale::kLearned;
+    c.attention.gate.source = GateSource::kToken;
+  }
+  SECTION("DynamicTanh with beta") {
+    c.norm.kind = NormKind::kDynamicTanh;
+    c.norm.beta = true;
+  }
+  SECTION("tanh form of GeLU") {
+    c.ffn.kind = FfnKind::kGelu;
+    c.ffn.gelu = GeluKind::kTanh;
+  }
+  SECTION("no final norm") { c.norm.final = false; }
+  SECTION("tied embeddings") { c.tie_embeddings = true; }
+  SECTION("loss from a position on") { shape.loss_from_position = 4; }
+  SECTION("document mask, with a gate and QK-norm") {
+    shape.end_of_text = 3;
+    c.context = shape.context = 12;
+    c.norm.qk = QkNorm::kHead;
+    c.attention.gate.source = GateSource::kConditional;
+  }
+  SECTION("two layers that share a token embedding") {
+    c.n_layers = 2;
+    c.attention.gate.source = GateSource::kToken;
+    c.ffn.kind = FfnKind::kAttention;
+  }
+  SECTION("heads that do not add up to d_model") { c.attention = {.n_heads = 3, .d_head = 2}; }
+  std::string where;
+  CHECK(worst_error(c, shape, where) < 1e-6);
+}
+
+TEST_CASE("a document sees nothing of the one before it", "[models][variants]") {
+  ModelConfig c = small_config();
+  c.context = 8;
+  const Stream stream = Stream::cpu(1);
+  Decoder model(c);
+  model.params().allocate(stream, DType::kF64, false);
+  model.params().init(1);
+  const auto hidden_of = [&](std::vector<std::int32_t> tokens) {
+    const Tensor x = stream.empty({c.context}, DType::kI32);
+    std::ranges::copy(tokens, x.data<std::int32_t>());
+    const Batch batch{1, c.context};
+    Pass pass(stream, {1, c.context, document_starts(stream, x, batch, 6)}, Pass::Mode::kForwardOnly);
+    const Var h = model.hidden(pass, x);
+    return std::vector<double>(h.value.span<double>().begin(), h.value.span<double>().end());
+  };
+  const auto a = hidden_of({1, 2, 3, 6, 4, 5, 1, 2}), b = hidden_of({3, 3, 5, 6, 4, 5, 1, 2});
+  const auto second = static_cast<std::ptrdiff_t>(4 * c.d_model);
+  CHECK(std::equal(a.begin() + second, a.end(), b.begin() + second));
+  CHECK_FALSE(std::equal(a.begin(), a.begin() + second, b.begin()));
+}
+
+TEST_CASE("a checkpointed layer keeps its input only, and shows every activation once", "[models][memory][variants]") {
+  ModelConfig c = small_config();
+  c.d_model = 64;
+  c.n_layers = 3;
+  c.context = 32;
+  const Stream stream = Stream::cpu(1);
+  Decoder model(c, Recompute::kLayer);
+  model.params().allocate(stream, DType::kF32, true);
+  model.params().init(1);
+  const std::int64_t N = c.context, C = c.d_model;
+  const Tensor tokens = stream.zeros({N}, DType::kI32), targets = stream.zeros({N}, DType::kI32);
+  struct Counter final : Observer {
+    void activation(std::string_view, const Tensor&) override { ++activations; }
+    void gradient(std::string_view, const Tensor&) override { ++gradients; }
+    void attention(std::string_view, const AttentionTap&) override { ++taps; }
+    int activations = 0, gradients = 0, taps = 0;
+  } counter;
+  const std::int64_t before = stream.pool->live_bytes();
+  Pass pass(stream, {1, N}, Pass::Mode::kTrain, &counter);
+  const Tensor loss = model.loss(pass, model.hidden(pass, tokens), targets, 1.0);
+  // Each layer's input, the final norm's input and 1 / rms, the loss's dx, and the losses.
+  CHECK(stream.pool->live_bytes() - before == 4 * (3 * N * C + N * C + N + N * C + N));
+  pass.backward();
+  CHECK(stream.pool->live_bytes() - before == 4 * N);
+  CHECK(counter.taps == 3);
+  CHECK(counter.activations == 3 * 2 * 3 + 1);  // norm, branch, residual of each block; the final norm
+  CHECK(counter.gradients == counter.activations);
+}
+
+}  // namespace spikesink
