@@ -13,6 +13,7 @@ void add_tokenizer_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
 void add_bench_command(CLI::App& app);
+void add_plan_command(CLI::App& app);
 void add_config_command(CLI::App& app);
 
 }  // namespace spikesink::cli

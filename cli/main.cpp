@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
       "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
+  cli::add_plan_command(app);
   cli::add_train_command(app);
   cli::add_eval_command(app);
   cli::add_bench_command(app);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -48,8 +49,12 @@ struct Place {
 struct Entry {
   YAML::Node value;
   Place place;
-  int source;  ///< rank of the file or of --set: later ones override
+  int source;  ///< rank: what is inherited 0, 1, ... in the order of `extends`, then kOwn
 };
+
+/// The rank of what stands in the file that is being read (or in --set), above all that it extends.
+constexpr int kOwn = std::numeric_limits<int>::max();
+using Entries = std::map<std::string, Entry, std::less<>>;  // by path; values only, no sections
 
 // ---- one value
 
@@ -116,26 +121,33 @@ void read_value(std::vector<T>& members, const YAML::Node& node, const Place& pl
 
 // ---- the whole
 
+/// Reads one source: a file, a text or all --set. What it extends is read by readers of its own and then inherited.
 class Reader {
  public:
-  /// The file that it extends goes first.
-  void add_file(const std::string& file, const std::optional<Place>& extended_at);
+  Reader() = default;
+
+  void add_file(const std::string& file, const std::optional<Place>& extended_at = std::nullopt);
   void add_text(const std::string& text, const std::string& name);
   void add_overrides(const std::vector<std::string>& overrides);
+  /// Takes over what `base` has read. Later bases override earlier ones.
+  void inherit(const Reader& base);
   /// The checked config. `name`: the place of what is written nowhere.
   Config finish(const std::string& name) const;
 
  private:
+  explicit Reader(std::vector<fs::path> open) : open_(std::move(open)) {}
+
   void add_map(const YAML::Node& map, const std::string& prefix, const Place& place);
   void add_key(const std::string& path, const YAML::Node& value, const Place& place);
-  void add_base(const YAML::Node& base, const std::string& file, const Place& place);
+  void add_bases(const YAML::Node& bases, const std::string& file, const Place& place);
   void settle();
+  bool drop_one_without_effect();
   Config build() const;
   const Entry* find(std::string_view key) const;
 
-  std::map<std::string, Entry, std::less<>> entries_;  // by path; values only, no sections
-  std::vector<fs::path> open_;                         // files that extend what is read now
-  int source_ = 0;
+  Entries entries_;
+  std::vector<fs::path> open_;  // this file and those that extend it
+  int num_bases_ = 0;
 };
 
 /// Only notes where a document begins.
@@ -192,7 +204,6 @@ void Reader::add_file(const std::string& file, const std::optional<Place>& exten
 
   open_.push_back(canonical);
   add_text(text, file);
-  open_.pop_back();
 }
 
 void Reader::add_text(const std::string& text, const std::string& name) {
@@ -202,21 +213,33 @@ void Reader::add_text(const std::string& text, const std::string& name) {
     if (!document.IsMap())
       refuse(top.of(document).text() + ": the file must be a map of keys, e.g. train: {steps: 100}");
     for (const auto& pair : document)
-      if (pair.first.IsScalar() && pair.first.Scalar() == "extends") add_base(pair.second, name, top.of(pair.first));
-    ++source_;
+      if (pair.first.IsScalar() && pair.first.Scalar() == "extends") add_bases(pair.second, name, top.of(pair.first));
     add_map(document, "", top);
   }
   settle();
 }
 
-void Reader::add_base(const YAML::Node& base, const std::string& file, const Place& place) {
-  if (!base.IsScalar()) refuse(place, "extends", "must be the name of one file");
+void Reader::add_bases(const YAML::Node& bases, const std::string& file, const Place& place) {
   if (open_.empty()) refuse(place, "extends", "cannot stand in a resolved config");
-  add_file((fs::path(file).parent_path() / base.Scalar()).lexically_normal().string(), place);
+  const auto add = [&](const YAML::Node& base) {
+    if (!base.IsScalar())
+      refuse(place, "extends", "must be a file, or a list of files: later ones override earlier ones");
+    Reader reader(open_);
+    reader.add_file((fs::path(file).parent_path() / base.Scalar()).lexically_normal().string(), place);
+    inherit(reader);
+  };
+  if (!bases.IsSequence()) return add(bases);
+  if (bases.size() == 0) refuse(place, "extends", "names no file; remove it");
+  for (const YAML::Node& base : bases) add(base);
+}
+
+void Reader::inherit(const Reader& base) {
+  for (const auto& [key, entry] : base.entries_)
+    entries_.insert_or_assign(key, Entry{entry.value, entry.place, num_bases_});
+  ++num_bases_;
 }
 
 void Reader::add_overrides(const std::vector<std::string>& overrides) {
-  ++source_;
   for (const std::string& override : overrides) {
     const Place place{"--set " + override};
     const std::size_t equals = override.find('=');
@@ -254,7 +277,7 @@ void Reader::add_key(const std::string& path, const YAML::Node& value, const Pla
     refuse(place, known, "unknown key; " + suggest_key(known));
   }
   if (!key->is_section) {
-    entries_.insert_or_assign(path, Entry{value, place, source_});
+    entries_.insert_or_assign(path, Entry{value, place, kOwn});
     return;
   }
   if (value.IsNull()) refuse(place, path, "has no value; it is a map of keys, give one or remove it");
@@ -266,7 +289,7 @@ void Reader::add_key(const std::string& path, const YAML::Node& value, const Pla
   add_map(value, path, place);
 }
 
-/// Drops what the newest source has made useless, and refuses what is useless where it stands.
+/// Drops what is inherited and useless here, and refuses what is useless where it stands.
 void Reader::settle() {
   for (const auto& [key, other] : kAlternatives) {
     const Entry *a = find(key), *b = find(other);
@@ -275,17 +298,24 @@ void Reader::settle() {
       refuse(b->place, other, fmt::format("{} is given too ({}); keep one of them", key, a->place.text()));
     entries_.erase(entries_.find(a->source < b->source ? key : other));
   }
+  while (drop_one_without_effect()) continue;  // what is dropped may be the choice that another key hangs on
+}
+
+bool Reader::drop_one_without_effect() {
   const Config config = build();
   for (const Condition& condition : kConditions) {
     const Entry* entry = find(condition.key);
     if (entry == nullptr || condition.holds(config)) continue;
-    const Entry* choice = find(condition.choice);
-    if (choice == nullptr || choice->source <= entry->source)
+    if (entry->source == kOwn) {
+      const Entry* choice = find(condition.choice);
       refuse(entry->place, condition.key,
              fmt::format("{} ({}: {}); remove it, or change {}", condition.otherwise, condition.choice,
                          choice == nullptr ? "the default" : choice->place.text(), condition.choice));
+    }
     entries_.erase(entries_.find(condition.key));
+    return true;
   }
+  return false;
 }
 
 Config Reader::build() const {
@@ -313,15 +343,17 @@ Config Reader::finish(const std::string& name) const {
 }  // namespace
 
 Config read_config(const std::string& file, const std::vector<std::string>& overrides) {
-  Reader reader;
-  reader.add_file(file, std::nullopt);
+  Reader base, reader;
+  base.add_file(file);
+  reader.inherit(base);
   reader.add_overrides(overrides);
   return reader.finish(file);
 }
 
 Config read_config_text(const std::string& text, const std::string& name, const std::vector<std::string>& overrides) {
-  Reader reader;
-  reader.add_text(text, name);
+  Reader base, reader;
+  base.add_text(text, name);
+  reader.inherit(base);
   reader.add_overrides(overrides);
   return reader.finish(name);
 }

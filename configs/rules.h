@@ -15,15 +15,47 @@ inline constexpr std::array kAlternatives = {
     Alternative{"train.tokens", "train.steps"},
 };
 
-/// A key that counts only under a choice. Where the choice was written later than the key, the key is dropped: it was
-/// inherited. Where key and choice stand in the same file, or the key was written later, it is refused.
+/// A key that counts only under a choice. Where it does not hold, the key is refused in the file (or --set) that writes
+/// it, since there the choice is known: it stands beside the key or in what the file extends. Inherited, it is dropped.
 struct Condition {
   std::string_view key, choice;
   bool (*holds)(const Config&);
   std::string_view otherwise;  ///< "has no effect ...", when it does not hold
 };
 
+inline constexpr std::string_view kOnlyDynamicTanh = "has an effect only with norm kind dynamic_tanh";
+inline constexpr std::string_view kOnlyBlockNorms = "has no effect where norm.input and norm.output are both false";
+inline bool has_block_norms(const Config& c) { return c.model.norm.input || c.model.norm.output; }
+inline bool has_norms(const Config& c) { return has_block_norms(c) || c.model.norm.final; }
+inline bool has_dynamic_tanh(const Config& c) { return has_norms(c) && c.model.norm.kind == NormKind::kDynamicTanh; }
+
+// A choice stands before the keys that hang on it: a choice that is dropped itself takes them with it.
 inline constexpr std::array kConditions = {
+    Condition{"model.norm.kind", "model.norm.input", has_norms,
+              "has no effect where norm.input, norm.output and norm.final are all false"},
+    Condition{"model.norm.eps", "model.norm.input",
+              [](const Config& c) { return has_norms(c) || c.model.norm.qk != QkNorm::kNone; },
+              "has no effect without a norm: input, output and final are false and qk is none"},
+    Condition{"model.norm.eps", "model.norm.kind",
+              [](const Config& c) { return !has_dynamic_tanh(c) || c.model.norm.qk != QkNorm::kNone; },
+              "has no effect with dynamic_tanh and without norm.qk"},
+    Condition{"model.norm.alpha.attention", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
+    Condition{"model.norm.alpha.ffn", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
+    Condition{"model.norm.alpha.final", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
+    Condition{"model.norm.alpha.attention", "model.norm.input", has_block_norms, kOnlyBlockNorms},
+    Condition{"model.norm.alpha.ffn", "model.norm.input", has_block_norms, kOnlyBlockNorms},
+    Condition{"model.norm.alpha.final", "model.norm.final", [](const Config& c) { return c.model.norm.final; },
+              "has no effect without the final norm"},
+    Condition{"model.norm.beta", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
+    Condition{"model.attention.gate.granularity", "model.attention.gate.source",
+              [](const Config& c) { return c.model.attention.gate.source != GateSource::kNone; },
+              "has no effect without a gate"},
+    Condition{
+        "model.ffn.d_hidden", "model.ffn.kind",
+        [](const Config& c) { return c.model.ffn.kind == FfnKind::kSwiGlu || c.model.ffn.kind == FfnKind::kGelu; },
+        "has an effect only with ffn kinds swiglu and gelu, which have a hidden layer"},
+    Condition{"model.ffn.gelu", "model.ffn.kind", [](const Config& c) { return c.model.ffn.kind == FfnKind::kGelu; },
+              "has an effect only with ffn kind gelu"},
     Condition{"data.holdout", "data.validation", [](const Config& c) { return c.data.validation.empty(); },
               "has no effect where data.validation names shards"},
     Condition{"train.schedule.min_ratio", "train.schedule.kind",

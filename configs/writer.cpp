@@ -84,7 +84,14 @@ std::vector<Line> lines_of(Config config) {
   return lines;
 }
 
-bool is_written(const Line& line) { return line.value && line.has_effect; }
+bool is_written(const Line& key) { return key.value && key.has_effect; }
+
+/// Of a key or a section: a section is written if one of its keys is.
+bool is_written(const Line& line, const std::vector<Line>& lines) {
+  if (!line.is_section) return is_written(line);
+  return std::any_of(lines.begin(), lines.end(),
+                     [&](const Line& key) { return is_written(key) && key.path.starts_with(line.path + "."); });
+}
 
 std::string indent_of(const std::string& path) {
   return std::string(2 * static_cast<std::size_t>(std::count(path.begin(), path.end(), '.')), ' ');
@@ -94,13 +101,9 @@ std::string indent_of(const std::string& path) {
 
 std::string write_config(const Config& config) {
   const std::vector<Line> lines = lines_of(config);
-  const auto has_keys = [&](const Line& section) {
-    return std::any_of(lines.begin(), lines.end(),
-                       [&](const Line& line) { return is_written(line) && line.path.starts_with(section.path + "."); });
-  };
   std::string out;
   for (const Line& line : lines) {
-    if (!is_written(line) && !(line.is_section && has_keys(line))) continue;
+    if (!is_written(line, lines)) continue;
     out += fmt::format("{}{}:{}\n", indent_of(line.path), name_of(line.path), line.value ? " " + *line.value : "");
   }
   return out;
@@ -111,11 +114,12 @@ std::string describe_schema() {
   std::string out =
       "# Every key of a config with its default. A config needs only the keys that differ, and one of train.tokens "
       "and\n"
-      "# train.steps. `extends: base.yaml` at its top takes over the keys of another file.\n";
-  for (const Line& line : lines_of(Config{})) {
-    const bool is_active = line.is_section || is_written(line);
-    const std::string text = fmt::format("{}{}{}:{}", indent_of(line.path), is_active ? "" : "# ", name_of(line.path),
-                                         line.value ? " " + *line.value : "");
+      "# train.steps. `extends: base.yaml` at its top takes over the keys of another file, a list those of several.\n";
+  const std::vector<Line> lines = lines_of(Config{});
+  for (const Line& line : lines) {
+    const std::string mark = is_written(line, lines) ? "" : "# ";
+    const std::string text =
+        fmt::format("{}{}{}:{}", indent_of(line.path), mark, name_of(line.path), line.value ? " " + *line.value : "");
     out += fmt::format("{:<{}}# {}\n", text, kHelpColumn, line.help);
   }
   return out;

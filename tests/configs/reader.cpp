@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "configs/writer.h"
 #include "tests/configs/folder.h"
 
 namespace spikesink {
@@ -63,6 +64,63 @@ TEST_CASE("a chain of files overrides key by key, relative to each file", "[conf
   CHECK(c.model.n_layers == 2);
   CHECK(c.model.ffn.d_hidden == 96);
   CHECK(c.train.micro_batch == 2);
+}
+
+TEST_CASE("of a list of files later ones override earlier ones, with all that they extend", "[configs]") {
+  const test::Folder folder;
+  folder.write("base.yaml", kBase + "model: {d_model: 64, n_layers: 9}\n");
+  folder.write("row.yaml", "extends: base.yaml\nmodel: {vocab_size: 7, ffn: {kind: gelu, gelu: tanh, d_hidden: 96}}\n");
+  folder.write("size.yaml", "train: {steps: 5}\nmodel: {d_model: 32}\n");
+  const Config c = read_config(folder.write("x.yaml", "extends: [row.yaml, size.yaml]\nmodel: {context: 16}\n"));
+  CHECK(c.model.d_model == 32);
+  CHECK(c.model.n_layers == 9);
+  CHECK(c.model.vocab_size == 7);
+  CHECK(c.model.ffn.gelu == GeluKind::kTanh);
+  CHECK(c.model.context == 16);
+  CHECK(c.train.steps == 5);
+  CHECK_FALSE(c.train.tokens);  // given by row's base, and steps later
+
+  // The other way round the row's base counts last.
+  const Config other = read_config(folder.write("y.yaml", "extends: [size.yaml, row.yaml]\n"));
+  CHECK(other.model.d_model == 64);
+  CHECK(other.train.tokens == 100e9);
+  CHECK_FALSE(other.train.steps);
+}
+
+TEST_CASE("a size that comes from another base than the choice that disables it is dropped", "[configs]") {
+  const test::Folder folder;
+  folder.write("row.yaml", kBase + "model: {ffn: {kind: linear}}\n");
+  folder.write("size.yaml", "model: {d_model: 32, ffn: {d_hidden: 96}}\n");
+  const Config c = read_config(folder.write("x.yaml", "extends: [row.yaml, size.yaml]\n"));
+  CHECK(c.model.ffn.kind == FfnKind::kLinear);
+  CHECK(c.model.d_model == 32);
+  CHECK_FALSE(c.model.ffn.d_hidden);
+  CHECK(write_config(c).find("d_hidden") == std::string::npos);
+
+  folder.write("y.yaml", "extends: [row.yaml, size.yaml]\nmodel: {ffn: {d_hidden: 48}}\n");
+  CHECK(folder.refusal("y.yaml") ==
+        "y.yaml:2: model.ffn.d_hidden: has an effect only with ffn kinds swiglu and gelu, which have a hidden layer "
+        "(model.ffn.kind: row.yaml:5); remove it, or change model.ffn.kind");
+}
+
+TEST_CASE("a dropped choice takes the keys that hang on it along", "[configs]") {
+  const test::Folder folder;
+  const std::string base = folder.write(
+      "base.yaml", kBase + "model: {norm: {kind: dynamic_tanh, beta: true, alpha: {attention: 0.3, final: 0.4}}}\n");
+  const Config none = read_config(base, {"model.norm={input: false, final: false}"});
+  CHECK(none.model.norm.kind == NormKind::kRmsNorm);
+  CHECK_FALSE(none.model.norm.beta);
+  CHECK(none.model.norm.alpha.final == AlphaConfig{}.final);
+  const std::string text = write_config(none);
+  for (const char* key : {"kind: rmsnorm", "kind: dynamic_tanh", " eps: 1.0e-05", "alpha", "beta:"}) {
+    CAPTURE(key);
+    CHECK(text.find(key) == std::string::npos);
+  }
+
+  const Config final_only = read_config(base, {"model.norm.input=false"});
+  CHECK(final_only.model.norm.kind == NormKind::kDynamicTanh);
+  CHECK(final_only.model.norm.alpha.attention == AlphaConfig{}.attention);
+  CHECK(final_only.model.norm.alpha.final == 0.4);
 }
 
 TEST_CASE("of tokens and steps the one that was written later counts", "[configs]") {

@@ -71,7 +71,13 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:1: extends: nope.yaml: no such file; the path is relative to the file that extends it"},
       {"run: {seed: 1}\nextends: x.yaml\n",
        "x.yaml:2: extends: x.yaml: extends this file in turn; a chain of files must end"},
-      {"extends: [a.yaml, b.yaml]\n", "x.yaml:1: extends: must be the name of one file"},
+      {"extends: {a: b}\n", "x.yaml:1: extends: must be a file, or a list of files: later ones override earlier ones"},
+      {"extends: [[a.yaml]]\n",
+       "x.yaml:1: extends: must be a file, or a list of files: later ones override earlier ones"},
+      {"extends:\n", "x.yaml:1: extends: must be a file, or a list of files: later ones override earlier ones"},
+      {"extends: []\n", "x.yaml:1: extends: names no file; remove it"},
+      {"extends: [nope.yaml, x.yaml]\n",
+       "x.yaml:1: extends: nope.yaml: no such file; the path is relative to the file that extends it"},
       // combinations
       {"train:\n  tokens: 1e6\n  steps: 3\n",
        "x.yaml:3: train.steps: train.tokens is given too (x.yaml:2); keep one of them"},
@@ -85,6 +91,47 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:1: data.holdout: has no effect where data.validation names shards (data.validation: x.yaml:1); remove "
        "it, "
        "or change data.validation"},
+      {"model:\n  norm:\n    alpha: {ffn: 0.3}\n",
+       "x.yaml:3: model.norm.alpha.ffn: has an effect only with norm kind dynamic_tanh (model.norm.kind: the default); "
+       "remove it, or change model.norm.kind"},
+      {"model: {norm: {beta: true}}\n",
+       "x.yaml:1: model.norm.beta: has an effect only with norm kind dynamic_tanh (model.norm.kind: the default); "
+       "remove it, or change model.norm.kind"},
+      {"model:\n  norm:\n    kind: dynamic_tanh\n    final: false\n    alpha: {final: 0.3}\n",
+       "x.yaml:5: model.norm.alpha.final: has no effect without the final norm (model.norm.final: x.yaml:4); remove "
+       "it, "
+       "or change model.norm.final"},
+      {"model:\n  norm:\n    kind: dynamic_tanh\n    input: false\n    alpha: {attention: 0.3}\n",
+       "x.yaml:5: model.norm.alpha.attention: has no effect where norm.input and norm.output are both false "
+       "(model.norm.input: x.yaml:4); remove it, or change model.norm.input"},
+      {"model:\n  norm:\n    kind: dynamic_tanh\n    eps: 1e-6\n",
+       "x.yaml:4: model.norm.eps: has no effect with dynamic_tanh and without norm.qk (model.norm.kind: x.yaml:3); "
+       "remove it, or change model.norm.kind"},
+      {"model: {norm: {input: false, final: false, eps: 1e-6}}\n",
+       "x.yaml:1: model.norm.eps: has no effect without a norm: input, output and final are false and qk is none "
+       "(model.norm.input: x.yaml:1); remove it, or change model.norm.input"},
+      {"model:\n  norm:\n    kind: layernorm\n    input: false\n    final: false\n",
+       "x.yaml:3: model.norm.kind: has no effect where norm.input, norm.output and norm.final are all false "
+       "(model.norm.input: x.yaml:4); remove it, or change model.norm.input"},
+      {"model: {attention: {gate: {granularity: head}}}\n",
+       "x.yaml:1: model.attention.gate.granularity: has no effect without a gate (model.attention.gate.source: the "
+       "default); remove it, or change model.attention.gate.source"},
+      {"model:\n  ffn:\n    kind: linear\n    d_hidden: 64\n",
+       "x.yaml:4: model.ffn.d_hidden: has an effect only with ffn kinds swiglu and gelu, which have a hidden layer "
+       "(model.ffn.kind: x.yaml:3); remove it, or change model.ffn.kind"},
+      {"model: {ffn: {gelu: tanh}}\n",
+       "x.yaml:1: model.ffn.gelu: has an effect only with ffn kind gelu (model.ffn.kind: the default); remove it, or "
+       "change model.ffn.kind"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel:\n  attention: {d_head: 7}\n",
+       "x.yaml:4: model.attention.d_head: 7 is odd, but rotary positions turn pairs of channels; choose an even "
+       "d_head"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel:\n  attention: {n_heads: 6, n_kv_heads: 4}\n",
+       "x.yaml:4: model.attention.n_kv_heads: 4 does not divide n_heads 6; choose a divisor"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel:\n  norm:\n    kind: dynamic_tanh\n    alpha: {ffn: 0}\n",
+       "x.yaml:6: model.norm.alpha.ffn: 0, must be positive, since tanh(0 x) passes nothing on; 0.2 is usual at "
+       "d_model 4096"},
+      {"data: {train: [a]}\ntrain: {steps: 3, loss_from_position: 9}\nmodel: {context: 8}\n",
+       "x.yaml:2: train.loss_from_position: 9, must lie between 1 and model.context 8"},
       // values
       {"data: {train: [a]}\ntrain:\n  steps: 3\n  micro_batch: 0\n",
        "x.yaml:4: train.micro_batch: 0, must be at least 1"},

@@ -81,10 +81,25 @@ TEST_CASE("keys stand in schema order, without those that are absent or have no 
   CHECK(text.find("run:\n  name: run\n  dir: runs\n  seed: 1\nmodel:\n  d_model: 4096\n") == 0);
   CHECK(text.find("    lr: 3.0e-04\n    betas: [0.9, 0.95]\n    eps: 1.0e-08\n") != std::string::npos);
   CHECK(text.find("  schedule:\n    kind: constant\n    warmup_steps: 2000\nsystem:\n") != std::string::npos);
-  for (const char* key : {"min_ratio", "decay_share", "tokens:", "d_hidden", "n_kv_heads"}) {
+  for (const char* key :
+       {"min_ratio", "decay_share", "tokens:", "d_hidden", "n_kv_heads", "alpha", "beta:", "granularity", "gelu"}) {
     CAPTURE(key);
     CHECK(text.find(std::string(" ") + key) == std::string::npos);
   }
+}
+
+TEST_CASE("every kind reads back as it was written, without the keys that it makes useless", "[configs]") {
+  Config c = complete();
+  c.model.norm.kind = GENERATE(NormKind::kRmsNorm, NormKind::kLayerNorm, NormKind::kDynamicTanh);
+  c.model.norm.input = GENERATE(false, true);
+  c.model.norm.final = GENERATE(false, true);
+  c.model.norm.qk = GENERATE(QkNorm::kNone, QkNorm::kFull);
+  c.model.ffn.kind = GENERATE(FfnKind::kSwiGlu, FfnKind::kGelu, FfnKind::kLinear, FfnKind::kAttention);
+  c.model.ffn.d_hidden = 64;
+  c.model.attention.gate.source = GENERATE(GateSource::kNone, GateSource::kToken);
+  const Config back = read_config_text(write_config(c), "text");
+  CHECK(config_difference(c, back) == std::vector<std::string>{});
+  CHECK(write_config(back) == write_config(c));
 }
 
 TEST_CASE("the described schema is a config that reads back to the defaults", "[configs]") {
