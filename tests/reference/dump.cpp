@@ -1,0 +1,136 @@
+// A training step of a config for tests/reference/compare.py to hold against PyTorch:
+//
+//     reference_dump CONFIG.yaml OUT.h5 [--f64]
+//
+// OUT.h5 has weights/NAME and grads/NAME (Hugging Face's names), tokens i32 (S, T + 1), logits (S, T, V) and loss (1),
+// and the attributes config (the resolved YAML) and end_of_text (the token that ends documents).
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "configs/reader.h"
+#include "configs/writer.h"
+#include "io/failure.h"
+#include "io/h5.h"
+#include "kernels/core/random.h"
+#include "kernels/linear/linear.h"
+#include "models/decoder.h"
+#include "models/sample_loss.h"
+
+namespace spikesink {
+namespace {
+
+constexpr std::int32_t kEndOfText = 0;
+
+/// rows of T + 1 tokens, drawn evenly; about every fifth ends a document.
+std::vector<std::int32_t> draw_samples(const Config& config, std::int64_t rows) {
+  const Random token{.seed = 1, .stream = name_hash("reference tokens")};
+  const Random ends{.seed = 1, .stream = name_hash("reference ends of text")};
+  std::vector<std::int32_t> samples(static_cast<std::size_t>(rows * (config.model.context + 1)));
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    samples[i] = ends.below(i, 5) == 0
+                     ? kEndOfText
+                     : static_cast<std::int32_t>(token.below(i, static_cast<std::uint64_t>(config.model.vocab_size)));
+  return samples;
+}
+
+/// Scales start at one and biases at zero, where a mistake in them can hide: moves every value of every parameter.
+void perturb(ParamSet& params) {
+  for (const Param& param : params.all())
+    with_dtype(param.value.dtype(), [&]<class T>() {
+      const Random random{.seed = 99, .stream = name_hash(param.name())};
+      const auto values = param.value.span<T>();
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<T>(0.1 * random.normal(i));
+    });
+}
+
+/// Logits of all inputs (S T, V), in one pass without gradients.
+Tensor logits_of(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
+                 const SampleShape& shape) {
+  const std::int64_t T = shape.context, S = static_cast<std::int64_t>(samples.size()) / (T + 1), N = S * T;
+  const Tensor tokens = stream.empty({N}, DType::kI32);
+  for (std::int64_t s = 0; s < S; ++s)
+    std::copy_n(samples.data() + s * (T + 1), T, tokens.data<std::int32_t>() + s * T);
+  Batch batch{S, T};
+  if (shape.end_of_text) batch.document_starts = document_starts(stream, tokens, batch, *shape.end_of_text);
+  Pass pass(stream, batch, Pass::Mode::kForwardOnly);
+  const Tensor hidden = model.hidden(pass, tokens).value;
+
+  const ModelConfig& config = model.config();
+  const auto& params = model.params().all();
+  const auto head = std::find_if(params.begin(), params.end(), [&](const Param& param) {
+    return param.name() == (config.tie_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
+  });
+  require(head != params.end(), "reference_dump: the model has no head");
+  const Tensor logits = stream.empty({N, config.vocab_size}, hidden.dtype());
+  kernels::linear_forward(stream, {.y = logits, .x = hidden, .weight = head->value});
+  return logits;
+}
+
+template <class T>
+void write_parts(H5File& file, const std::string& group, const Param& param, const Tensor& whole) {
+  for (const NamedTensor& named : split_parts(param, whole)) {
+    const Shape& shape = named.part->shape;
+    std::vector<std::int64_t> dims;
+    for (int d = 0; d < shape.rank(); ++d) dims.push_back(shape[d]);
+    file.write<T>(group + "/" + named.part->name, named.tensor.span<T>(), dims);
+  }
+}
+
+template <class Number>
+void dump(const Config& config, const std::string& path, DType dtype) {
+  const Stream stream = Stream::cpu();
+  Decoder model(config.model);
+  ParamSet& params = model.params();
+  params.allocate(stream, dtype, true);
+  params.init(static_cast<std::uint64_t>(config.run.seed));
+  perturb(params);
+
+  const std::int64_t T = config.model.context, S = config.train.sequences(T);
+  const auto samples = draw_samples(config, S);
+  SampleShape shape{T, config.train.micro_batch, config.train.loss_from_position};
+  if (config.data.document_mask) shape.end_of_text = kEndOfText;
+  const double loss = accumulate_gradients(stream, model, samples, shape);
+  const Tensor logits = logits_of(stream, model, samples, shape);
+
+  H5File file = H5File::create(path);
+  file.attribute("", "config", write_config(config));
+  file.attribute("", "end_of_text", std::int64_t{kEndOfText});
+  file.write<std::int32_t>("tokens", samples, {S, T + 1});
+  file.write<Number>("logits", logits.span<Number>(), {S, T, config.model.vocab_size});
+  file.write<double>("loss", std::span<const double>(&loss, 1), {1});
+  for (const Param& param : params.all()) {
+    write_parts<Number>(file, "weights", param, param.value);
+    write_parts<Number>(file, "grads", param, param.grad);
+  }
+  file.close();
+}
+
+int run(const std::vector<std::string>& arguments) {
+  const bool f64 = arguments.size() == 3 && arguments[2] == "--f64";
+  if (arguments.size() != 2 && !f64) throw UsageError("usage: reference_dump CONFIG.yaml OUT.h5 [--f64]");
+  const Config config = read_config(arguments[0]);
+  if (f64)
+    dump<double>(config, arguments[1], DType::kF64);
+  else
+    dump<float>(config, arguments[1], DType::kF32);
+  return 0;
+}
+
+}  // namespace
+}  // namespace spikesink
+
+int main(int argc, char** argv) {
+  try {
+    return spikesink::run({argv + 1, argv + argc});
+  } catch (const spikesink::Failure& failure) {
+    std::fprintf(stderr, "%s\n", failure.what());
+    return static_cast<int>(failure.code);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "reference_dump: %s\n", error.what());
+    return 1;
+  }
+}
