@@ -90,7 +90,7 @@ void add_bench_command(CLI::App& app) {
   CLI::Option* config =
       train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
   train->add_option("--set", options->overrides, "key=value over the config; may be repeated")
-      ->take_all()
+      ->allow_extra_args(false)
       ->needs(config);
   train->add_option("--steps", options->steps, "steps to time")->check(CLI::PositiveNumber)->capture_default_str();
   train->add_flag("--json", options->json, "print one JSON object");

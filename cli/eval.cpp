@@ -90,7 +90,7 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--sequences", options->sequences, "sequences to measure on; default: metrics.sequences")
       ->check(CLI::PositiveNumber);
   command->add_option("--set", options->overrides, "key=value over the checkpoint's config; may be repeated")
-      ->take_all();
+      ->allow_extra_args(false);
   command->add_flag("--json", options->json, "print one JSON object");
   command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
   command->callback([options] { run(*options); });

@@ -79,7 +79,8 @@ void add_train_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train a model from a config");
   auto options = std::make_shared<TrainOptions>();
   command->add_option("CONFIG", options->config, "YAML file; `spikesink config` prints all keys")->required();
-  command->add_option("--set", options->overrides, "key=value over the config; may be repeated")->take_all();
+  command->add_option("--set", options->overrides, "key=value over the config; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
