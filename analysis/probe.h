@@ -12,7 +12,8 @@ namespace spikesink {
 /// same three with the suffix _context, spike_max, spike_mean, spike_ratio.
 Scalars scalars_of(const Measurement& measurement);
 
-/// Writes the figures by block, head and channel (docs/file-formats.md) to an HDF5 file, whole or not at all. DataError.
+/// Writes the figures by block, head and channel (docs/file-formats.md) to an HDF5 file, whole or not at all.
+/// DataError.
 void write_probe_file(const std::string& file, std::int64_t step, const Measurement& measurement);
 
 /// The probe of a run: measures the model on the same held-out samples every time.
