@@ -15,7 +15,7 @@ namespace {
 std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cast<std::int64_t>(tokens.size()); }
 
 std::vector<Shard> validation_shards(const DataConfig& config) {
-  const std::vector<Shard> shards = find_shards(config.validation, "data.validation");
+  std::vector<Shard> shards = find_shards(config.validation, "data.validation");
   for (const Shard& shard : find_shards(config.train, "data.train"))
     if (std::ranges::find(shards, shard) != shards.end())
       throw DataError(
@@ -62,25 +62,6 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
     samples.insert(samples.end(), from, from + context + lookahead);
   }
   return samples;
-}
-
-std::vector<std::int64_t> token_counts(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t max_tokens) {
-  const auto shards = find_shards(config.train, "data.train");
-  const double holdout = config.validation.empty() ? config.holdout : 0;
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(tokenizer.vocab_size()));
-  EvenShares shares(max_tokens, shards.size());
-  std::vector<std::int32_t> tokens;
-  DocumentTally tally(config.max_bad_share);
-  for_each_document(shards, tally, [&](const Shard& shard, std::string_view text) {
-    if (holdout_draw(text) < holdout) return Onward::kNextDocument;
-    tokens.clear();
-    tokenizer.encode(text, tokens);
-    tokens.push_back(tokenizer.end_of_text());
-    const std::int64_t taken = shares.take(shard, length(tokens));
-    for (std::int64_t i = 0; i < taken; ++i) ++counts[static_cast<std::size_t>(tokens[static_cast<std::size_t>(i)])];
-    return shares.onward();
-  });
-  return counts;
 }
 
 }  // namespace spikesink

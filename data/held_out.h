@@ -14,8 +14,4 @@ namespace spikesink {
 std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
                                            std::int64_t count);
 
-/// How often each token comes (vocab_size) in the first max_tokens tokens of training documents, taken evenly from all
-/// shards, end-of-text tokens counted: for the perplexity of the unigram distribution.
-std::vector<std::int64_t> token_counts(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t max_tokens);
-
 }  // namespace spikesink

@@ -35,8 +35,8 @@ struct Window {
 /// Which documents: with at least as many shards as lanes, whole shards, dealt by a seeded permutation; else line d of
 /// shard s belongs to lane (d + Philox(seed, s)) mod lanes. So in an epoch every document belongs to one lane. In each
 /// epoch a lane goes through its shards in an order drawn by Philox (seed, lane, epoch), front to back. A lane that
-/// finds no document in its first epoch (more lanes than documents) takes all lanes' documents from then on, starting
-/// at a line drawn by Philox (seed, lane), so that such lanes do not all say the same.
+/// finds no document in its first epoch (more lanes than documents) takes all lanes' documents from then on. It starts
+/// at a line drawn by Philox (seed, lane) from as many as it passed, so that such lanes do not all say the same.
 ///
 /// Packing: the texts' tokens, each with an end-of-text token, make one stream x_0, x_1, ... through all epochs. Sample
 /// i is x_iT .. x_iT+T: its last target is the next one's first input, so that every token but x_0 is predicted once.

@@ -155,8 +155,17 @@ class Loop {
     interval_ += Clock::now() - begin;  // not training: left out of tokens/s
   }
 
+  /// Says what was left out of the data, when that has grown.
+  void report_broken_lines() {
+    const DocumentCounts counts = job_.loader.counts();
+    if (counts.num_broken() == broken_lines_) return;
+    broken_lines_ = counts.num_broken();
+    log_.line(fmt::format("data: {} of {} lines left out: {}", broken_lines_, counts.lines(), counts.broken_text()));
+  }
+
   void checkpoint() {
     const auto begin = Clock::now();
+    report_broken_lines();
     writer_.save(
         job_.model.params(), optimizer_,
         {.step = step_, .tokens = tokens_, .config = job_.config, .position = job_.loader.position().to_json()});
@@ -171,7 +180,7 @@ class Loop {
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
-  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0;
+  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0;
   double peak_ = 0;
   Clock::time_point begin_, interval_;
 };

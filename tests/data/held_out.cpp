@@ -104,26 +104,4 @@ TEST_CASE("too little to validate on names the key and the mend", "[data][held_o
              Contains("data.holdout: 1e-09") && Contains("fewer than one sample of 8 tokens") && Contains("raise it"));
 }
 
-TEST_CASE("unigram counts are those of the training documents, evenly from all shards", "[data][held_out]") {
-  const test::Scratch folder;
-  const auto tokenizer = make_tokenizer("bytes");
-  test::write(folder / "a.jsonl", test::line_of("aaaa") + test::line_of("bbbb") + test::line_of("cccc"));
-  test::write(folder / "b.jsonl", test::line_of("dd"));
-  test::write(folder / "c.jsonl", test::line_of("eeeeeeeeeeeeeeeeeeee"));
-  DataConfig config;
-  config.train = {folder / "*.jsonl"};
-  config.holdout = 0;
-  auto counts = token_counts(config, *tokenizer, 1000);
-  CHECK(counts.size() == 258);
-  CHECK(std::reduce(counts.begin(), counts.end()) == 15 + 3 + 21);
-  CHECK(counts['b'] == 4);
-  CHECK(counts[256] == 5);
-  counts = token_counts(config, *tokenizer, 21);  // 7 of a; 3 of b, which leaves 4; 11 of c
-  CHECK(counts['a'] == 4);
-  CHECK(counts['b'] == 2);
-  CHECK(counts['d'] == 2);
-  CHECK(counts['e'] == 11);
-  CHECK(std::reduce(counts.begin(), counts.end()) == 21);
-}
-
 }  // namespace spikesink

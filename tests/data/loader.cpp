@@ -144,6 +144,8 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
   for (std::int64_t b = 0; b < kSteps; ++b) {
     want.push_back(whole.next(b, 0, S));
     positions.push_back(whole.position().to_json());
+    // The state is that of the window being consumed: a resume makes no other window again.
+    if (lanes == 1) REQUIRE(whole.position().lanes[0].window == (b * S + S - 1) / Lane::kWindow);
   }
   const Random random{.seed = static_cast<std::uint64_t>(lanes * 10 + S)};
   for (std::uint64_t draw = 0; draw < 8; ++draw) {

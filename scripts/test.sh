@@ -1,0 +1,218 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands, in stages; stops at the first that fails. Works on a fresh Debian 12.
+#
+#   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
+#
+#   --all        add clang-tidy over every source file
+#   --long       add the unit tests under the address and undefined-behaviour sanitizers
+#   --only STAGE run this stage alone (may be repeated); --list prints the stages
+#   --no-setup   install nothing
+#
+# The last line is `N passed, N failed`, with `, N skipped` where tests were skipped. Logs are in build/test-logs.
+# shellcheck disable=SC2317,SC2064  # stages are called by name; the trap outlives its variable
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# stage      minutes  when
+STAGES="
+setup        4        setup
+format       1        always
+build        9        always
+unit         4        always
+house        2        always
+reference    2        always
+end_to_end   4        always
+read_back    1        always
+tidy         15       all
+sanitizers   20       long
+"
+readonly SPIKESINK=$PWD/build/cpu/spikesink
+readonly LOGS=$PWD/build/test-logs
+export SPIKESINK
+
+# A stage reports with these; a stage that fails without having counted a failure is one.
+passed() { echo "passed $1" >>"$LOGS/counts"; }
+failed() { echo "failed $1" >>"$LOGS/counts"; }
+skipped() { echo "skipped $1" >>"$LOGS/counts"; }
+
+# script FILE [ARGUMENT...]: one test; exit code 77 means skipped.
+script() {
+  local code=0 run=bash
+  [[ $1 != *.py ]] || run=$(python)
+  "$run" "$@" || code=$?
+  case $code in
+    0) passed 1 ;;
+    77) skipped 1 ;;
+    *) failed 1; echo "$1: exit code $code"; return 1 ;;
+  esac
+}
+python() {
+  if [ -x .venv/bin/python ]; then echo .venv/bin/python; else echo python3; fi
+}
+# The newest tool by that name is another format: version 14 is Debian 12's.
+tool() {
+  command -v "$1-14" || { command -v "$1" >/dev/null && "$1" --version | grep -q 'version 14\.' && command -v "$1"; }
+}
+cpp_files() {
+  find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
+}
+
+stage_setup() {
+  bash scripts/setup.sh "$SETUP_FLAG"
+}
+
+stage_format() {
+  local format
+  format=$(tool clang-format) || { echo "no clang-format 14: skipped"; skipped 1; return 0; }
+  cpp_files | xargs -r "$format" --dry-run -Werror && passed 1
+}
+
+stage_build() {
+  cmake --preset cpu -DSPIKESINK_TESTS=ON && cmake --build --preset cpu
+}
+
+# Counts Catch2's test cases: passed, failed, skipped (those that say so). A program that dies without its summary counts as
+# one failure.
+count_cases() {
+  awk '
+    match($0, /All tests passed \(.* in [0-9]+ test case/) { split($0, w, " in "); split(w[2], n, " "); passed += n[1] }
+    /test cases: / {
+      for (i = 1; i < NF; i++) { if ($(i + 1) ~ /^passed/) passed += $i; if ($(i + 1) ~ /^failed/) { failed += $i } }
+    }
+    /^[0-9]+: +skipped: / { skipped++ }
+    /\*\*\*(Failed|Exception|Timeout|Not Run)/ { broken++ }
+    END { if (failed < broken) failed = broken; print passed - skipped, failed + 0, skipped + 0 }' "$1"
+}
+unit_tests() {  # preset
+  local log=$LOGS/cases-$1.log code=0 counts number
+  ctest --preset "$1" --verbose --timeout 1500 >"$log" 2>&1 || code=$?
+  # Of a failure the last lines of each program that failed; of success only what was skipped.
+  sed -nE 's/^\t *([0-9]+) - .*/\1/p' "$log" | while read -r number; do
+    grep -E "^$number: " "$log" | tail -n 30 || true
+  done
+  grep -E '^[0-9]+: +skipped: ' "$log" || true
+  read -r -a counts <<<"$(count_cases "$log")"
+  passed "${counts[0]}"
+  [ "${counts[1]}" = 0 ] || failed "${counts[1]}"
+  [ "${counts[2]}" = 0 ] || skipped "${counts[2]}"
+  [ "${counts[0]}" -gt 0 ] || { echo "no test case ran"; return 1; }
+  return "$code"
+}
+stage_unit() {
+  unit_tests cpu
+}
+
+stage_house() {
+  local rule code=0
+  for rule in include_directions text_rules headers_alone; do
+    script tests/house/"$rule".py || code=1
+  done
+  return "$code"
+}
+
+# Logits, losses and gradients of every variant against PyTorch.
+stage_reference() {
+  script tests/reference/compare.py build/cpu/tests/reference_dump
+}
+
+stage_end_to_end() {
+  local test code=0
+  for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
+    [ -f "$test" ] || continue
+    echo "== $test"
+    script "$test" || code=1
+  done
+  return "$code"
+}
+
+# A run's files must open with the libraries of others.
+stage_read_back() {
+  local work
+  "$(python)" -c 'import h5py, tensorboard' || { echo "scripts/setup.sh --tests installs what is missing"; return 1; }
+  work=$(mktemp -d)
+  trap "rm -rf '$work'" EXIT
+  python3 scripts/gather_text.py --out "$work/data" --max-mb 1 /usr/share/common-licenses
+  "$SPIKESINK" train configs/cpu/tiny.yaml --set "data.train=[$work/data/*.jsonl.zst]" --set data.holdout=0.2 \
+    --set train.steps=4 --set train.schedule.warmup_steps=2 --set metrics.sequences=4 --set metrics.every_steps=1 \
+    --set "run.dir=$work" --set run.name=run
+  script tests/io/read_back.py h5 "$work"/run/probes/*.h5 "$work"/run/checkpoints/step_*/*.h5
+  script tests/io/read_back.py events "$work/run/tensorboard"
+}
+
+stage_tidy() {
+  local tidy
+  tidy=$(tool clang-tidy) || { echo "no clang-tidy 14; scripts/setup.sh --all installs it"; return 1; }
+  [ -f build/cpu/compile_commands.json ] || cmake --preset cpu
+  # The tests are left out: Catch2's macros set off half of the checks.
+  cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|cli)/.*\.cpp$' |
+    xargs -P "$(nproc)" -n 2 "$tidy" -p build/cpu --quiet && passed 1
+}
+
+stage_sanitizers() {
+  cmake --preset asan && cmake --build --preset asan && unit_tests asan
+}
+
+summary() {
+  touch "$LOGS/counts"
+  awk '{ n[$1] += $2 } END { printf "%d passed, %d failed", n["passed"], n["failed"]
+                             if (n["skipped"]) printf ", %d skipped", n["skipped"]; printf "\n" }' "$LOGS/counts"
+}
+
+# Three times a stage's budget is taken as hanging; above the budget is only said.
+run_stage() {  # name minutes
+  local log=$LOGS/$1.log start=$SECONDS code=0 before note=""
+  before=$(grep -c ^failed "$LOGS/counts" || true)
+  printf '%-12s' "$1"
+  timeout --foreground $(($2 * 180)) bash "$0" --stage "$1" >"$log" 2>&1 || code=$?
+  local took=$((SECONDS - start))
+  [ $took -le $(($2 * 60)) ] || note="   (over its budget of $2 min)"
+  if [ $code = 0 ]; then
+    printf 'ok     %4d s%s\n' $took "$note"
+    return 0
+  fi
+  printf 'FAILED %4d s%s\n' $took "$note"
+  [ $code != 124 ] || echo "stopped after three times its budget of $2 min" >>"$log"
+  [ "$(grep -c ^failed "$LOGS/counts" || true)" -gt "$before" ] || failed 1
+  printf -- '---- the end of %s\n' "${log#"$PWD"/}"
+  tail -n 40 "$log"
+  printf -- '----\n'
+  return 1
+}
+
+usage_error() {
+  echo "test.sh: $1; see scripts/test.sh --help" >&2
+  exit 2
+}
+
+want=" always setup "
+only=" "
+SETUP_FLAG=--tests
+while [ $# -gt 0 ]; do
+  case $1 in
+    --all) want+="all "; SETUP_FLAG=--all ;;
+    --long) want+="long " ;;
+    --only) only+="${2:?--only needs a stage} "; shift ;;
+    --no-setup) want=${want/ setup / } ;;
+    --list) echo "$STAGES" | awk 'NF { printf "%-12s %3d min  %s\n", $1, $2, $3 }'; exit 0 ;;
+    --stage) "stage_$2"; exit ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) usage_error "$1: unknown option" ;;
+  esac
+  shift
+done
+export SETUP_FLAG
+for name in $only; do
+  grep -q "^$name " <<<"$STAGES" || usage_error "--only $name: no such stage"
+done
+
+mkdir -p "$LOGS"
+: >"$LOGS/counts"
+code=0
+while read -r name minutes when; do
+  [ -n "$name" ] || continue
+  if [ "$only" != " " ]; then [[ $only == *" $name "* ]] || continue
+  else [[ $want == *" $when "* ]] || continue; fi
+  run_stage "$name" "$minutes" </dev/null || { code=1; break; }
+done <<<"$STAGES"
+summary
+exit $code
