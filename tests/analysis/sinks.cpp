@@ -32,7 +32,7 @@ Pattern make_pattern(const Stream& stream, std::int64_t sequences, std::int64_t 
 }
 
 void show(SinkObserver& observer, const char* path, const Pattern& p) {
-  observer.attention(path, {.qkv = p.qkv, .lse = p.lse, .dims = p.dims});
+  observer.attention(path, {.qkv = p.qkv, .lse = p.lse, .starts = {}, .dims = p.dims});
 }
 
 double harmonic(std::int64_t n) {
