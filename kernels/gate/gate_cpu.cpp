@@ -35,6 +35,21 @@ class Sigmoids {
   std::vector<T> s_;
 };
 
+template <class T>
+void forward_row(T* y, const T* x, const T* s, std::int64_t W, std::int64_t G) {
+  if (G == W) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < W; ++c) y[c] = x[c] * s[c];
+    return;
+  }
+  const std::int64_t width = W / G;
+  for (std::int64_t g = 0; g < G; ++g) {
+    const T gate = s[g];
+#pragma omp simd
+    for (std::int64_t c = g * width; c < (g + 1) * width; ++c) y[c] = x[c] * gate;
+  }
+}
+
 /// A row of dx; what it gives to each logit goes to `dlogits`, added to or written.
 template <bool kAdd, class T>
 void backward_row(T* dx, T* dlogits, const T* dy, const T* x, const T* s, std::int64_t W, std::int64_t G) {
@@ -66,22 +81,12 @@ void backward_row(T* dx, T* dlogits, const T* dy, const T* x, const T* s, std::i
 void gate_forward(const Stream& stream, const GateForward& a) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, W] = matrix_dims(a.x);
-    const std::int64_t G = a.logits.shape()[1], width = W / G;
+    const std::int64_t G = a.logits.shape()[1];
     parallel_ranges(stream, N, row_grain(W), [&, W = W](std::int64_t begin, std::int64_t end) {
       Sigmoids<T> sigmoids(a.logits.data<T>(), G);
       for (std::int64_t n = begin; n < end; ++n) {
-        const T *x = a.x.data<T>() + n * W, *s = sigmoids.of_row(logits_row(a, n));
-        T* y = a.y.data<T>() + n * W;
-        if (G == W) {
-#pragma omp simd
-          for (std::int64_t c = 0; c < W; ++c) y[c] = x[c] * s[c];
-          continue;
-        }
-        for (std::int64_t g = 0; g < G; ++g) {
-          const T gate = s[g];
-#pragma omp simd
-          for (std::int64_t c = g * width; c < (g + 1) * width; ++c) y[c] = x[c] * gate;
-        }
+        const T* s = sigmoids.of_row(logits_row(a, n));
+        forward_row(a.y.data<T>() + n * W, a.x.data<T>() + n * W, s, W, G);
       }
     });
   });

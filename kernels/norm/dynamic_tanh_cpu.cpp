@@ -3,6 +3,33 @@
 #include "kernels/norm/dynamic_tanh_math.h"
 
 namespace spikesink::kernels::cpu {
+namespace {
+
+template <class T>
+void forward_row(T* y, const T* x, const T* weight, const T* bias, T alpha, std::int64_t C) {
+  if (bias) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]) + bias[c];
+  } else {
+#pragma omp simd
+    for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]);
+  }
+}
+
+/// dx of a row; returns what it gives to dalpha.
+template <class T>
+T backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T alpha, std::int64_t C) {
+  T dalpha = 0;
+#pragma omp simd reduction(+ : dalpha)
+  for (std::int64_t c = 0; c < C; ++c) {
+    const auto d = math::dynamic_tanh_gradient(x[c], weight[c], alpha, dy[c]);
+    dweight[c] += d.weight;
+    dalpha += d.alpha;
+    dx[c] = d.x;
+  }
+  return dalpha;
+}
+}  // namespace
 
 void dynamic_tanh_forward(const Stream& stream, const DynamicTanhForward& a) {
   with_dtype(a.x.dtype(), [&]<class T>() {
@@ -10,17 +37,8 @@ void dynamic_tanh_forward(const Stream& stream, const DynamicTanhForward& a) {
     const T *weight = a.weight.data<T>(), *bias = a.bias ? a.bias.data<T>() : nullptr;
     const T alpha = *a.alpha.data<T>();
     parallel_ranges(stream, N, row_grain(C), [&, C = C](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t n = begin; n < end; ++n) {
-        const T* x = a.x.data<T>() + n * C;
-        T* y = a.y.data<T>() + n * C;
-        if (bias) {
-#pragma omp simd
-          for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]) + bias[c];
-        } else {
-#pragma omp simd
-          for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]);
-        }
-      }
+      for (std::int64_t n = begin; n < end; ++n)
+        forward_row(a.y.data<T>() + n * C, a.x.data<T>() + n * C, weight, bias, alpha, C);
     });
   });
 }
@@ -37,15 +55,7 @@ void dynamic_tanh_backward(const Stream& stream, const DynamicTanhBackward& a) {
 #pragma omp simd
         for (std::int64_t c = 0; c < C; ++c) dbias[c] += dy[c];
       }
-      T sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t c = 0; c < C; ++c) {
-        const auto d = math::dynamic_tanh_gradient(x[c], weight[c], alpha, dy[c]);
-        dweight[c] += d.weight;
-        sum += d.alpha;
-        dx[c] = d.x;
-      }
-      *dalpha += sum;
+      *dalpha += backward_row(dx, dweight, dy, x, weight, alpha, C);
     });
   });
 }

@@ -4,6 +4,29 @@
 #include "kernels/norm/layer_norm.h"
 
 namespace spikesink::kernels::cpu {
+namespace {
+
+/// dx of a row; what it gives to the parameters is added.
+template <class T>
+void backward_row(T* dx, T* dweight, T* dbias, const T* dy, const T* x, const T* weight, T mean, T rstd,
+                  std::int64_t C) {
+  T sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+  for (std::int64_t c = 0; c < C; ++c) {
+    const T g = weight[c] * dy[c];
+    sum += g;
+    dot += g * (x[c] - mean);
+  }
+  const T shift = sum / T(C), shrink = dot * rstd / T(C);
+#pragma omp simd
+  for (std::int64_t c = 0; c < C; ++c) {
+    const T d = dy[c], z = (x[c] - mean) * rstd;
+    dweight[c] += d * z;
+    dbias[c] += d;
+    dx[c] = rstd * (weight[c] * d - shift - z * shrink);
+  }
+}
+}  // namespace
 
 void layer_norm_forward(const Stream& stream, const LayerNormForward& a) {
   with_dtype(a.x.dtype(), [&]<class T>() {
@@ -36,24 +59,8 @@ void layer_norm_backward(const Stream& stream, const LayerNormBackward& a) {
     const auto [N, C] = matrix_dims(a.x);
     const T* weight = a.weight.data<T>();
     add_row_sums<T>(stream, N, C, {a.dweight, a.dbias}, [&, C = C](std::int64_t n, T* dweight) {
-      T *dbias = dweight + C, *dx = a.dx.data<T>() + n * C;
-      const T *dy = a.dy.data<T>() + n * C, *x = a.x.data<T>() + n * C;
-      const T mean = a.mean.data<T>()[n], rstd = a.rstd.data<T>()[n];
-      T sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-      for (std::int64_t c = 0; c < C; ++c) {
-        const T g = weight[c] * dy[c];
-        sum += g;
-        dot += g * (x[c] - mean);
-      }
-      const T shift = sum / T(C), shrink = dot * rstd / T(C);
-#pragma omp simd
-      for (std::int64_t c = 0; c < C; ++c) {
-        const T d = dy[c], z = (x[c] - mean) * rstd;
-        dweight[c] += d * z;
-        dbias[c] += d;
-        dx[c] = rstd * (weight[c] * d - shift - z * shrink);
-      }
+      backward_row(a.dx.data<T>() + n * C, dweight, dweight + C, a.dy.data<T>() + n * C, a.x.data<T>() + n * C, weight,
+                   a.mean.data<T>()[n], a.rstd.data<T>()[n], C);
     });
   });
 }
