@@ -16,6 +16,7 @@ std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cas
 
 std::vector<Shard> validation_shards(const DataConfig& config) {
   std::vector<Shard> shards = find_shards(config.validation, "data.validation");
+  if (config.train.empty()) return shards;  // nothing is trained on
   for (const Shard& shard : find_shards(config.train, "data.train"))
     if (std::ranges::find(shards, shard) != shards.end())
       throw DataError(
