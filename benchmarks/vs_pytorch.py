@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training steps of spikesink against PyTorch on this CPU: the same model, batch and threads, in alternation.
 
-    benchmarks/vs_pytorch.py [--rounds 5] [--steps 3] [--json FILE]
+    benchmarks/vs_pytorch.py [--rounds 5] [--steps 3] [--set system.recompute=layer] [--json FILE]
 
 Each round runs, one after another and each in a process of its own, spikesink (`bench train`), PyTorch eager and PyTorch
 compiled. Reported are medians over rounds, the ratio of tokens/s to the faster PyTorch of the same round, and the ratio of
@@ -117,6 +117,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="timed steps a round and program")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key of spikesink's config")
     parser.add_argument("--no-compile", action="store_true", help="PyTorch eager only")
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--as-pytorch", nargs=2, metavar=("SHAPE", "MODE"), help=argparse.SUPPRESS)
@@ -126,6 +127,7 @@ def main():
         return pytorch_steps(json.loads(shape), mode == "compiled", options.steps)
 
     ours_command = [options.program, "bench", "train", "--json", "--steps", str(options.steps)]
+    ours_command += [part for override in options.set for part in ("--set", override)]
     modes = ["eager"] + ([] if options.no_compile else ["compiled"])
     rounds = []
     for number in range(options.rounds):
@@ -155,6 +157,7 @@ def main():
         "model": {k: rounds[0]["spikesink"][k] for k in (
             "parameters", "d_model", "n_layers", "n_heads", "d_head", "d_hidden", "vocab_size", "context", "sequences",
             "micro_batch")},
+        "settings": options.set,
         "rounds": options.rounds,
         "tokens_per_second": {k: middle(k, "tokens_per_second") for k in ["spikesink", *modes]},
         "process_peak_bytes": {k: middle(k, "process_peak_bytes") for k in ["spikesink", *modes]},

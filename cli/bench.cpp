@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
@@ -15,18 +16,15 @@ struct BenchOptions {
   std::string config;
   std::vector<std::string> overrides;
   std::int64_t steps = 7;
-  bool json = false;
+  bool variants = false, json = false;
 };
 
-/// What is timed without a config: 34M parameters, 26M of them in the layers.
-Config default_config() {
-  Config c;
-  c.model = {.d_model = 512, .n_layers = 8, .context = 512, .vocab_size = 8192};
-  c.model.attention = {.n_heads = 8, .d_head = 64};
-  c.train.batch_tokens = 4 * c.model.context;
-  c.train.micro_batch = 4;
-  return c;
-}
+/// What is timed without a config: 34M parameters, 26M of them in the layers. No data is read.
+constexpr const char* kDefaultConfig = R"(
+model: {d_model: 512, n_layers: 8, context: 512, vocab_size: 8192, attention: {n_heads: 8, d_head: 64}}
+data: {train: [random tokens]}
+train: {steps: 1, batch_tokens: 2048, micro_batch: 4}
+)";
 
 void print(const TrainBenchResult& r) {
   const auto line = [](const char* name, double value, const char* unit, const std::string& note) {
@@ -71,11 +69,80 @@ void print_json(const TrainBenchResult& r, const Config& config) {
                          .dump());
 }
 
+Config config_of(const BenchOptions& options, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> overrides = options.overrides;
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return options.config.empty() ? read_config_text(kDefaultConfig, "bench train", overrides)
+                                : read_config(options.config, overrides);
+}
+
+/// A config's model, ready to be timed.
+class Timed {
+ public:
+  explicit Timed(const Config& config) : config_(config), session_(make_session(config, /*with_gradients=*/true)) {
+    session_.model->params().init(1);
+  }
+  TrainBenchResult run(std::int64_t steps) const {
+    return bench_training(session_.stream, *session_.model, config_.train, steps);
+  }
+
+ private:
+  Config config_;
+  Session session_;
+};
+
+struct NamedVariant {
+  std::string name;
+  std::vector<std::string> overrides;
+};
+/// One change each, over whatever the config is.
+std::vector<NamedVariant> variants() {
+  std::vector<NamedVariant> all{
+      {"layernorm", {"model.norm.kind=layernorm"}},
+      {"dynamic_tanh", {"model.norm.kind=dynamic_tanh", "model.embedding_scale=learned"}},
+      {"sandwich", {"model.norm.output=true"}},
+      {"sandwich qk", {"model.norm.input=false", "model.norm.output=true", "model.norm.qk=full"}},
+      {"qk head", {"model.norm.qk=head"}},
+      {"gelu", {"model.ffn.kind=gelu"}},
+      {"gelu tanh", {"model.ffn.kind=gelu", "model.ffn.gelu=tanh"}},
+      {"linear", {"model.ffn.kind=linear"}},
+      {"attention", {"model.ffn.kind=attention"}},
+  };
+  for (const std::string_view source : names_of(GateSource{}))
+    for (const std::string_view granularity : names_of(GateGranularity{}))
+      if (source != "none")
+        all.push_back({fmt::format("gate {} {}", source, granularity),
+                       {fmt::format("model.attention.gate={{source: {}, granularity: {}}}", source, granularity)}});
+  return all;
+}
+
+void run_variants(const BenchOptions& options) {
+  const Timed baseline(config_of(options));
+  if (!options.json)
+    fmt::print("{:<28}{:>12}{:>14}{:>14}{:>18}\n", "variant", "step, ms", "time ratio", "FLOP ratio",
+               "time over FLOPs");
+  for (const auto& [name, overrides] : variants()) {
+    const TrainBenchResult base = baseline.run(options.steps);
+    const TrainBenchResult result = Timed(config_of(options, overrides)).run(options.steps);
+    const double time = result.step_seconds / base.step_seconds, flops = result.flops_per_token / base.flops_per_token;
+    if (options.json)
+      fmt::print("{}\n", nlohmann::ordered_json{{"variant", name},
+                                                {"step_seconds", result.step_seconds},
+                                                {"baseline_step_seconds", base.step_seconds},
+                                                {"time_ratio", time},
+                                                {"flop_ratio", flops}}
+                             .dump());
+    else
+      fmt::print("{:<28}{:>12.1f}{:>14.3f}{:>14.3f}{:>18.3f}\n", name, 1e3 * result.step_seconds, time, flops,
+                 time / flops);
+    std::fflush(stdout);
+  }
+}
+
 void run(const BenchOptions& options) {
-  const Config config = options.config.empty() ? default_config() : read_config(options.config, options.overrides);
-  const Session session = make_session(config, /*with_gradients=*/true);
-  session.model->params().init(1);
-  const TrainBenchResult result = bench_training(session.stream, *session.model, config.train, options.steps);
+  if (options.variants) return run_variants(options);
+  const Config config = config_of(options);
+  const TrainBenchResult result = Timed(config).run(options.steps);
   options.json ? print_json(result, config) : print(result);
 }
 
@@ -87,13 +154,12 @@ void add_bench_command(CLI::App& app) {
   CLI::App* train = command->add_subcommand(
       "train", "Whole training steps on random tokens, beside the rate of a large matrix product in the same run");
   auto options = std::make_shared<BenchOptions>();
-  CLI::Option* config =
-      train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
-  train->add_option("--set", options->overrides, "key=value over the config; may be repeated")
-      ->allow_extra_args(false)
-      ->needs(config);
+  train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
+  train->add_option("--set", options->overrides, "key=value over the config; may be repeated")->allow_extra_args(false);
   train->add_option("--steps", options->steps, "steps to time")->check(CLI::PositiveNumber)->capture_default_str();
-  train->add_flag("--json", options->json, "print one JSON object");
+  train->add_flag("--variants", options->variants,
+                  "every kind of norm, FFN and gate against the config, in alternation");
+  train->add_flag("--json", options->json, "print one JSON object a line");
   train->footer("OMP_NUM_THREADS sets the number of threads.");
   train->callback([options] { run(*options); });
 }
