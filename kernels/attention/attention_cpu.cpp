@@ -34,6 +34,35 @@ T softmax_row(T* s, std::int64_t begin, std::int64_t end, std::int64_t width) {
   std::fill(s + end, s + width, T(0));
   return top + std::log(sum);
 }
+
+/// Copies `rows` rows of D channels between row strides.
+template <class T>
+void copy_rows(T* to, std::int64_t to_stride, const T* from, std::int64_t from_stride, std::int64_t rows,
+               std::int64_t D) {
+  for (std::int64_t r = 0; r < rows; ++r) std::copy_n(from + r * from_stride, D, to + r * to_stride);
+}
+
+/// A row of scores becomes probabilities, and one of dp the gradient of the scores, over keys begin to end.
+template <class T>
+void backward_row(T* p, T* ds, std::int64_t begin, std::int64_t end, std::int64_t width, T lse, T delta, T scale) {
+#pragma omp simd
+  for (std::int64_t s = begin; s < end; ++s) {
+    p[s] = math::exp(p[s] - lse);
+    ds[s] = p[s] * (ds[s] - delta) * scale;
+  }
+  for (T* row : {p, ds}) {
+    std::fill(row, row + begin, T(0));
+    std::fill(row + end, row + width, T(0));
+  }
+}
+
+template <class T>
+T dot(const T* a, const T* b, std::int64_t n) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
 }  // namespace
 
 void attention_forward(const Stream& stream, const AttentionForward& a) {
@@ -76,12 +105,13 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
       const T* base = a.qkv.data<T>() + b * time * W;
       T* dbase = a.dqkv.data<T>() + b * time * W;
       const std::int64_t k_column = (d.n_heads + kv) * D, v_column = k_column + d.n_kv_heads * D;
-      const T *k = base + k_column, *v = base + v_column;
-      T *dk = dbase + k_column, *dv = dbase + v_column;
-      for (std::int64_t t = 0; t < time; ++t) {
-        std::fill_n(dk + t * W, D, T(0));
-        std::fill_n(dv + t * W, D, T(0));
-      }
+      // Rows of k, v and their gradients lie far apart in qkv; every block reads and adds to them, so they are
+      // gathered.
+      const Tensor gathered = stream.empty({4, time, D}, a.qkv.dtype());
+      T *k = gathered.data<T>(), *v = k + time * D, *dk = v + time * D, *dv = dk + time * D;
+      copy_rows(k, D, base + k_column, W, time, D);
+      copy_rows(v, D, base + v_column, W, time, D);
+      std::fill_n(dk, 2 * time * D, T(0));
       const Tensor scratch = stream.empty({2, kQueries, time}, a.qkv.dtype());
       for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h)
         for (std::int64_t first = 0; first < time; first += kQueries) {
@@ -93,29 +123,17 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
           const std::int64_t out_offset = (b * time + first) * O + h * D;
           const T *out = a.out.data<T>() + out_offset, *dout = a.dout.data<T>() + out_offset;
           const T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
-          gemm<T>(p, keys, {q, W}, {k + skipped * W, W, true}, rows, keys, D, T(d.scale));
-          gemm<T>(ds, keys, {dout, O}, {v + skipped * W, W, true}, rows, keys, D);
-          for (std::int64_t r = 0; r < rows; ++r) {
-            T delta = 0;  // sum_s p_ts dp_ts = dout_t . out_t
-#pragma omp simd reduction(+ : delta)
-            for (std::int64_t c = 0; c < D; ++c) delta += dout[r * O + c] * out[r * O + c];
-            T *pr = p + r * keys, *dsr = ds + r * keys;
-            const T log_sum = lse[r], scale = T(d.scale);
-            const std::int64_t begin = first_keys.of(r), end = first - skipped + r + 1;
-#pragma omp simd
-            for (std::int64_t s = begin; s < end; ++s) {
-              pr[s] = math::exp(pr[s] - log_sum);
-              dsr[s] = pr[s] * (dsr[s] - delta) * scale;
-            }
-            for (T* row : {pr, dsr}) {
-              std::fill(row, row + begin, T(0));
-              std::fill(row + end, row + keys, T(0));
-            }
-          }
-          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k + skipped * W, W}, rows, D, keys);
-          gemm<T>(dk + skipped * W, W, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
-          gemm<T>(dv + skipped * W, W, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
+          gemm<T>(p, keys, {q, W}, {k + skipped * D, D, true}, rows, keys, D, T(d.scale));
+          gemm<T>(ds, keys, {dout, O}, {v + skipped * D, D, true}, rows, keys, D);
+          for (std::int64_t r = 0; r < rows; ++r)  // delta = sum_s p_ts dp_ts = dout_t . out_t
+            backward_row(p + r * keys, ds + r * keys, first_keys.of(r), first - skipped + r + 1, keys, lse[r],
+                         dot(dout + r * O, out + r * O, D), T(d.scale));
+          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k + skipped * D, D}, rows, D, keys);
+          gemm<T>(dk + skipped * D, D, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
+          gemm<T>(dv + skipped * D, D, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
         }
+      copy_rows(dbase + k_column, W, dk, D, time, D);
+      copy_rows(dbase + v_column, W, dv, D, time, D);
     });
   });
 }
