@@ -151,7 +151,7 @@ class Loop {
     std::string text = fmt::format("probe at step {}:", step_);
     for (const auto& [name, value] : scalars)
       if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, value);
-    log_.line(text + fmt::format("  ({:.1f} s)", seconds_since(begin)));
+    log_.line(text + fmt::format("  ({:.2f} s)", seconds_since(begin)));
     interval_ += Clock::now() - begin;  // not training: left out of tokens/s
   }
 
