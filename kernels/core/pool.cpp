@@ -22,15 +22,13 @@ std::int64_t rounded(std::int64_t bytes) {
 struct Pool::State {
   std::mutex mutex;
   std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size
-  std::int64_t live = 0, peak = 0, reserved = 0;
+  std::int64_t live = 0, peak = 0;
 
   ~State() { release(); }
 
   void release() {
-    for (auto& [size, blocks] : cached) {
+    for (auto& [size, blocks] : cached)
       for (std::byte* block : blocks) ::operator delete(block, kAlignment);
-      reserved -= size * static_cast<std::int64_t>(blocks.size());
-    }
     cached.clear();
   }
 };
@@ -40,16 +38,17 @@ Pool::Pool() : state_(std::make_shared<State>()) {}
 std::shared_ptr<std::byte> Pool::allocate(std::int64_t bytes) {
   const std::int64_t size = rounded(bytes);
   std::byte* block = nullptr;
-  const std::lock_guard lock(state_->mutex);
-  if (auto& blocks = state_->cached[size]; !blocks.empty()) {
-    block = blocks.back();
-    blocks.pop_back();
-  } else {
-    block = static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size), kAlignment));
-    state_->reserved += size;
-  }
-  state_->live += size;
-  state_->peak = std::max(state_->peak, state_->live);
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (auto& blocks = state_->cached[size]; !blocks.empty()) {
+      block = blocks.back();
+      blocks.pop_back();
+    } else {
+      block = static_cast<std::byte*>(::operator new(static_cast<std::size_t>(size), kAlignment));
+    }
+    state_->live += size;
+    state_->peak = std::max(state_->peak, state_->live);
+  }  // unlocked here: a pointer that finds no memory for its count gives the block back at once
   return {block, [state = state_, size](std::byte* p) {
             const std::lock_guard back(state->mutex);
             state->cached[size].push_back(p);
@@ -64,10 +63,6 @@ std::int64_t Pool::live_bytes() const {
 std::int64_t Pool::peak_bytes() const {
   const std::lock_guard lock(state_->mutex);
   return state_->peak;
-}
-std::int64_t Pool::reserved_bytes() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->reserved;
 }
 void Pool::reset_peak() {
   const std::lock_guard lock(state_->mutex);

@@ -15,9 +15,8 @@ class Pool {
   /// `bytes` of uninitialised memory; goes back to the pool with the last copy of the pointer. Throws std::bad_alloc.
   std::shared_ptr<std::byte> allocate(std::int64_t bytes);
 
-  std::int64_t live_bytes() const;      ///< in use now, after rounding
-  std::int64_t peak_bytes() const;      ///< highest live_bytes() since the last reset_peak()
-  std::int64_t reserved_bytes() const;  ///< live and cached: what the process holds
+  std::int64_t live_bytes() const;  ///< in use now, after rounding
+  std::int64_t peak_bytes() const;  ///< highest live_bytes() since the last reset_peak()
   void reset_peak();
   void release_cached();  ///< gives unused blocks back to the system
 
