@@ -122,6 +122,14 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write the result there too")
     parser.add_argument("--as-pytorch", nargs=2, metavar=("SHAPE", "MODE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    try:
+        import torch
+    except ImportError:
+        sys.exit("vs_pytorch.py: this Python has no PyTorch; run it with one that has (pip install torch)")
+    if not hasattr(torch.nn, "RMSNorm"):
+        sys.exit(f"vs_pytorch.py: PyTorch {torch.__version__} is too old to compare with; 2.4 or later is needed")
+    if not Path(options.program).exists():
+        sys.exit(f"vs_pytorch.py: no program {options.program}; build it: cmake --preset cpu && cmake --build --preset cpu")
     if options.as_pytorch:
         shape, mode = options.as_pytorch
         return pytorch_steps(json.loads(shape), mode == "compiled", options.steps)

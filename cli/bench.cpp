@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/session.h"
 #include "configs/reader.h"
 #include "trainer/train_bench.h"
@@ -156,7 +157,7 @@ void add_bench_command(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
   train->add_option("--set", options->overrides, "key=value over the config; may be repeated")->allow_extra_args(false);
-  train->add_option("--steps", options->steps, "steps to time")->check(CLI::PositiveNumber)->capture_default_str();
+  train->add_option("--steps", options->steps, "steps to time")->check(at_least_one)->capture_default_str();
   train->add_flag("--variants", options->variants,
                   "every kind of norm, FFN and gate against the config, in alternation");
   train->add_flag("--json", options->json, "print one JSON object a line");

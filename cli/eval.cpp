@@ -7,6 +7,7 @@
 #include "analysis/probe.h"
 #include "analysis/unigram.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/session.h"
 #include "configs/reader.h"
 #include "configs/writer.h"
@@ -94,7 +95,7 @@ void add_eval_command(CLI::App& app) {
       ->required();
   command->add_option("--data", options->data, "shards to measure on; default: what the run held out");
   command->add_option("--sequences", options->sequences, "sequences to measure on; default: metrics.sequences")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least_one);
   command->add_option("--set", options->overrides, "key=value over the checkpoint's config; may be repeated")
       ->allow_extra_args(false);
   command->add_flag("--json", options->json, "print one JSON object");

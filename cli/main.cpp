@@ -2,9 +2,29 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
+#include "configs/schema.h"
 #include "io/failure.h"
+
+namespace {
+
+/// Said here, since CLI11 would only say that a subcommand is required.
+void require_command(const CLI::App& app, const std::string& word) {
+  std::vector<std::string_view> names;
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  for (const CLI::App* command : commands) {
+    if (command->get_name() == word) return;
+    names.emplace_back(command->get_name());
+  }
+  const std::string_view near = spikesink::nearest(word, names);
+  throw spikesink::UsageError(word + ": no such command; " +
+                              (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace spikesink;
@@ -22,6 +42,7 @@ int main(int argc, char** argv) {
   cli::add_config_command(app);
 
   try {
+    if (argc > 1 && argv[1][0] != '-') require_command(app, argv[1]);
     app.parse(argc, argv);
     return static_cast<int>(ExitCode::kOk);
   } catch (const CLI::ParseError& error) {

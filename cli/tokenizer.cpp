@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <cstdio>
 
 #include "cli/commands.h"
 #include "data/train_tokenizer.h"
@@ -17,7 +20,13 @@ void add_tokenizer_command(CLI::App& app) {
   train->footer(
       "Llama 2's settings: BPE with byte fallback, digits split, unk 0, begin of text 1, end of text 2.\n\n"
       "Example:\n  spikesink tokenizer train data/*.jsonl.zst --vocab 8192 --out tokenizer.model");
-  train->callback([options] { train_tokenizer(*options); });
+  train->callback([options] {
+    fmt::print("training a tokenizer of {} tokens on up to {} MB of text\n", options->vocab,
+               options->text_bytes / 1'000'000);
+    std::fflush(stdout);
+    train_tokenizer(*options);
+    fmt::print("{}: {} tokens\n", options->out, options->vocab);
+  });
 }
 
 }  // namespace spikesink::cli

@@ -37,6 +37,11 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
         fmt::format("{}: --resume would change what was trained on: {}; take this back, or start a new run "
                     "under another run.name",
                     folder.path(), fmt::join(changed, ", ")));
+  if (const auto total = config.train.total_steps(config.model.context); total < point.state.step)
+    throw UsageError(
+        fmt::format("{}: its checkpoint is at step {}, but the config ends at step {}; raise train.steps "
+                    "or train.tokens",
+                    folder.path(), point.state.step, total));
   return point;
 }
 
@@ -50,11 +55,7 @@ std::vector<std::string> notes_on(const DocumentCounts& counts) {
 void run(const TrainOptions& options) {
   const Config config = read_config(options.config, options.overrides);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
-  folder.make();
-  const FileLock lock(folder.lock());
   if (!options.resume) folder.require_new();
-  folder.remove_unfinished();
-  const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
   const auto tokenizer = make_tokenizer(config.data.tokenizer);
   require_fits(*tokenizer, config.model.vocab_size);
@@ -66,6 +67,13 @@ void run(const TrainOptions& options) {
                  .context = config.model.context,
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
+
+  // All input is good: only now is anything written.
+  folder.make();
+  const FileLock lock(folder.lock());
+  if (!options.resume) folder.require_new();
+  folder.remove_unfinished();
+  const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
   const Session session = make_session(config, /*with_gradients=*/true);
   if (!resume) session.model->params().init(static_cast<std::uint64_t>(config.run.seed));

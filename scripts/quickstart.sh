@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a trained model and its sinks and spikes, in some ten minutes on two cores: installs what is
+# From a fresh Debian 12 to a trained model and its sinks and spikes, in three to ten minutes on two cores: installs what is
 # missing, builds, gathers text, trains a tokenizer and a small model, and prints what was measured along the way.
 #
 #   scripts/quickstart.sh [--data PATH]... [--fresh] [--no-setup]
@@ -13,6 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that wait leave the cores to others
 readonly HERE=quickstart RUN=quickstart/runs/quickstart BINARY=build/cpu/spikesink
 data=() fresh=false setup=true
 while [ $# -gt 0 ]; do
@@ -54,7 +55,13 @@ for path in "${data[@]}"; do
   mapfile -t -O ${#shards[@]} shards <<<"$found"
 done
 
-if $fresh; then rm -rf "$HERE"; fi
+if $fresh; then
+  for shard in "${shards[@]}"; do
+    [[ $shard != "$(realpath -m "$HERE")"/* ]] ||
+      fail "--fresh would remove $shard, which --data names; move your shards out of $HERE/"
+  done
+  rm -rf "$HERE"
+fi
 mkdir -p "$HERE"
 
 if $setup; then
@@ -66,7 +73,7 @@ say "2/5 Build (build/cpu; the first time takes minutes)"
 [ -f build/cpu/build.ninja ] || cmake --preset cpu -DSPIKESINK_TESTS=OFF >"$HERE/build.log" 2>&1 ||
   { tail -n 20 "$HERE/build.log"; fail "cmake --preset cpu failed: the end of $HERE/build.log is above"; }
 NINJA_STATUS='[%f/%t, %e s] ' cmake --build --preset cpu --target spikesink |
-  if [ -t 1 ]; then cat; else tee "$HERE/build.log" | awk 'NR % 20 == 0 || /error|FAILED|no work/'; fi
+  if [ -t 1 ]; then cat; else tee "$HERE/build.log" | awk 'NR % 20 == 0 || /error|FAILED|no work/ { print; fflush() }'; fi
 
 say "3/5 Text"
 if [ ${#shards[@]} = 0 ]; then
@@ -87,11 +94,12 @@ du -ch "${shards[@]}" | awk -v n=${#shards[@]} 'END { print n " shards, " $1 " o
 
 say "4/5 Tokenizer"
 if [ ! -f "$HERE/tokenizer.model" ]; then
-  "$BINARY" tokenizer train "${shards[@]}" --vocab 2048 --out "$HERE/tokenizer.model"
+  "$BINARY" tokenizer train "${shards[@]}" --vocab 2048 --out "$HERE/tokenizer.model" ||
+    fail "no tokenizer of 2048 tokens: the line above says why; with --data, give more text"
 fi
 echo "$HERE/tokenizer.model: 2048 tokens"
 
-say "5/5 Training (configs/cpu/quickstart.yaml; some four minutes on two cores)"
+say "5/5 Training (configs/cpu/quickstart.yaml; one to four minutes on two cores)"
 list=$(python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "${shards[@]}")
 options=(--set "data.train=$list" --set "data.tokenizer=$HERE/tokenizer.model" --set "run.dir=$HERE/runs")
 if [ -f "$HERE/run.done" ]; then
@@ -109,7 +117,7 @@ python3 scripts/run_table.py "$RUN"
 cat <<END
 
 perplexity        on text that was held out of training
-sink_ratio        share of attention heads that have a sink: a token that gets more than 30 % of the attention
+sink_ratio        share of heads with a sink, over heads and sequences: a token that gets more than 30 % of the attention
 first_token_mass  mean share of attention that the first token gets
 spike_max         largest magnitude in the residual stream; spike_ratio: over the median of its block
 
@@ -118,6 +126,7 @@ END
 next() { printf '  %-58s %s\n' "$1" "$2"; }
 next "$BINARY eval $RUN" "measures the last checkpoint"
 next "$BINARY config" "every key of a config, with its meaning"
-next "$BINARY train configs/cpu/small.yaml" "10M parameters and 4000 steps, for sinks and spikes to grow; see README.md"
+next "$BINARY train configs/paper_cpu/table7_conditional_head.yaml --set 'data.train=[$HERE/data/*.jsonl.zst]'" \
+  "a row of the paper at 1M parameters"
 next "scripts/quickstart.sh --fresh --data FOLDER" "the same on your own DCLM shards"
 next "tensorboard --logdir $HERE/runs" "curves, where TensorBoard is installed"

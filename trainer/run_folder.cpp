@@ -53,7 +53,7 @@ void RunFolder::make() const {
 void RunFolder::require_new() const {
   std::error_code error;
   if (fs::exists(config(), error) || fs::exists(metrics(), error))
-    throw UsageError(path_ + ": has a run already; go on with --resume, choose another run.name, or remove the folder");
+    throw UsageError(path_ + ": has a run already; go on with --resume, or choose another run.name");
 }
 
 void RunFolder::remove_unfinished() const {

@@ -27,7 +27,7 @@ class RunFolder {
 
   /// Makes the folder and those in it, where they are missing. UsageError if that cannot be.
   void make() const;
-  /// UsageError if the folder has a run. Call it with the lock held: a run in use is not to be removed.
+  /// UsageError if the folder has a run.
   void require_new() const;
   /// Removes what a killed process had not finished. Call it with the lock held.
   void remove_unfinished() const;

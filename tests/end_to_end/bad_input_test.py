@@ -68,6 +68,10 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("no held-out document", DATA, ["data.holdout"], "--set", "data.holdout=1e-9")
     refuses("no checkpoint", DATA, ["nowhere"], "eval", home / "nowhere", train=False)
 
+    refuses("unknown command", USAGE, ["trian", "did you mean train"], "trian", train=False)
+    refuses("unknown option", USAGE, ["--stepz"], "train", harness.TINY, "--stepz", "3", train=False)
+    report.check(not (home / "runs").exists(), "refused runs leave nothing behind")
+
     # A run that stands: its folder is refused without --resume, with another model, and while in use.
     good = [*base, "--set", "run.name=good"]
     harness.run("train", harness.TINY, *good)
@@ -78,6 +82,8 @@ with tempfile.TemporaryDirectory() as temporary:
             "model.d_model=64", train=False)  # fmt: skip
     refuses("other data", USAGE, ["data.lanes"], "train", harness.TINY, *good, "--resume", "--set", "data.lanes=3",
             train=False)  # fmt: skip
+    refuses("steps before the checkpoint", USAGE, ["step 4", "train.steps"], "train", harness.TINY, *good, "--resume",
+            "--set", "train.steps=2", train=False)  # fmt: skip
     lock = subprocess.Popen(["flock", folder / ".lock", "sleep", "60"])
     refuses("folder in use", USAGE, ["in use"], "train", harness.TINY, *good, "--resume", train=False)
     lock.terminate()

@@ -1,0 +1,15 @@
+#pragma once
+#include <charconv>
+#include <string>
+
+namespace spikesink::cli {
+
+/// For CLI::Option::check(): empty if `text` is a whole number from 1 on, else what is wrong.
+inline std::string at_least_one(const std::string& text) {
+  long long value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc{} && rest == text.data() + text.size();
+  return whole && value >= 1 ? std::string() : text + ", must be a whole number of at least 1";
+}
+
+}  // namespace spikesink::cli
