@@ -71,6 +71,19 @@ with tempfile.TemporaryDirectory() as temporary:
     events = {p.name for p in (killed / "checkpoints").iterdir()}
     report.check(not any("unfinished" in name for name in events), f"no unfinished checkpoint stays: {events}")
 
+    # Stops at random moments of the first steps, each of which the run survives: a signal's frame must not meet the data
+    # that generated kernels keep below the stack pointer.
+    for number in range(12):
+        folder = home / f"stop{number}"
+        process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", f"run.name=stop{number}"),
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        while not (folder / "metrics.jsonl").exists() or '"loss"' not in (folder / "metrics.jsonl").read_text():
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.02))
+        process.send_signal(rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
+        error = process.communicate(timeout=120)[1]
+        report.check(process.returncode == 75, f"stop {number}: exit code {process.returncode}: {error}")
+
     # SIGTERM: the step is finished, a checkpoint saved, and the run goes on to the same end.
     stopped = home / "stopped"
     process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", "run.name=stopped"),
