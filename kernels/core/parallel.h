@@ -13,6 +13,7 @@ namespace spikesink::kernels::cpu {
 /// small work stays on one thread. The split depends on n, grain and the number of threads only.
 template <class F>
 void parallel_ranges(const Stream& stream, std::int64_t n, std::int64_t grain, F&& f) {
+  require(stream.device == Device::kCpu, "a CPU kernel on a stream on ", name_of(stream.device));
   const std::int64_t parts = std::clamp<std::int64_t>(n / std::max<std::int64_t>(grain, 1), 1, stream.num_threads);
   if (parts == 1) {
     if (n > 0) f(std::int64_t{0}, n);
@@ -26,6 +27,7 @@ void parallel_ranges(const Stream& stream, std::int64_t n, std::int64_t grain, F
 /// must write memory of its own.
 template <class F>
 void parallel_tasks(const Stream& stream, std::int64_t n, F&& f) {
+  require(stream.device == Device::kCpu, "a CPU kernel on a stream on ", name_of(stream.device));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(stream.num_threads) if (n > 1)
   for (std::int64_t i = 0; i < n; ++i) f(i);
 }
