@@ -25,7 +25,7 @@ struct ProbeConfig {
   void fields(auto&& v) {
     v("sequences", sequences, "held-out sequences of model.context tokens that a probe reads, always the same");
     v("sink_epsilon", sink_epsilon, "a head is a sink head if a position gets more than this share of its attention");
-    v("sink_length", sink_length, "length of the chunks that the sink ratio is measured on");
+    v("sink_length", sink_length, "sink ratio: the first so many tokens of each sequence");
     v("spike", spike, "what counts as a massive activation");
   }
 };

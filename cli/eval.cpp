@@ -9,8 +9,10 @@
 #include "cli/commands.h"
 #include "cli/session.h"
 #include "configs/reader.h"
+#include "configs/writer.h"
 #include "data/held_out.h"
 #include "data/tokenizer.h"
+#include "io/failure.h"
 #include "trainer/checkpoint.h"
 
 namespace spikesink::cli {
@@ -30,6 +32,10 @@ Config config_of(const EvalOptions& options, const TrainingState& state, const s
     overrides.push_back("data.validation=" + nlohmann::json(options.data).dump());
   if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
   Config config = read_config_text(state.config, checkpoint + "/state.json", overrides);
+  const auto changes = config_difference(read_config_text(state.config, checkpoint + "/state.json"), config);
+  for (const std::string& change : changes)
+    if (change.starts_with("model."))
+      throw UsageError("--set " + change + ": the checkpoint's model is as it was trained; leave this out");
   if (!options.data.empty()) config.data.train.clear();  // what is named is measured, trained on or not
   return config;
 }
@@ -47,7 +53,7 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
   const auto sinks = [&](const SinkFigures& s, const std::string& suffix) {
     line("sink_ratio" + suffix, s.sink_ratio,
          fmt::format("share of heads with a sink in the first half of {} tokens", s.length));
-    line("sink_first" + suffix, s.sink_first, "share of heads whose sink is the first token");
+    line("sink_first" + suffix, s.sink_first, "share of heads that give the first token that much");
     line("first_token_mass" + suffix, s.first_token_mass, "mean attention that the first token gets from later ones");
   };
   sinks(m.sinks, "");

@@ -25,7 +25,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     return static_cast<int>(ExitCode::kOk);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : static_cast<int>(ExitCode::kUsage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::fprintf(stderr, "spikesink: %s; see --help\n", error.what());
+    return static_cast<int>(ExitCode::kUsage);
   } catch (const Failure& failure) {
     std::fprintf(stderr, "spikesink: %s\n", failure.what());
     return static_cast<int>(failure.code);

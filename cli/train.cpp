@@ -31,6 +31,7 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   if (!checkpoint) return std::nullopt;
   ResumePoint point{.checkpoint = *checkpoint, .state = read_state(*checkpoint)};
   const Config before = read_config_text(point.state.config, *checkpoint + "/state.json");
+  point.changes = config_difference(before, config);
   if (const auto changed = changes_of_past_samples(before, config); !changed.empty())
     throw UsageError(
         fmt::format("{}: --resume would change what was trained on: {}; take this back, or start a new run "
@@ -39,16 +40,27 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   return point;
 }
 
+/// What the log shall say of the data that was held out.
+std::vector<std::string> notes_on(const DocumentCounts& counts) {
+  if (counts.num_broken() == 0) return {};
+  return {fmt::format("held-out data: {} of {} lines left out: {}", counts.num_broken(), counts.lines(),
+                      counts.broken_text())};
+}
+
 void run(const TrainOptions& options) {
   const Config config = read_config(options.config, options.overrides);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
-  folder.open(options.resume);
+  folder.make();
   const FileLock lock(folder.lock());
+  if (!options.resume) folder.require_new();
+  folder.remove_unfinished();
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
   const auto tokenizer = make_tokenizer(config.data.tokenizer);
   require_fits(*tokenizer, config.model.vocab_size);
-  const auto held_out = held_out_samples(config.data, *tokenizer, config.model.context, config.metrics.probe.sequences);
+  DocumentCounts held_out_counts;
+  const auto held_out =
+      held_out_samples(config.data, *tokenizer, config.model.context, config.metrics.probe.sequences, &held_out_counts);
   Loader loader({.data = config.data,
                  .tokenizer = *tokenizer,
                  .context = config.model.context,
@@ -59,6 +71,7 @@ void run(const TrainOptions& options) {
   if (!resume) session.model->params().init(static_cast<std::uint64_t>(config.run.seed));
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
+  remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
   const bool finished = train({.stream = session.stream,
                                .model = *session.model,
                                .loader = loader,
@@ -69,6 +82,7 @@ void run(const TrainOptions& options) {
                                .logging = config.metrics.logging,
                                .end_of_text = document_end(config, *tokenizer),
                                .config = write_config(config),
+                               .notes = notes_on(held_out_counts),
                                .resuming = options.resume,
                                .resume = resume});
   if (!finished) throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");

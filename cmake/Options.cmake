@@ -2,14 +2,15 @@
 add_library(spikesink_options INTERFACE)
 target_include_directories(spikesink_options INTERFACE ${PROJECT_SOURCE_DIR})
 set(spikesink_flags
-    -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror
+    -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${SPIKESINK_WERROR}>:-Werror>
     -Wno-missing-field-initializers  # a designated initialiser that leaves a field at its default is meant so
     -Wno-stringop-overflow           # GCC 12 sees overflows in fmt's buffers that are not there
     -march=${SPIKESINK_CPU_ARCH}
     # Vectorise calls that may set errno or trap; NaN and infinity keep their meaning, so that divergence is seen.
     -fno-math-errno -fno-trapping-math)
 target_compile_options(spikesink_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX,C>:${spikesink_flags}>"
-    "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:$<$<BOOL:${SPIKESINK_WERROR}>:-Werror=all-warnings>;-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>")
+target_compile_definitions(spikesink_options INTERFACE SPIKESINK_VERSION="${PROJECT_VERSION}")
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")  # assertions stay on: they are cheap, and a wrong number is not
 
 if(SPIKESINK_SANITIZE)

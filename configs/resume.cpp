@@ -13,7 +13,7 @@ constexpr std::string_view kFixed[] = {"model.", "data.",
                                        "run.seed:", "train.batch_tokens:", "train.loss_from_position:"};
 // Only where the files are, and what is held to be too broken, may differ: the loader knows the data by its
 // fingerprint.
-constexpr std::string_view kFree[] = {"data.train:", "data.max_bad_share:"};
+constexpr std::string_view kFree[] = {"data.train:", "data.tokenizer:", "data.max_bad_share:"};
 
 bool begins_with_any(std::string_view line, auto& prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return line.starts_with(prefix); });

@@ -3,6 +3,9 @@
 #include <sstream>
 
 namespace spikesink {
+namespace {
+constexpr std::int64_t kMostLanes = 65536;
+}
 
 std::string problem_of(const DataConfig& c) {
   std::ostringstream out;
@@ -16,6 +19,9 @@ std::string problem_of(const DataConfig& c) {
     out << "data.tokenizer: is empty; give bytes, or a sentencepiece FILE.model";
   else if (c.lanes < 1)
     out << "data.lanes: " << c.lanes << ", must be at least 1; 64 is usual";
+  else if (c.lanes > kMostLanes)
+    out << "data.lanes: " << c.lanes << ", must be at most " << kMostLanes
+        << ", as each keeps windows of samples and an open shard; 64 is usual";
   else if (!(c.max_bad_share >= 0 && c.max_bad_share <= 1))
     out << "data.max_bad_share: " << c.max_bad_share << ", must lie between 0 and 1";
   return out.str();

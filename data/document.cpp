@@ -32,7 +32,7 @@ ParsedLine broken(simdjson::error_code error, std::string_view line) {
 
 std::string_view name_of(Broken reason) {
   static constexpr std::array<std::string_view, kNumBroken> kNames{
-      "not JSON", "without `text`", "with a `text` that is no string", "not UTF-8", "with an empty `text`"};
+      "not JSON", "without `text`", "with a `text` that is no string", "not UTF-8", "with an empty `text`", "too long"};
   return kNames[static_cast<std::size_t>(reason)];
 }
 
@@ -125,12 +125,17 @@ bool DocumentReader::next() {
   text_.reset();
   auto line = lines_.next();
   if (!line) return false;
+  const auto place = [this] { return fmt::format("{}:{}", lines_.path(), lines_.line()); };
+  if (lines_.too_long()) {
+    tally_.add_broken(Broken::kTooLong, place(), fmt::format("more than {} bytes", lines_.max_line_bytes()));
+    return true;
+  }
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (lines_.line() == 1 && line->starts_with(kByteOrderMark)) line->remove_prefix(kByteOrderMark.size());
   if (line->find_first_not_of(" \t\r") == line->npos) return true;
   const ParsedLine parsed = parse_document(*line);
   if (parsed.broken) {
-    tally_.add_broken(*parsed.broken, fmt::format("{}:{}", lines_.path(), lines_.line()), parsed.detail);
+    tally_.add_broken(*parsed.broken, place(), parsed.detail);
   } else {
     tally_.add_document();
     text_ = parsed.text;

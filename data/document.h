@@ -11,8 +11,8 @@
 namespace spikesink {
 
 /// Why a line gives no document.
-enum class Broken { kNotJson, kNoText, kTextNotString, kBadUtf8, kEmptyText };
-inline constexpr std::size_t kNumBroken = 5;
+enum class Broken { kNotJson, kNoText, kTextNotString, kBadUtf8, kEmptyText, kTooLong };
+inline constexpr std::size_t kNumBroken = 6;
 /// "not JSON", "without `text`", ...
 std::string_view name_of(Broken reason);
 
@@ -35,7 +35,6 @@ struct DocumentCounts {
 
   std::int64_t num_broken() const;
   std::int64_t lines() const { return documents + num_broken(); }
-  double broken_share() const { return lines() ? static_cast<double>(num_broken()) / static_cast<double>(lines()) : 0; }
   /// "3 not JSON (first FILE:LINE: detail), 1 without `text` (...)", or "none"; one line.
   std::string broken_text() const;
 };
@@ -49,7 +48,8 @@ class DocumentTally {
   /// DataError if the broken lines are more than max_bad_share of the lines so far, where fewer than
   /// max(1000, 1 / max_bad_share) lines count as so many: a bad first line stops nothing by itself.
   void add_broken(Broken reason, const std::string& place, const std::string& detail);
-  /// At the end of the data: as above, but lines count as they are.
+  /// As above, but lines count as they are: for one who has read all of the data, once and in order. Lanes that read
+  /// at once, and begin anew at a resume, would be judged by chance.
   void judge() const;
   DocumentCounts counts() const;
 
@@ -61,7 +61,7 @@ class DocumentTally {
   DocumentCounts counts_;
 };
 
-/// Goes through the lines of a shard, counting what it reads.
+/// Goes through the lines of a shard, counting what it reads. A line longer than LineReader::kMaxLineBytes is broken.
 class DocumentReader {
  public:
   DocumentReader(std::string path, DocumentTally& tally) : lines_(std::move(path)), tally_(tally) {}

@@ -14,7 +14,7 @@ namespace spikesink {
 enum class Onward { kNextDocument, kNextShard, kStop };
 
 /// Calls `visit` with every document of the shards in order; it may leave a shard, or stop. Broken lines are counted
-/// and judged by the tally.
+/// and judged by the tally; exactly at the end, if it left none.
 void for_each_document(const std::vector<Shard>& shards, DocumentTally& tally,
                        const std::function<Onward(const Shard& shard, std::string_view text)>& visit);
 

@@ -27,7 +27,7 @@ std::vector<Shard> validation_shards(const DataConfig& config) {
 }  // namespace
 
 std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
-                                           std::int64_t count) {
+                                           std::int64_t count, DocumentCounts* counts) {
   require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
   const bool own_shards = !config.validation.empty();
   const auto shards = own_shards ? validation_shards(config) : find_shards(config.train, "data.train");
@@ -44,6 +44,7 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
     }
     return length(tokens) < needed ? Onward::kNextDocument : Onward::kStop;
   });
+  if (counts) *counts = tally.counts();
 
   const std::int64_t rows = std::clamp((length(tokens) - lookahead) / context, std::int64_t{0}, count);
   if (rows == 0)

@@ -11,24 +11,39 @@
 
 namespace spikesink {
 namespace {
+constexpr std::size_t kKeptTokens = std::size_t{1} << 20;  // of a lane, after a document that needed more
+
 std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
+
+bool deals_whole_shards(const LaneSource& source) {
+  return static_cast<std::int64_t>(source.shards.size()) >= source.lanes;
+}
 }  // namespace
 
 Lane::Lane(const LaneSource& source, std::int64_t lane, const LaneState& state)
-    : source_(source),
-      lane_(lane),
-      whole_shards_(static_cast<std::int64_t>(source.shards.size()) >= source.lanes),
-      next_(state) {
+    : source_(source), lane_(lane), whole_shards_(deals_whole_shards(source)), next_(state) {
   require(lane >= 0 && lane < source.lanes, "lane: ", lane, " of ", source.lanes);
+  require_sound(source, lane, state);
   start_epoch();
-  require(state.shard >= 0 && state.shard <= static_cast<std::int64_t>(order_.size()), "lane state: shard ",
-          state.shard);
+}
+
+void Lane::require_sound(const LaneSource& source, std::int64_t lane, const LaneState& state) {
+  const auto all = static_cast<std::int64_t>(source.shards.size());
+  const bool own = deals_whole_shards(source) && !state.takes_all;
+  const std::int64_t shards = own ? (all - lane + source.lanes - 1) / source.lanes : all;
+  for (const auto& [name, value] : {std::pair{"epoch", state.epoch},
+                                    {"shard", state.shard},
+                                    {"line", state.line},
+                                    {"token", state.token},
+                                    {"window", state.window}})
+    if (value < 0) damaged_position(fmt::format("lane {}: {} {}, below 0", lane, name, value));
+  if (state.shard >= shards) damaged_position(fmt::format("lane {}: shard {} of {}", lane, state.shard, shards));
 }
 
 Window Lane::next_window() {
   const std::int64_t T = source_.context, step = kWindow * T;
   // One token more than is handed on: so the next window's first token, and with it the next state, is known.
-  while (static_cast<std::int64_t>(tokens_.size()) < step + 1) append_document();
+  while (static_cast<std::int64_t>(tokens_.size() - head_) < step + 1) append_document();
 
   const auto first = starts_.front();
   Window window{.begin = first.place, .tokens = {}};
@@ -37,17 +52,25 @@ Window Lane::next_window() {
   window.tokens.reserve(static_cast<std::size_t>(kWindow * (T + 1)));
   for (const std::int64_t i :
        permutation(draws(source_.seed, "data.window", number(lane_), number(next_.window)), kWindow)) {
-    const auto from = tokens_.begin() + i * T;
+    const auto from = tokens_.begin() + static_cast<std::int64_t>(head_) + i * T;
     if (source_.begin) window.tokens.push_back(*source_.begin);
     window.tokens.insert(window.tokens.end(), from, from + T + (source_.begin ? 0 : 1));
   }
 
-  tokens_.erase(tokens_.begin(), tokens_.begin() + step);
+  head_ += number(step);
+  if (head_ >= tokens_.size() / 2) drop_tokens_handed_on();
   for (Start& start : starts_) start.offset -= step;
   const auto later = std::find_if(starts_.begin(), starts_.end(), [](const Start& s) { return s.offset > 0; });
   starts_.erase(starts_.begin(), later - 1);  // all but the one that token 0 belongs to
   ++next_.window;
   return window;
+}
+
+/// Called where this moves no more tokens than were handed on since: a document of many windows costs no more a token.
+void Lane::drop_tokens_handed_on() {
+  tokens_.erase(tokens_.begin(), tokens_.begin() + static_cast<std::int64_t>(head_));
+  head_ = 0;
+  if (tokens_.capacity() > kKeptTokens) tokens_.shrink_to_fit();
 }
 
 /// Reads up to the lane's next usable document and appends its tokens.
@@ -74,7 +97,7 @@ void Lane::append(std::string_view text) {
   tokens_.erase(tokens_.begin() + at, tokens_.begin() + at + before);
   LaneState place = next_;
   place.line = reader_->line() - 1;
-  starts_.push_back({place, at - before});
+  starts_.push_back({place, at - static_cast<std::int64_t>(head_) - before});
   found_ = true;
   empty_epochs_ = 0;
 }
@@ -103,7 +126,6 @@ void Lane::end_shard() {
 }
 
 void Lane::end_epoch() {
-  source_.tally.judge();
   if (!found_) {
     // The own documents, then the rest of an epoch of all, then a whole one.
     if (++empty_epochs_ == 3)

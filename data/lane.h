@@ -47,7 +47,11 @@ struct Window {
 class Lane {
  public:
   static constexpr std::int64_t kWindow = 16;
+  /// DataError as require_sound().
   Lane(const LaneSource& source, std::int64_t lane, const LaneState& state);
+
+  /// DataError if there can be no such state of this lane: it comes from a damaged checkpoint.
+  static void require_sound(const LaneSource& source, std::int64_t lane, const LaneState& state);
 
   /// DataError if a shard cannot be read, too many lines are broken, or no document is left at all.
   Window next_window();
@@ -55,7 +59,7 @@ class Lane {
  private:
   struct Start {  ///< a document in tokens_
     LaneState place;
-    std::int64_t offset;  ///< index in tokens_ of its first token; negative where that lies before
+    std::int64_t offset;  ///< of its first token, from head_ on; negative where that is handed on
   };
 
   void start_epoch();
@@ -65,6 +69,7 @@ class Lane {
   void pass_foreign_lines();
   void append_document();
   void append(std::string_view text);
+  void drop_tokens_handed_on();
   [[noreturn]] void changed(const std::string& what) const;
 
   const LaneSource& source_;
@@ -73,12 +78,13 @@ class Lane {
   LaneState next_;                   ///< epoch, shard and window that come next; line and token only at the start
   std::vector<std::int64_t> order_;  ///< of this epoch: indices of the lane's shards
   std::unique_ptr<DocumentReader> reader_;  ///< of shard order_[next_.shard], or null
-  std::vector<std::int32_t> tokens_;        ///< read, not yet handed on
-  std::vector<Start> starts_;               ///< of the documents in tokens_
-  std::int64_t lines_to_skip_ = 0;          ///< by a lane that has just turned to take all documents
-  std::int64_t lines_in_epoch_ = 0;         ///< of the shards passed
-  int empty_epochs_ = 0;                    ///< in a row
-  bool found_ = false;                      ///< a document, in this epoch
+  std::vector<std::int32_t> tokens_;        ///< read; from head_ on not yet handed on
+  std::size_t head_ = 0;
+  std::vector<Start> starts_;        ///< of the documents in tokens_
+  std::int64_t lines_to_skip_ = 0;   ///< by a lane that has just turned to take all documents
+  std::int64_t lines_in_epoch_ = 0;  ///< of the shards passed
+  int empty_epochs_ = 0;             ///< in a row
+  bool found_ = false;               ///< a document, in this epoch
 };
 
 }  // namespace spikesink

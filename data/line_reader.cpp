@@ -1,7 +1,6 @@
 #include "data/line_reader.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -10,7 +9,7 @@
 namespace spikesink {
 namespace {
 constexpr std::size_t kChunk = std::size_t{64} << 10;
-constexpr std::size_t kKeptBytes = std::size_t{4} << 20;  // a larger buffer is given back after the line that needed it
+constexpr std::size_t kKeptBytes = std::size_t{4} << 20;  // a larger buffer is given back after what needed it
 }  // namespace
 
 LineReader::LineReader(std::string path, std::size_t max_line_bytes)
@@ -18,14 +17,17 @@ LineReader::LineReader(std::string path, std::size_t max_line_bytes)
 
 std::optional<std::string_view> LineReader::next() {
   std::size_t scanned = 0;
+  too_long_ = false;
   while (true) {
     const char* begin = buffer_.data() + begin_;
     const std::size_t size = end_ - begin_;
     const void* newline = size > scanned ? std::memchr(begin + scanned, '\n', size - scanned) : nullptr;
     const std::size_t length = newline ? static_cast<std::size_t>(static_cast<const char*>(newline) - begin) : size;
-    if (length > max_line_bytes_)
-      throw DataError(fmt::format("{}:{}: a line longer than {} bytes; cut the document, or leave the shard out", path_,
-                                  line_ + 1, max_line_bytes_));
+    if (length > max_line_bytes_) {
+      skip_lines(1);  // what is left of it is not held
+      too_long_ = true;
+      return std::string_view();
+    }
     if (newline) {
       begin_ += length + 1;
       ++line_;
@@ -73,7 +75,11 @@ bool LineReader::fill() {
     end_ -= begin_;
     begin_ = 0;
   }
-  if (end_ == 0 && buffer_.size() > kKeptBytes) std::vector<char>(kChunk).swap(buffer_);
+  if (buffer_.size() > kKeptBytes && end_ < kKeptBytes / 2) {
+    std::vector<char> smaller(std::max(kChunk, 2 * end_));
+    std::copy_n(buffer_.begin(), end_, smaller.begin());
+    buffer_.swap(smaller);
+  }
   if (buffer_.size() - end_ < kChunk / 2) buffer_.resize(2 * buffer_.size());
   const std::size_t got = source_->read(buffer_.data() + end_, buffer_.size() - end_);
   end_ += got;

@@ -20,17 +20,23 @@ class ByteSource {
 /// A source for a plain, .zst or .gz file (by its name). Several frames or members in a row are read as one stream.
 std::unique_ptr<ByteSource> open_bytes(const std::string& path);
 
-/// Streams the lines of a plain, .zst or .gz file. Memory: the longest line so far, the unpacker's window, and 128 KB.
+/// Streams the lines of a plain, .zst or .gz file. Memory: up to twice the line at hand (twice the limit
+/// at most), the unpacker's window, and at most 4 MB between lines.
 ///
 /// Errors are DataErrors of one line that name the file, where in it, the reason and the mend: a file that cannot be
-/// opened, a broken or truncated stream, no line at all, a line longer than the limit.
+/// opened, a broken or truncated stream, no line at all.
 class LineReader {
  public:
-  static constexpr std::size_t kMaxLineBytes = std::size_t{256} << 20;
+  /// The largest document: it is parsed and tokenised as a whole, 4 bytes a token, by each thread that meets one.
+  static constexpr std::size_t kMaxLineBytes = std::size_t{64} << 20;
   explicit LineReader(std::string path, std::size_t max_line_bytes = kMaxLineBytes);
 
-  /// The next line without its newline, or nothing at the end. Valid until the next call.
+  /// The next line without its newline, or nothing at the end. Valid until the next call. A line longer than the limit
+  /// is passed over and given as an empty one, with too_long() set.
   std::optional<std::string_view> next();
+  /// Whether that holds for the line that next() gave.
+  bool too_long() const { return too_long_; }
+  std::size_t max_line_bytes() const { return max_line_bytes_; }
   /// Passes over up to n lines, of any length, without holding them; returns how many there were.
   std::int64_t skip_lines(std::int64_t n);
 
@@ -48,6 +54,7 @@ class LineReader {
   std::vector<char> buffer_;  // bytes [begin_, end_) are read but not handed out
   std::size_t begin_ = 0, end_ = 0;
   std::int64_t line_ = 0;
+  bool too_long_ = false;
 };
 
 }  // namespace spikesink

@@ -92,7 +92,7 @@ class Loader::Reader {
 
   void seek(const Position& position) {
     require_same_data(position.fingerprint, fingerprint_);
-    require(position.lanes.size() == channels_.size(), "position: ", position.lanes.size(), " lanes");
+    require_sound(position);
     std::unique_lock lock(mutex_);
     queue_.clear();
     for (Channel& channel : channels_) channel.queued = false;
@@ -118,6 +118,28 @@ class Loader::Reader {
     }
     const std::int64_t all = step * sequences_ + slot;
     return {all % lanes, all / lanes};
+  }
+
+  /// The first sample of the lane in a step or after it.
+  std::int64_t first_sample(std::int64_t step, std::int64_t lane) const {
+    const std::int64_t lanes = source_.lanes;
+    if (sequences_ % lanes == 0) return step * (sequences_ / lanes);
+    return (step * sequences_ - lane + lanes - 1) / lanes;  // the least i with i * lanes + lane >= step * sequences_
+  }
+
+  void require_sound(const Position& position) const {
+    constexpr std::int64_t kMost = std::int64_t{1} << 62;  // slots; beyond it samples could not be numbered
+    if (position.step < 0 || position.step > kMost / sequences_)
+      damaged_position(fmt::format("step {}", position.step));
+    if (position.lanes.size() != channels_.size())
+      damaged_position(fmt::format("{} lanes of {}", position.lanes.size(), channels_.size()));
+    for (std::size_t i = 0; i < position.lanes.size(); ++i) {
+      const auto lane = static_cast<std::int64_t>(i);
+      const LaneState& state = position.lanes[i];
+      Lane::require_sound(source_, lane, state);
+      if (const std::int64_t last = first_sample(position.step, lane) / Lane::kWindow; state.window > last)
+        damaged_position(fmt::format("lane {}: window {}, but step {} needs {}", i, state.window, position.step, last));
+    }
   }
 
   Channel& channel(std::int64_t lane) { return channels_[static_cast<std::size_t>(lane)]; }

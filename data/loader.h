@@ -27,8 +27,9 @@ struct LoaderOptions {
 /// so that ranks that share a step evenly keep apart lanes. Else with g = b * S + s: lane g mod L, sample g / L, so
 /// that every lane is used also where S < L.
 ///
-/// Only lanes of slots that are asked for are read. Memory: two windows of Lane::kWindow samples a lane, and its
-/// reader. One thread at a time may call.
+/// Only lanes of slots that are asked for are read. Memory: a lane has two windows of Lane::kWindow samples, the tokens
+/// of the document being packed (4 bytes each, of a line of at most LineReader::kMaxLineBytes), and a LineReader. One
+/// thread at a time may call.
 class Loader {
  public:
   /// Finds the shards; starts no reading. DataError, UsageError as find_shards() and begin_token().
@@ -44,7 +45,8 @@ class Loader {
   /// Where the data stands after all that next() has given: next(position().step, ...) goes on. A lane that was never
   /// asked for is put down where this loader began: going on from there is as exact, only slower.
   Position position() const;
-  /// Goes to a position of a loader of the same data and settings, else DataError naming what differs.
+  /// Goes to a position of a loader of the same data and settings, else DataError naming what differs, or what is
+  /// damaged; the loader then stays where it was.
   void seek(const Position& position);
 
   /// Lines and documents read so far by this loader, again at every epoch.

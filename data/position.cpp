@@ -33,6 +33,11 @@ Position Position::from_json(const std::string& text) {
   }
 }
 
+void damaged_position(const std::string& what) {
+  throw DataError(
+      fmt::format("the checkpoint's position in the data is damaged ({}); resume from an older checkpoint", what));
+}
+
 void require_same_data(const Fingerprint& then, const Fingerprint& now) {
   for (const auto& [key, value] : now) {
     const auto it = then.find(key);

@@ -33,6 +33,9 @@ struct Position {
   static Position from_json(const std::string& text);
 };
 
+/// DataError saying what is wrong with a checkpoint's position, in a few words: `what`.
+[[noreturn]] void damaged_position(const std::string& what);
+
 /// DataError naming the first key in which the data of a position differs from that of this run.
 void require_same_data(const Fingerprint& then, const Fingerprint& now);
 

@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 class ByteTokenizer final : public Tokenizer {
  public:
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
-    ids.reserve(ids.size() + text.size());
-    for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+    const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+    ids.insert(ids.end(), bytes, bytes + text.size());
   }
   std::string decode(std::span<const std::int32_t> ids) const override {
     std::string text;

@@ -7,16 +7,19 @@ namespace spikesink {
 
 std::string problem_of(const ModelConfig& c) {
   std::ostringstream out;
-  const auto positive = [&](std::string_view key, std::int64_t value) {
-    if (value < 1 && out.str().empty()) out << "model." << key << ": " << value << ", must be at least 1";
+  // The upper bound is far above any model: it catches slips before they are taken for sizes of memory.
+  const auto positive = [&](std::string_view key, std::int64_t value, std::int64_t largest = 1 << 24) {
+    if ((value < 1 || value > largest) && out.str().empty())
+      out << "model." << key << ": " << value << (value < 1 ? ", must be at least 1" : ", must be at most ")
+          << (value < 1 ? std::string() : std::to_string(largest));
   };
   positive("d_model", c.d_model);
-  positive("n_layers", c.n_layers);
+  positive("n_layers", c.n_layers, 1 << 12);
   positive("context", c.context);
   positive("vocab_size", c.vocab_size);
-  positive("attention.n_heads", c.attention.n_heads);
+  positive("attention.n_heads", c.attention.n_heads, 1 << 16);
   positive("attention.n_kv_heads", c.attention.kv_heads());
-  positive("attention.d_head", c.attention.d_head);
+  positive("attention.d_head", c.attention.d_head, 1 << 12);
   positive("ffn.d_hidden", c.ffn.hidden(c.d_model));
   const auto starts_at = [&](std::string_view place, double alpha, double usual) {
     if (!(alpha > 0 && std::isfinite(alpha)) && out.str().empty())
@@ -38,8 +41,8 @@ std::string problem_of(const ModelConfig& c) {
         << c.attention.n_heads << "; choose a divisor";
   else if (!(c.init_std > 0))
     out << "model.init_std: " << c.init_std << ", must be positive; 0.02 is usual";
-  else if (!(c.norm.eps > 0))
-    out << "model.norm.eps: " << c.norm.eps << ", must be positive; 1e-5 is usual";
+  else if (!(c.norm.eps >= 1e-30))
+    out << "model.norm.eps: " << c.norm.eps << ", must be at least 1e-30, which f32 still holds; 1e-5 is usual";
   else if (!(c.attention.rope_theta > 1))
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   return out.str();

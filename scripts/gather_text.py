@@ -17,6 +17,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import zlib
 
 SOURCES = ["/usr/share/common-licenses", "/usr/share/doc", "/usr/share/man", "/usr/share/info", "/usr/share/cmake-*/Help",
            "/usr/share/perl", "/usr/share/perl5", "/usr/lib/python3", "/usr/lib/python3.*", "/usr/include"]
@@ -96,13 +97,13 @@ def extractor(path):
 
 
 def read(path):
-    """The file's text; nothing where it is unreadable, too large or not UTF-8."""
+    """The file's text; nothing where it is unreadable, damaged, too large or not UTF-8."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return ""
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         return data.decode("utf-8").replace("\r\n", "\n") if len(data) <= 4 * MAX_FILE_BYTES else ""
-    except (OSError, EOFError, UnicodeDecodeError):
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
         return ""
 
 

@@ -68,7 +68,7 @@ stage_format() {
 }
 
 stage_build() {
-  cmake --preset cpu -DSPIKESINK_TESTS=ON && cmake --build --preset cpu
+  cmake --preset cpu -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON && cmake --build --preset cpu
 }
 
 # Counts Catch2's test cases: passed, failed, skipped (those that say so). A program that dies without its summary counts as

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -18,6 +19,7 @@ namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
 constexpr int kFormat = 1;
+const std::string kUnfinished = ".unfinished";
 const std::string kTensorFile = "rank_0000.h5", kStateFile = "state.json", kLatest = "latest";
 
 /// Calls f(group, whole tensor, param) for the tensors of every parameter that a checkpoint holds.
@@ -29,6 +31,16 @@ void for_each_tensor(const ParamSet& params, const Optimizer* optimizer, auto&& 
     f("m/", optimizer->moments(i).m, param);
     f("v/", optimizer->moments(i).v, param);
   }
+}
+
+/// The whole checkpoints of a folder by step.
+std::map<std::int64_t, fs::path> whole_checkpoints(const std::string& folder) {
+  std::map<std::int64_t, fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (const auto step = RunFolder::step_of(at->path().filename().string()))
+      if (std::error_code missing; fs::exists(at->path() / kStateFile, missing)) found[*step] = at->path();
+  return found;
 }
 
 std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
@@ -72,6 +84,16 @@ void CheckpointWriter::wait() {
   if (writing_.valid()) writing_.get();
 }
 
+std::optional<std::string> CheckpointWriter::problem() {
+  if (!writing_.valid() || writing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return std::nullopt;
+  try {
+    writing_.get();
+    return std::nullopt;
+  } catch (const Failure& failure) {
+    return failure.what();
+  }
+}
+
 void CheckpointWriter::save(const ParamSet& params, const Optimizer& optimizer, const TrainingState& state) {
   wait();
   snapshot_->take(params, optimizer, state);
@@ -82,7 +104,7 @@ void CheckpointWriter::save(const ParamSet& params, const Optimizer& optimizer, 
 
 void CheckpointWriter::write(const Snapshot& snapshot) const {
   const std::string name = RunFolder::step_name(snapshot.state.step), folder = folder_ + "/" + name;
-  const std::string unfinished = folder + ".unfinished";
+  const std::string unfinished = folder + kUnfinished;
   std::error_code error;
   fs::remove_all(unfinished, error);
   if (fs::create_directories(unfinished, error); error)
@@ -99,39 +121,48 @@ void CheckpointWriter::write(const Snapshot& snapshot) const {
     }
     nlohmann::ordered_json state;
     state["format"] = kFormat;
-    state["program"] = "spikesink 0.1.0";
+    state["program"] = "spikesink " SPIKESINK_VERSION;
     state["step"] = snapshot.state.step;
     state["tokens"] = snapshot.state.tokens;
     state["world"] = 1;
+    state["threads"] = snapshot.state.threads;
     state["config"] = snapshot.state.config;
     state["data"] = nlohmann::ordered_json::parse(snapshot.state.position);
     state["crc32c"][kTensorFile] = fmt::format("{:08x}", crc32c_of_file(unfinished + "/" + kTensorFile));
     write_atomically(unfinished + "/" + kStateFile, state.dump(1) + "\n");
-    fs::remove_all(folder);  // of the same step, by a run that was cut back
+    fs::remove_all(folder, error);  // of the same step, by a run that was cut back
     commit_folder(unfinished, folder);
     replace_link(folder_ + "/" + kLatest, name);
   } catch (...) {
     fs::remove_all(unfinished, error);
     throw;
   }
-  std::map<std::int64_t, fs::path> old;
-  for (const auto& entry : fs::directory_iterator(folder_))
-    if (const auto step = RunFolder::step_of(entry.path().filename().string())) old[*step] = entry.path();
-  while (config_.keep > 0 && static_cast<std::int64_t>(old.size()) > config_.keep) {
-    fs::remove_all(old.begin()->second, error);
-    old.erase(old.begin());
+  std::map<std::int64_t, fs::path> older = whole_checkpoints(folder_);
+  older.erase(snapshot.state.step);  // `latest` points to it
+  while (config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
+    fs::remove_all(older.begin()->second, error);
+    older.erase(older.begin());
   }
 }
 
 std::optional<std::string> latest_checkpoint(const std::string& folder) {
   std::error_code error;
   const fs::path latest = fs::path(folder) / kLatest;
-  if (!fs::is_symlink(latest, error)) return std::nullopt;
+  if (!fs::is_symlink(latest, error)) {  // a copy may have lost the link
+    const auto found = whole_checkpoints(folder);
+    return found.empty() ? std::nullopt : std::optional(found.rbegin()->second.string());
+  }
   const std::string target = (fs::path(folder) / fs::read_symlink(latest)).string();
   if (!fs::exists(target + "/" + kStateFile, error))
     throw DataError(latest.string() + ": points to " + target +
                     ", which is no checkpoint; point it to another step_ folder beside it");
   return target;
+}
+
+void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
+  std::error_code error;
+  for (const auto& [at, path] : whole_checkpoints(folder))
+    if (at > step) fs::remove_all(path, error);
 }
 
 std::string find_checkpoint(const std::string& path) {
@@ -156,6 +187,7 @@ TrainingState read_state(const std::string& checkpoint) {
                         "checkpoint");
     return {.step = json.at("step"),
             .tokens = json.at("tokens"),
+            .threads = json.at("threads"),
             .config = json.at("config"),
             .position = json.at("data").dump()};
   } catch (const nlohmann::json::exception& error) {

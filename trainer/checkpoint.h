@@ -19,6 +19,7 @@ namespace spikesink {
 struct TrainingState {
   std::int64_t step = 0;    ///< optimizer steps behind it
   std::int64_t tokens = 0;  ///< input tokens behind it
+  int threads = 0;          ///< that computed it: the last bits depend on their number
   std::string config;       ///< the resolved config, YAML
   std::string position;     ///< of the data: Loader's, as JSON
 };
@@ -29,6 +30,8 @@ class CheckpointWriter {
   CheckpointWriter(std::string folder, const CheckpointConfig& config);
   ~CheckpointWriter();  ///< waits; an error is lost: call wait() first
 
+  /// What went wrong with a checkpoint that was written in the background since the last call, or nothing.
+  std::optional<std::string> problem();
   /// Waits for the one before, and throws what went wrong with it.
   void save(const ParamSet& params, const Optimizer& optimizer, const TrainingState& state);
   /// Until the last one is on the disk. DataError if it could not be written; older ones are whole.
@@ -43,8 +46,11 @@ class CheckpointWriter {
   std::future<void> writing_;
 };
 
-/// The newest checkpoint in a folder of checkpoints (`latest`), or nothing.
+/// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing the whole one of the highest
+/// step; or nothing.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
+/// Takes back the checkpoints after `step`, which is resumed from; -1: all.
+void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.
 std::string find_checkpoint(const std::string& path);
 /// Reads state.json and verifies the checksums of the checkpoint's files. DataError names the file that does not fit.

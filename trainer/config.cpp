@@ -24,6 +24,8 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
   else if (c.batch_tokens < context)
     out << "train.batch_tokens: " << c.batch_tokens << " is less than one sequence (model.context " << context
         << "); raise it to a multiple of the context";
+  else if (c.batch_tokens > std::int64_t{1} << 36)
+    out << "train.batch_tokens: " << c.batch_tokens << ", must be at most " << (std::int64_t{1} << 36);
   else if (c.micro_batch < 1)
     out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
   else if (c.loss_from_position < 1 || c.loss_from_position > context)
@@ -34,8 +36,8 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
     out << "train.optimizer.betas: " << o.betas.size() << " values, needs two, e.g. [0.9, 0.95]";
   else if (!(o.betas[0] >= 0 && o.betas[0] < 1 && o.betas[1] >= 0 && o.betas[1] < 1))
     out << "train.optimizer.betas: [" << o.betas[0] << ", " << o.betas[1] << "], each must lie in [0, 1)";
-  else if (!(o.eps > 0))
-    out << "train.optimizer.eps: " << o.eps << ", must be positive; 1e-8 is usual";
+  else if (!(o.eps >= 1e-30))
+    out << "train.optimizer.eps: " << o.eps << ", must be at least 1e-30, which f32 still holds; 1e-8 is usual";
   else if (!(o.weight_decay >= 0))
     out << "train.optimizer.weight_decay: " << o.weight_decay << ", must not be negative";
   else if (!(o.clip >= 0))

@@ -20,9 +20,8 @@ struct MetricsLog::Impl {
       nlohmann::ordered_json line{{"step", step}};
       if (event) line["event"] = event;
       for (const auto& [name, value] : scalars) {
-        const auto whole = static_cast<std::int64_t>(value);
-        if (static_cast<double>(whole) == value && name == "tokens")
-          line[name] = whole;
+        if (name == "tokens")  // a count
+          line[name] = static_cast<std::int64_t>(value);
         else
           line[name] = value;
       }

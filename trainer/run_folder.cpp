@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <vector>
 
 #include "io/failure.h"
 #include "io/json_lines.h"
@@ -12,6 +13,19 @@
 
 namespace spikesink {
 namespace fs = std::filesystem;
+namespace {
+
+/// Calls f with the path of every entry of a folder; entries may be removed meanwhile. A folder that is not there has
+/// none.
+void for_each_entry(const std::string& folder, auto&& f) {
+  std::error_code error;
+  std::vector<fs::path> paths;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    paths.push_back(at->path());
+  for (const fs::path& path : paths) f(path);
+}
+
+}  // namespace
 
 std::string RunFolder::step_name(std::int64_t step) {
   char name[32];
@@ -29,26 +43,43 @@ std::optional<std::int64_t> RunFolder::step_of(const std::string& name) {
   return step;
 }
 
-void RunFolder::open(bool resume) const {
+void RunFolder::make() const {
   std::error_code error;
-  if (!resume && (fs::exists(config(), error) || fs::exists(metrics(), error)))
-    throw UsageError(path_ + ": has a run already; go on with --resume, choose another run.name, or remove the folder");
   for (const std::string& folder : {path_, probes(), checkpoints()})
     if (fs::create_directories(folder, error); error)
       throw UsageError(folder + ": cannot be made: " + error.message() + "; choose another run.dir");
 }
 
+void RunFolder::require_new() const {
+  std::error_code error;
+  if (fs::exists(config(), error) || fs::exists(metrics(), error))
+    throw UsageError(path_ + ": has a run already; go on with --resume, choose another run.name, or remove the folder");
+}
+
+void RunFolder::remove_unfinished() const {
+  for (const std::string& folder : {path_, probes(), checkpoints()})
+    for_each_entry(folder, [](const fs::path& path) {
+      const std::string name = path.filename().string();
+      std::error_code error;
+      if (name.starts_with(".unfinished.") || name.ends_with(".unfinished")) fs::remove_all(path, error);
+    });
+}
+
 void RunFolder::cut_back(std::int64_t step) const {
-  if (fs::exists(metrics()))
+  std::error_code error;
+  if (fs::exists(metrics(), error))
     cut_back_json_lines(metrics(), [step](const nlohmann::json& line) {
       const auto at = line.find("step");
       return at != line.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
     });
-  if (fs::exists(tensorboard())) cut_back_events(tensorboard(), step);
-  for (const auto& entry : fs::directory_iterator(probes())) {
-    const auto at = step_of(entry.path().stem().string());
-    if (!at || *at > step || entry.path().extension() != ".h5") fs::remove(entry.path());
-  }
+  if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step);
+  for_each_entry(probes(), [step](const fs::path& path) {
+    const auto at = step_of(path.stem().string());
+    std::error_code failed;
+    if (at && *at > step && path.extension() == ".h5" && !fs::remove(path, failed))
+      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; it is of a step after " +
+                      std::to_string(step) + ", which is resumed from");
+  });
 }
 
 }  // namespace spikesink

@@ -25,8 +25,12 @@ class RunFolder {
   /// The number in such a name, or nothing for any other name.
   static std::optional<std::int64_t> step_of(const std::string& name);
 
-  /// Makes the folder, or with `resume` takes the one that is there. UsageError if it has a run and `resume` is false.
-  void open(bool resume) const;
+  /// Makes the folder and those in it, where they are missing. UsageError if that cannot be.
+  void make() const;
+  /// UsageError if the folder has a run. Call it with the lock held: a run in use is not to be removed.
+  void require_new() const;
+  /// Removes what a killed process had not finished. Call it with the lock held.
+  void remove_unfinished() const;
   /// Takes back everything that was logged after `step`, so that each step stands once when it is run again. A run that
   /// starts again from nothing passes -1.
   void cut_back(std::int64_t step) const;

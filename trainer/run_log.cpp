@@ -51,6 +51,8 @@ void RunLog::line(const std::string& text) {
   impl_->logger.info(text);
 }
 
+void RunLog::note(const std::string& text) { impl_->logger.info(text); }
+
 void RunLog::step(const std::string& text) {
   if (!impl_->terminal) return line(text);
   impl_->logger.info(text);

@@ -13,6 +13,7 @@ class RunLog {
   ~RunLog();
 
   void line(const std::string& text);      ///< to the file and to the terminal
+  void note(const std::string& text);      ///< to the file only
   void step(const std::string& text);      ///< a logged step: as line(), but on a terminal only as progress
   void progress(const std::string& text);  ///< on a terminal: replaces the progress line, at most 10 times a second
   void close_progress();                   ///< ends the progress line, so that other text can follow

@@ -25,12 +25,16 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
 
-/// While it lives, the first SIGINT or SIGTERM asks for a stop; a second one ends the program at once.
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
+
+/// While it lives, the first stop signal asks for a stop and a second one ends the program at once; output that nobody
+/// reads any more does not end it.
 class StopSignals {
  public:
   StopSignals() {
     stop_requested = false;
-    for (const int signal : {SIGINT, SIGTERM}) {
+    std::signal(SIGPIPE, SIG_IGN);
+    for (const int signal : kStopSignals) {
       struct sigaction action {};
       action.sa_handler = [](int) { stop_requested = true; };
       action.sa_flags = SA_RESETHAND | SA_RESTART;
@@ -38,7 +42,7 @@ class StopSignals {
     }
   }
   ~StopSignals() {
-    for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, SIG_DFL);
+    for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
   }
 };
 
@@ -55,16 +59,25 @@ class Loop {
         cost_(cost_of(job.model.config(), job.train.loss_from_position)) {}
 
   bool run() {
+    try {
+      return run_to_the_end();
+    } catch (const Failure& failure) {
+      log_.note(failure.what());
+      throw;
+    }
+  }
+
+ private:
+  bool run_to_the_end() {
     start();
     const StopSignals signals;
     if (step_ == 0) probe();
     while (step_ < total_ && !stop_requested) {
       one_step();
-      const bool last = step_ == total_;
-      const bool save = last || stop_requested || step_ % job_.checkpoint.every_steps == 0;
-      if (save || (job_.logging.probe_every_steps > 0 && step_ % job_.logging.probe_every_steps == 0)) probe();
-      if (save) checkpoint();
+      if (save_is_due() || probe_is_due()) probe();
+      if (save_is_due()) checkpoint();  // asked again: a signal may have come during the probe
     }
+    if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
     log_.close_progress();
     const bool finished = step_ >= total_;
@@ -74,21 +87,38 @@ class Loop {
     return finished;
   }
 
- private:
+  bool save_is_due() const {
+    return step_ == total_ || stop_requested || step_ % job_.checkpoint.every_steps == 0 || writer_failed_;
+  }
+  bool probe_is_due() const {
+    return job_.logging.probe_every_steps > 0 && step_ % job_.logging.probe_every_steps == 0;
+  }
+
   void start() {
+    for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const auto& [checkpoint, state] = *job_.resume;
+      const auto& [checkpoint, state, changes] = *job_.resume;
       load_tensors(checkpoint, job_.model.params(), &optimizer_);
-      job_.loader.seek(Position::from_json(state.position));
+      const Position position = Position::from_json(state.position);
+      if (position.step != state.step)
+        throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
+                                    checkpoint, state.step, position.step));
+      job_.loader.seek(position);
       step_ = state.step;
       tokens_ = state.tokens;
+      saved_step_ = step_;
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
+      for (const std::string& change : changes) log_.line("  changed: " + change);
+      if (state.threads != job_.stream.num_threads)
+        log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
+                              state.threads, job_.stream.num_threads));
     } else if (job_.resuming) {
       log_.line("no checkpoint to resume from: starting at step 0");
     }
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
     peak_ = measure_matrix_rate(job_.stream, job_.model.params().all().front().value.dtype());
+    job_.stream.pool->release_cached();
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token; {} threads, {:.0f} GFLOP/s matrix rate",
                           count_text(static_cast<double>(cost_.parameters())), cost_.flops(), job_.stream.num_threads,
                           peak_ / 1e9));
@@ -119,6 +149,10 @@ class Loop {
                       step_, std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss));
     }
     report(loss, lr, norm);
+    if (const auto problem = writer_.problem()) {
+      writer_failed_ = true;  // so this step's state is saved, while it is there
+      log_.line("the last checkpoint was not written: " + *problem);
+    }
   }
 
   void report(double loss, double lr, double norm) {
@@ -166,9 +200,15 @@ class Loop {
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    writer_.save(
-        job_.model.params(), optimizer_,
-        {.step = step_, .tokens = tokens_, .config = job_.config, .position = job_.loader.position().to_json()});
+    writer_.save(job_.model.params(), optimizer_,
+                 {.step = step_,
+                  .tokens = tokens_,
+                  .threads = job_.stream.num_threads,
+                  .config = job_.config,
+                  .position = job_.loader.position().to_json()});
+    if (writer_failed_) writer_.wait();  // a second failure ends the run
+    writer_failed_ = false;
+    saved_step_ = step_;
     log_.line(fmt::format("checkpoint of step {} ({})", step_, job_.checkpoint.async ? "being written" : "written"));
     interval_ += Clock::now() - begin;
   }
@@ -180,7 +220,8 @@ class Loop {
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
-  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0;
+  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
+  bool writer_failed_ = false;
   double peak_ = 0;
   Clock::time_point begin_, interval_;
 };

@@ -1,6 +1,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/loader.h"
 #include "models/decoder.h"
@@ -15,6 +16,7 @@ namespace spikesink {
 struct ResumePoint {
   std::string checkpoint;  ///< folder
   TrainingState state;
+  std::vector<std::string> changes;  ///< of the config since, for the log
 };
 
 /// What a run is made of. Everything referred to outlives train().
@@ -29,12 +31,13 @@ struct TrainJob {
   const LoggingConfig& logging;
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
   std::string config;                       ///< resolved, YAML: kept in every checkpoint
+  std::vector<std::string> notes;           ///< lines for the log's beginning
   bool resuming = false;                    ///< the folder may have a run already
   std::optional<ResumePoint> resume;        ///< none: from step 0
 };
 
 /// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.
-/// Returns true when the last step is behind it, false when SIGTERM or SIGINT stopped it after a checkpoint.
+/// Returns true when the last step is behind it, false when SIGTERM, SIGINT or SIGHUP stopped it after a checkpoint.
 /// DivergenceError when the loss or the gradient is not finite; DataError from the data, or when a file cannot be
 /// written.
 ///

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "kernels/attention/attention.h"
-#include "kernels/attention/documents.h"
+#include "kernels/attention/query_block.h"
 #include "kernels/core/math.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/gemm.h"
@@ -12,7 +12,6 @@
 // a task is kQueries x T, linear in T.
 namespace spikesink::kernels::cpu {
 namespace {
-constexpr std::int64_t kQueries = 64;
 
 /// Softmax of the scores in [begin, end) of a row of `width`, zeros around them; returns the log of the sum of their
 /// exponentials.
@@ -84,11 +83,11 @@ void attention_forward(const Stream& stream, const AttentionForward& a) {
       const T* v = k + d.n_kv_heads * D;
       const Tensor scratch = stream.empty({rows, keys}, a.qkv.dtype());
       T* s = scratch.data<T>();
-      gemm<T>(s, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
+      gemm<T>(stream, s, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
       T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
       for (std::int64_t r = 0; r < rows; ++r)
         lse[r] = softmax_row(s + r * keys, first_keys.of(r), first - skipped + r + 1, keys);
-      gemm<T>(a.out.data<T>() + (b * time + first) * O + h * D, O, {s, keys}, {v, W}, rows, D, keys);
+      gemm<T>(stream, a.out.data<T>() + (b * time + first) * O + h * D, O, {s, keys}, {v, W}, rows, D, keys);
     });
   });
 }
@@ -123,14 +122,14 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
           const std::int64_t out_offset = (b * time + first) * O + h * D;
           const T *out = a.out.data<T>() + out_offset, *dout = a.dout.data<T>() + out_offset;
           const T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
-          gemm<T>(p, keys, {q, W}, {k + skipped * D, D, true}, rows, keys, D, T(d.scale));
-          gemm<T>(ds, keys, {dout, O}, {v + skipped * D, D, true}, rows, keys, D);
+          gemm<T>(stream, p, keys, {q, W}, {k + skipped * D, D, true}, rows, keys, D, T(d.scale));
+          gemm<T>(stream, ds, keys, {dout, O}, {v + skipped * D, D, true}, rows, keys, D);
           for (std::int64_t r = 0; r < rows; ++r)  // delta = sum_s p_ts dp_ts = dout_t . out_t
             backward_row(p + r * keys, ds + r * keys, first_keys.of(r), first - skipped + r + 1, keys, lse[r],
                          dot(dout + r * O, out + r * O, D), T(d.scale));
-          gemm<T>(dbase + first * W + h * D, W, {ds, keys}, {k + skipped * D, D}, rows, D, keys);
-          gemm<T>(dk + skipped * D, D, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
-          gemm<T>(dv + skipped * D, D, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
+          gemm<T>(stream, dbase + first * W + h * D, W, {ds, keys}, {k + skipped * D, D}, rows, D, keys);
+          gemm<T>(stream, dk + skipped * D, D, {ds, keys, true}, {q, W}, keys, D, rows, 1, 1);
+          gemm<T>(stream, dv + skipped * D, D, {p, keys, true}, {dout, O}, keys, D, rows, 1, 1);
         }
       copy_rows(dbase + k_column, W, dk, D, time, D);
       copy_rows(dbase + v_column, W, dv, D, time, D);

@@ -68,6 +68,15 @@ SPIKESINK_HD inline T power_of_two(const Reduced<T>& x) {
   return __builtin_bit_cast(T, (__builtin_bit_cast(Bits, x.rounded) + kBias) << kMantissa);
 }
 
+/// e^x for kLow <= x <= kHigh.
+template <class T>
+SPIKESINK_HD inline T exp_in_range(T x) {
+  const Reduced<T> e = reduced(x);
+  const T series = exp_series<0>(e.r);
+  // 2^(n-1) and a factor of 2, since 2^n itself overflows before e^x does. The exponent's field of n - 1 <= -127 is 0.
+  return (series + series) * power_of_two<1>(e);
+}
+
 /// e^x within 1 unit in the last place (1.5 where multiplications and sums are not fused). Infinity above the largest
 /// number; exactly 0 below 2^-125.5 (2^-1021.5 in f64), so that the tail of a softmax holds no denormal numbers, which
 /// slow matrix products down.
@@ -76,10 +85,7 @@ SPIKESINK_HD inline T exp(T x) {
   using K = ExpConstants<T>;
   x = x < K::kLow ? K::kLow : x;
   x = x > K::kHigh ? K::kHigh : x;
-  const Reduced<T> e = reduced(x);
-  const T series = exp_series<0>(e.r);
-  // 2^(n-1) and a factor of 2, since 2^n itself overflows before e^x does. The exponent's field of n - 1 <= -127 is 0.
-  return (series + series) * power_of_two<1>(e);
+  return exp_in_range(x);
 }
 
 /// 1 / (1 + e^-x).
@@ -94,9 +100,8 @@ SPIKESINK_HD inline T silu(T x) {
   return x * sigmoid(x);
 }
 
-/// Within 3.5 units in the last place, also near 0, where 1 - 2 / (e^2x + 1) would cancel: e^2x - 1 is taken as 2^n
-/// (e^r
-/// - 1) + (2^n - 1).
+/// Within 3.5 units in the last place, also near 0, where 1 - 2 / (e^2x + 1) would cancel: with 2x = n ln 2 + r,
+/// e^2x - 1 is taken as 2^n (e^r - 1) + (2^n - 1).
 template <class T>
 SPIKESINK_HD inline T tanh(T x) {
   constexpr T kOne = T(sizeof(T) == 4 ? 20 : 44);  // of 2x, above which tanh is 1

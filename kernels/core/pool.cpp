@@ -25,7 +25,7 @@ struct Pool::State {
   std::shared_ptr<void> stream;  // null: host memory
   std::mutex mutex;
   std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size
-  std::int64_t live = 0, peak = 0, reserved = 0;
+  std::int64_t live = 0, peak = 0;
 
   ~State() { release(); }
 
@@ -44,10 +44,8 @@ struct Pool::State {
   bool keeps_blocks() const { return !(kCudaEmulated && stream); }
 
   void release() {
-    for (auto& [size, blocks] : cached) {
+    for (auto& [size, blocks] : cached)
       for (std::byte* block : blocks) to_system(block);
-      reserved -= size * static_cast<std::int64_t>(blocks.size());
-    }
     cached.clear();
   }
 };
@@ -60,24 +58,23 @@ Device Pool::device() const { return state_->stream ? Device::kCuda : Device::kC
 std::shared_ptr<std::byte> Pool::allocate(std::int64_t bytes) {
   const std::int64_t size = rounded(bytes);
   std::byte* block = nullptr;
-  const std::lock_guard lock(state_->mutex);
-  if (auto& blocks = state_->cached[size]; !blocks.empty()) {
-    block = blocks.back();
-    blocks.pop_back();
-  } else {
-    block = state_->from_system(state_->keeps_blocks() ? size : std::max<std::int64_t>(bytes, 1));
-    state_->reserved += size;
-  }
-  state_->live += size;
-  state_->peak = std::max(state_->peak, state_->live);
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (auto& blocks = state_->cached[size]; !blocks.empty()) {
+      block = blocks.back();
+      blocks.pop_back();
+    } else {
+      block = state_->from_system(state_->keeps_blocks() ? size : std::max<std::int64_t>(bytes, 1));
+    }
+    state_->live += size;
+    state_->peak = std::max(state_->peak, state_->live);
+  }  // unlocked here: a pointer that finds no memory for its count gives the block back at once
   return {block, [state = state_, size](std::byte* p) {
             const std::lock_guard back(state->mutex);
-            if (state->keeps_blocks()) {
+            if (state->keeps_blocks())
               state->cached[size].push_back(p);
-            } else {
+            else
               state->to_system(p);
-              state->reserved -= size;
-            }
             state->live -= size;
           }};
 }
@@ -89,10 +86,6 @@ std::int64_t Pool::live_bytes() const {
 std::int64_t Pool::peak_bytes() const {
   const std::lock_guard lock(state_->mutex);
   return state_->peak;
-}
-std::int64_t Pool::reserved_bytes() const {
-  const std::lock_guard lock(state_->mutex);
-  return state_->reserved;
 }
 void Pool::reset_peak() {
   const std::lock_guard lock(state_->mutex);

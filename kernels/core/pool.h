@@ -26,9 +26,8 @@ class Pool {
   /// on CUDA CudaError.
   std::shared_ptr<std::byte> allocate(std::int64_t bytes);
 
-  std::int64_t live_bytes() const;      ///< in use now, after rounding
-  std::int64_t peak_bytes() const;      ///< highest live_bytes() since the last reset_peak()
-  std::int64_t reserved_bytes() const;  ///< live and cached: what the process holds
+  std::int64_t live_bytes() const;  ///< in use now, after rounding
+  std::int64_t peak_bytes() const;  ///< highest live_bytes() since the last reset_peak()
   void reset_peak();
   void release_cached();  ///< gives unused blocks back to the system
 

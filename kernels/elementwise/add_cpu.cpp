@@ -1,6 +1,6 @@
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
 #include "kernels/elementwise/add.h"
-#include "kernels/elementwise/grain.h"
 
 namespace spikesink::kernels::cpu {
 

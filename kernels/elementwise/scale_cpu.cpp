@@ -1,4 +1,4 @@
-#include "kernels/elementwise/row_sums.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/elementwise/scale.h"
 
 namespace spikesink::kernels::cpu {

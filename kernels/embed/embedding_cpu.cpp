@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 #include "kernels/embed/embedding.h"
 
 namespace spikesink::kernels::cpu {

@@ -1,5 +1,5 @@
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 #include "kernels/ffn/gelu.h"
 #include "kernels/ffn/gelu_math.h"
 

@@ -21,10 +21,14 @@ SPIKESINK_HD inline T gelu_gradient(T x) {
     const auto n = normal(x);
     return n.cdf + x * n.density;
   }
-  // With z = 2 u: s = sigmoid(z) and 1 - s from e^-|z|, since 1 - s itself would cancel.
-  constexpr T kA = T(2 * kGeluScale), kB = T(2 * kGeluScale * kGeluCube);
-  const T z = x * (kA + kB * x * x), e = exp(z < 0 ? z : -z), r = T(1) / (T(1) + e);
-  return (z < 0 ? e * r : r) + x * (e * r * r) * (kA + 3 * kB * x * x);
+  // With z = 2 u of |x|: r = sigmoid(z), and 1 - r = e r, which does not cancel; x dz/dx = 3 z - 2 kA |x|. At kFar, z
+  // is 87.15 (708.2 in f64): e is exactly 0 there, and beyond it z might be infinite.
+  constexpr T kA = T(2 * kGeluScale), kB = T(2 * kGeluScale * kGeluCube), kFar = T(sizeof(T) == 4 ? 9.993 : 21.1435);
+  T a = x < 0 ? -x : x;
+  a = a > kFar ? kFar : a;
+  const T z = a * (kA + kB * a * a), e = exp_in_range(-z), r = T(1) / (T(1) + e), tail = e * r,
+          part = tail * r * (T(3) * z - T(2) * kA * a);
+  return x < 0 ? tail - part : r + part;
 }
 
 }  // namespace spikesink::kernels::math

@@ -1,19 +1,10 @@
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
+#include "kernels/core/prefetch.h"
 #include "kernels/ffn/silu_mul.h"
 #include "kernels/ffn/silu_mul_math.h"
 
 namespace spikesink::kernels::cpu {
-namespace {
-
-/// Asks for `n` elements that come next. The exponential keeps the core busy for so long that it does not look ahead by
-/// itself: 1.8 times as fast where gate_up lies in memory.
-template <class T>
-void prefetch(const T* x, std::int64_t n) {
-  constexpr std::int64_t kLine = 64 / sizeof(T);
-  for (std::int64_t i = 0; i < n; i += kLine) __builtin_prefetch(x + i);
-}
-}  // namespace
 
 void silu_mul_forward(const Stream& stream, const SiluMulForward& a) {
   with_dtype(a.y.dtype(), [&]<class T>() {

@@ -1,7 +1,7 @@
 #include <vector>
 
 #include "kernels/core/math.h"
-#include "kernels/elementwise/row_sums.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/gate/gate.h"
 
 namespace spikesink::kernels::cpu {
@@ -50,7 +50,8 @@ void forward_row(T* y, const T* x, const T* s, std::int64_t W, std::int64_t G) {
   }
 }
 
-/// A row of dx; what it gives to each logit goes to `dlogits`, added to or written.
+/// A row of dx; what it gives to each logit goes to `dlogits`, added to or written. The slope s (1 - s), 0 of a closed
+/// gate, is multiplied first, since dy x may overflow.
 template <bool kAdd, class T>
 void backward_row(T* dx, T* dlogits, const T* dy, const T* x, const T* s, std::int64_t W, std::int64_t G) {
   const auto put = [](T& out, T value) { kAdd ? out += value : out = value; };
@@ -65,15 +66,15 @@ void backward_row(T* dx, T* dlogits, const T* dy, const T* x, const T* s, std::i
   }
   const std::int64_t width = W / G;
   for (std::int64_t g = 0; g < G; ++g) {
-    const T gate = s[g];
+    const T gate = s[g], slope = gate * (T(1) - gate);
     T dot = 0;
 #pragma omp simd reduction(+ : dot)
     for (std::int64_t c = g * width; c < (g + 1) * width; ++c) {
       const T d = dy[c];
-      dot += d * x[c];
+      dot += slope * d * x[c];
       dx[c] = d * gate;
     }
-    put(dlogits[g], gate * (T(1) - gate) * dot);
+    put(dlogits[g], dot);
   }
 }
 }  // namespace

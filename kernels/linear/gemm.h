@@ -15,9 +15,9 @@ struct Operand {
 
 /// c = alpha * a b + beta * c, with c (rows, cols) of row stride c_stride and `inner` the summed dimension. With beta
 /// 0, c is not read. f32 runs on oneDNN (7 % faster than OpenBLAS here, twice as fast on small blocks), f64 on
-/// OpenBLAS. Called inside a parallel region it stays on its thread.
+/// OpenBLAS, either on the stream's threads; inside a parallel region it stays on the caller's.
 template <class T>
-void gemm(T* c, std::int64_t c_stride, Operand<T> a, Operand<T> b, std::int64_t rows, std::int64_t cols,
-          std::int64_t inner, T alpha = 1, T beta = 0);
+void gemm(const Stream& stream, T* c, std::int64_t c_stride, Operand<T> a, Operand<T> b, std::int64_t rows,
+          std::int64_t cols, std::int64_t inner, T alpha = 1, T beta = 0);
 
 }  // namespace spikesink::kernels::cpu

@@ -71,7 +71,7 @@ void linear_cross_entropy(const Stream& stream, const LinearCrossEntropy& a) {
         for (std::int64_t r = 0; r < R; ++r)
           copy_row(packed_x.data<T>() + r * C, a.x.data<T>() + rows[static_cast<std::size_t>(first + r)] * C);
       T* z = logits.data<T>();
-      gemm<T>(z, V, {x, C}, {a.weight.data<T>(), C, true}, R, V, C);
+      gemm<T>(stream, z, V, {x, C}, {a.weight.data<T>(), C, true}, R, V, C);
       parallel_ranges(stream, R, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
           const std::int64_t n = rows[static_cast<std::size_t>(first + r)];
@@ -80,8 +80,8 @@ void linear_cross_entropy(const Stream& stream, const LinearCrossEntropy& a) {
       });
       if (!grad) continue;
       T* dx = all ? a.dx.data<T>() + first * C : packed_dx.data<T>();
-      gemm<T>(dx, C, {z, V}, {a.weight.data<T>(), C}, R, C, V);
-      gemm<T>(a.dweight.data<T>(), C, {z, V, true}, {x, C}, V, C, R, 1, 1);
+      gemm<T>(stream, dx, C, {z, V}, {a.weight.data<T>(), C}, R, C, V);
+      gemm<T>(stream, a.dweight.data<T>(), C, {z, V, true}, {x, C}, V, C, R, 1, 1);
       if (!all)
         for (std::int64_t r = 0; r < R; ++r)
           copy_row(a.dx.data<T>() + rows[static_cast<std::size_t>(first + r)] * C, dx + r * C);

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "kernels/attention/documents.h"
+#include "kernels/attention/query_block.h"
 #include "kernels/core/math.h"
 #include "kernels/core/parallel.h"
 #include "kernels/linear/gemm.h"
@@ -9,7 +9,6 @@
 namespace spikesink::kernels::cpu {
 
 void attention_mass(const Stream& stream, const AttentionMass& a) {
-  constexpr std::int64_t kQueries = 64;
   with_dtype(a.qkv.dtype(), [&]<class T>() {
     const auto& d = a.dims;
     const std::int64_t time = d.length, W = d.qkv_width(), group = d.n_heads / d.n_kv_heads;
@@ -27,7 +26,7 @@ void attention_mass(const Stream& stream, const AttentionMass& a) {
         const FirstKeys first_keys(a.starts, b * time + first, rows);
         const std::int64_t skipped = first_keys.smallest(), keys = first + rows - skipped;
         T* sums = alpha + skipped;
-        gemm<T>(s, keys, {q + first * W, W}, {k + skipped * W, W, true}, rows, keys, d.d_head, T(d.scale));
+        gemm<T>(stream, s, keys, {q + first * W, W}, {k + skipped * W, W, true}, rows, keys, d.d_head, T(d.scale));
         for (std::int64_t r = 0; r < rows; ++r) {
           const T log_sum = lse[first + r];
           const T* row = s + r * keys;

@@ -1,4 +1,4 @@
-#include "kernels/elementwise/row_sums.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/norm/dynamic_tanh.h"
 #include "kernels/norm/dynamic_tanh_math.h"
 

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include "kernels/elementwise/row_sums.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/norm/layer_norm.h"
 
 namespace spikesink::kernels::cpu {

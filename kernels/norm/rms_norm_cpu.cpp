@@ -1,8 +1,6 @@
-#include <algorithm>
 #include <cmath>
 
-#include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/norm/rms_norm.h"
 #include "kernels/norm/rms_norm_math.h"
 
@@ -48,24 +46,10 @@ void rms_norm_forward(const Stream& stream, const RmsNormForward& a) {
 void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
-    // Rows are cut into blocks by their number alone, each with a sum of its own, so that threads do not change bits.
-    constexpr std::int64_t kBlockRows = 64, kMaxBlocks = 128;
-    const std::int64_t blocks = std::clamp<std::int64_t>(N / kBlockRows, 1, kMaxBlocks);
-    const Tensor partial = stream.zeros({blocks, C}, a.x.dtype());
-    T* const sums = partial.data<T>();
-    const std::int64_t grain = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, N / blocks * C));
-    parallel_ranges(stream, blocks, grain, [&, N = N, C = C](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t block = begin; block < end; ++block)
-        for (std::int64_t n = block * N / blocks; n < (block + 1) * N / blocks; ++n)
-          backward_row(a.dx.data<T>() + n * C, sums + block * C, a.dy.data<T>() + n * C, a.x.data<T>() + n * C,
-                       a.weight.data<T>(), a.rstd.data<T>()[n], C);
+    add_row_sums<T>(stream, N, C, {a.dweight}, [&, C = C](std::int64_t n, T* dweight) {
+      backward_row(a.dx.data<T>() + n * C, dweight, a.dy.data<T>() + n * C, a.x.data<T>() + n * C, a.weight.data<T>(),
+                   a.rstd.data<T>()[n], C);
     });
-    T* dweight = a.dweight.data<T>();
-    for (std::int64_t block = 0; block < blocks; ++block) {
-      const T* sum = sums + block * C;
-#pragma omp simd
-      for (std::int64_t c = 0; c < C; ++c) dweight[c] += sum[c];
-    }
   });
 }
 

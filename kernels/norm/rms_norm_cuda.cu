@@ -1,4 +1,4 @@
-#include "kernels/core/column_sums.cuh"
+#include "kernels/core/column_sums.h"
 #include "kernels/core/launch.cuh"
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/vec.cuh"

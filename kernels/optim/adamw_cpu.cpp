@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 #include "kernels/optim/adamw.h"
 #include "kernels/optim/adamw_math.h"
 

@@ -2,8 +2,8 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 #include "kernels/optim/sum_of_squares.h"
 
 namespace spikesink::kernels::cpu {

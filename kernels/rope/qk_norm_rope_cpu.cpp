@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/elementwise/prefetch.h"
-#include "kernels/elementwise/row_sums.h"
+#include "kernels/core/prefetch.h"
+#include "kernels/core/row_sums.h"
 #include "kernels/rope/qk_norm_rope.h"
 #include "kernels/rope/rope_angles.h"
 #include "kernels/rope/rope_math.h"

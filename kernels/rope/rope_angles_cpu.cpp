@@ -8,9 +8,8 @@
 namespace spikesink::kernels::cpu {
 namespace {
 
-/// Exact at the head of every block of positions; within a
-/// block each position is the one before, turned by the frequency, which costs a tenth of calling sin and cos and errs
-/// by less than 1e-14.
+/// Exact at the head of every block of positions; within a block each position is the one before, turned by the
+/// frequency, which costs a tenth of calling sin and cos and errs by less than 1e-14.
 template <class T>
 void fill_table(const Stream& stream, T* table, std::int64_t length, std::int64_t d_head, double theta) {
   constexpr std::int64_t kBlock = 64;

@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 #include "kernels/rope/rope.h"
 #include "kernels/rope/rope_angles.h"
 #include "kernels/rope/rope_math.h"

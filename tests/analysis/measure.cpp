@@ -1,5 +1,7 @@
 #include "analysis/measure.h"
 
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
@@ -83,7 +85,7 @@ TEST_CASE("a probe file reads back as what was measured", "[analysis]") {
   const MeasureOptions options{.metrics = {.sink_length = 8}, .micro_batch = 2};
   const Measurement m = measure(stream, model, samples, options);
 
-  const auto folder = std::filesystem::temp_directory_path() / "spikesink_probe_test";
+  const auto folder = std::filesystem::temp_directory_path() / ("spikesink_probe_test_" + std::to_string(getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   const std::string path = (folder / "step_00000007.h5").string();

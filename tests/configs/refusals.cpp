@@ -135,6 +135,12 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       // values
       {"data: {train: [a]}\ntrain:\n  steps: 3\n  micro_batch: 0\n",
        "x.yaml:4: train.micro_batch: 0, must be at least 1"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel: {n_layers: 1000000000000}\n",
+       "x.yaml:3: model.n_layers: 1000000000000, must be at most 4096"},
+      {"data: {train: [a]}\ntrain: {steps: 3, batch_tokens: 1000000000000000000}\n",
+       "x.yaml:2: train.batch_tokens: 1000000000000000000, must be at most 68719476736"},
+      {"data: {train: [a]}\ntrain: {steps: 3, optimizer: {eps: 1e-50}}\n",
+       "x.yaml:2: train.optimizer.eps: 1e-50, must be at least 1e-30, which f32 still holds; 1e-8 is usual"},
       {"data: {train: [a]}\n",
        "x.yaml: train: neither tokens nor steps is given; give one of them, e.g. train.steps: 1000"},
       {"", "x.yaml: data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]"},

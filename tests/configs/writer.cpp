@@ -23,7 +23,7 @@ Config complete() {
 TEST_CASE("a written config reads back to the last bit", "[configs]") {
   Config c = complete();
   c.train.optimizer.lr = 0.1 + 0.2;
-  c.train.optimizer.eps = std::numeric_limits<double>::denorm_min();
+  c.train.optimizer.weight_decay = std::numeric_limits<double>::denorm_min();
   c.train.optimizer.betas = {std::nextafter(1.0, 0.0), 1.0 / 3};
   c.run.seed = std::numeric_limits<std::int64_t>::min();
   c.metrics.probe.spike.ratio = 1e300;
@@ -34,7 +34,7 @@ TEST_CASE("a written config reads back to the last bit", "[configs]") {
   CHECK(config_difference(c, back) == std::vector<std::string>{});
   // Independently of the writer: the doubles themselves.
   CHECK(back.train.optimizer.lr == c.train.optimizer.lr);
-  CHECK(back.train.optimizer.eps == c.train.optimizer.eps);
+  CHECK(back.train.optimizer.weight_decay == c.train.optimizer.weight_decay);
   CHECK(back.train.optimizer.betas == c.train.optimizer.betas);
   CHECK(back.run.seed == c.run.seed);
   CHECK(back.metrics.probe.spike.ratio == 1e300);

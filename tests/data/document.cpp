@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "data/document_stream.h"
 #include "tests/data/support.h"
 
 namespace spikesink {
@@ -83,7 +84,7 @@ TEST_CASE("lines are counted by what they hold, the first broken one of each kin
   const DocumentCounts counts = tally.counts();
   CHECK(counts.documents == 3);
   CHECK(counts.lines() == 6);  // blank lines are none
-  CHECK(counts.broken == std::array<std::int64_t, kNumBroken>{2, 1, 0, 0, 0});
+  CHECK(counts.broken == std::array<std::int64_t, kNumBroken>{2, 1});
   CHECK_THAT(counts.first_broken[0], Catch::StartsWith(path + ":4: "));
   CHECK_THAT(counts.broken_text(), Contains("2 not JSON (first " + path + ":4") && Contains("1 without `text`"));
 }
@@ -110,6 +111,43 @@ TEST_CASE("the run stops when more than max_bad_share is broken, and not before"
     for (int i = 0; i < 5000; ++i) all.add_broken(Broken::kNotJson, "f:1", "why");
     all.judge();
   }
+}
+
+TEST_CASE("a document too large to hold counts as broken and is left out, those around it stay", "[data][document]") {
+  const test::Scratch folder;
+  const std::string path = folder / "a.jsonl.zst";
+  test::write(path,
+              test::zstd_frame(test::line_of("before") + test::line_of(std::string(LineReader::kMaxLineBytes, 'x')) +
+                               test::line_of("after")));
+  DocumentTally tally(1.0);
+  std::string texts;
+  for_each_document({{path, 1}}, tally, [&](const Shard&, std::string_view text) {
+    texts += std::string(text) + ",";
+    return Onward::kNextDocument;
+  });
+  CHECK(texts == "before,after,");
+  CHECK(tally.counts().num_broken() == 1);
+  CHECK_THAT(tally.counts().broken_text(), Contains("1 too long (first " + path + ":2: more than 67108864 bytes)"));
+}
+
+TEST_CASE("the exact share is judged where all was read in order, not after a part", "[data][document]") {
+  const test::Scratch folder;
+  std::string text = "no json\n";
+  for (int i = 0; i < 300; ++i) text += test::line_of("a");
+  test::write(folder / "a.jsonl", text);
+  test::write(folder / "b.jsonl", test::line_of("b"));
+  const std::vector<Shard> shards{{folder / "a.jsonl", 1}, {folder / "b.jsonl", 1}};
+  const auto read = [&](Onward after_ten) {
+    DocumentTally tally(0.001);
+    int documents = 0;
+    for_each_document(shards, tally, [&](const Shard&, std::string_view) {
+      return ++documents == 10 ? after_ten : Onward::kNextDocument;
+    });
+  };
+  CHECK_THAT(test::failure_of([&] { read(Onward::kNextDocument); }),
+             Contains("1 of 302 lines") && Contains("a.jsonl:1"));
+  CHECK(test::failure_of([&] { read(Onward::kNextShard); }).empty());
+  CHECK(test::failure_of([&] { read(Onward::kStop); }).empty());
 }
 
 TEST_CASE("threads count together", "[data][document]") {

@@ -95,6 +95,26 @@ TEST_CASE("named validation shards are taken whole, and training then holds noth
              Contains("data.validation: ") && Contains("named in data.train too"));
 }
 
+TEST_CASE("the lines read for validation are counted, broken ones among them", "[data][held_out]") {
+  const test::Scratch folder;
+  const test::NumberedTokens tokenizer;
+  DataConfig config = config_of({});
+  config.train.clear();
+  config.validation = {folder / "a.jsonl"};
+  test::write(folder / "a.jsonl", "no json\n" + test::line_of("1:30") + test::line_of("2:30"));
+  config.max_bad_share = 0.5;
+  DocumentCounts counts;
+  held_out_samples(config, tokenizer, 8, 3, &counts);  // the first document fills them
+  CHECK(counts.documents == 1);
+  CHECK(counts.num_broken() == 1);
+  held_out_samples(config, tokenizer, 8, 99, &counts);
+  CHECK(counts.documents == 2);
+  CHECK_THAT(counts.broken_text(), Contains("1 not JSON (first ") && Contains("a.jsonl:1"));
+  config.max_bad_share = 0.001;
+  CHECK_THAT(test::failure_of([&] { held_out_samples(config, tokenizer, 8, 99); }),
+             Contains("1 of 3 lines are broken"));
+}
+
 TEST_CASE("too little to validate on names the key and the mend", "[data][held_out]") {
   const test::Scratch folder;
   const test::NumberedTokens tokenizer;

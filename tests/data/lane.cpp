@@ -243,6 +243,82 @@ TEST_CASE("held-out documents are not trained on, and the rest all are", "[data]
   CHECK(held_out < 90);
 }
 
+TEST_CASE("a lane at its epoch's end does not judge a few lines by their exact share", "[data][lane]") {
+  // It may have begun at a resume, or beside others: how many lines are counted by then is chance.
+  const test::Scratch folder;
+  const NumberedTokens tokenizer;
+  std::string text;
+  for (int d = 1; d <= 132; ++d) text += test::line_of(fmt::format("{}:10", d));
+  DocumentTally tally(0.001);
+  const auto source_of = [&](const std::string& content) {
+    test::write(folder / "a.jsonl", content);
+    return LaneSource{.shards = find_shards({folder / "a.jsonl"}, "data.train"),
+                      .tokenizer = tokenizer,
+                      .tally = tally,
+                      .begin = std::nullopt,
+                      .context = 6,
+                      .lanes = 1,
+                      .holdout = 0,
+                      .seed = 1};
+  };
+  SECTION("one broken line") {
+    const LaneSource source = source_of(text + "no json\n");
+    Lane lane(source, 0, {.line = 120});
+    CHECK(test::failure_of([&] {
+            while (lane.next_window().begin.epoch == 0) {
+            }
+          }).empty());
+    CHECK(tally.counts().num_broken() == 1);
+    CHECK(tally.counts().lines() < 100);
+  }
+  SECTION("every second line broken still stops it, and names the first") {
+    std::string half;
+    for (int d = 1; d <= 66; ++d) half += test::line_of(fmt::format("{}:10", d)) + "no json\n";
+    const LaneSource source = source_of(half);
+    CHECK_THAT(test::failure_of([&] { Lane(source, 0, {}).next_window(); }),
+               Catch::Contains("a.jsonl:2") && Catch::Contains("data.max_bad_share"));
+  }
+}
+
+TEST_CASE("a document of very many windows is handed on whole, and a resume finds its place in it", "[data][lane]") {
+  constexpr int kTokens = 2'000'000;  // moving all of them at every window would not end
+  Setup setup;
+  test::write(setup.folder / "a.jsonl", test::line_of("1:5") + test::line_of(fmt::format("2:{}", kTokens)));
+  const LaneSource source{.shards = find_shards({setup.folder / "a.jsonl"}, "data.train"),
+                          .tokenizer = setup.tokenizer,
+                          .tally = setup.tally,
+                          .begin = 1,
+                          .context = 1,
+                          .lanes = 1,
+                          .holdout = 0,
+                          .seed = 1};
+  Tokens want{1000, 1001, 1002, 1003, 1004, 0};
+  for (int i = 0; i < kTokens; ++i) want.push_back(2000 + i);
+  want.push_back(0);
+  const std::size_t epoch = want.size();
+  for (std::size_t i = 0; i < Lane::kWindow; ++i) want.push_back(want[i]);
+
+  Lane lane(source, 0, {});
+  bool same = true;
+  LaneState middle;
+  Tokens middle_tokens;
+  for (std::size_t at = 0; at < epoch; at += Lane::kWindow) {
+    const Window window = lane.next_window();
+    Tokens got;
+    for (std::size_t i = 1; i < window.tokens.size(); i += 2) got.push_back(window.tokens[i]);
+    std::ranges::sort(got);
+    Tokens expected(want.begin() + static_cast<std::ptrdiff_t>(at),
+                    want.begin() + static_cast<std::ptrdiff_t>(at) + Lane::kWindow);
+    std::ranges::sort(expected);
+    same = same && got == expected;
+    if (at <= epoch / 2) middle = window.begin, middle_tokens = window.tokens;
+  }
+  CHECK(same);
+  CHECK(middle.line == 1);
+  CHECK(std::abs(middle.token - kTokens / 2) < 100);
+  CHECK(Lane(source, 0, middle).next_window().tokens == middle_tokens);
+}
+
 TEST_CASE("data without a usable document, and data that changed under a checkpoint, are refused", "[data][lane]") {
   Setup setup;
   LaneSource source = setup.source(30, 2, 2, false);
@@ -253,6 +329,11 @@ TEST_CASE("data without a usable document, and data that changed under a checkpo
   const auto resumed = [&](LaneState state) { return test::failure_of([&] { Lane(source, 0, state).next_window(); }); };
   CHECK_THAT(resumed({.line = 500}), Catch::Contains("has fewer lines"));
   CHECK_THAT(resumed({.line = 0, .token = 999}), Catch::Contains("the shard has changed"));
+  // A lane of two has one of the two shards, or both once it takes all.
+  CHECK(resumed({.shard = 1, .takes_all = true}).empty());
+  CHECK_THAT(resumed({.shard = 1}), Catch::Contains("position in the data is damaged (lane 0: shard 1 of 1)"));
+  CHECK_THAT(resumed({.shard = 2, .takes_all = true}), Catch::Contains("lane 0: shard 2 of 2"));
+  CHECK_THAT(resumed({.line = -1}), Catch::Contains("lane 0: line -1, below 0"));
 }
 
 }  // namespace spikesink

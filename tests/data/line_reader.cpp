@@ -100,7 +100,7 @@ TEST_CASE("a small output space loses nothing that the unpacker holds back", "[d
   CHECK(out == text);
 }
 
-TEST_CASE("damaged, empty, missing and endless shards say where, why and what to do", "[data][lines]") {
+TEST_CASE("damaged, empty and missing shards say where, why and what to do", "[data][lines]") {
   const test::Scratch folder;
   test::write(folder / "text.zst", "this is no frame\n");
   CHECK_THAT(test::failure_of([&] { read_all(folder / "text.zst"); }), Contains("text.zst: broken near byte"));
@@ -121,14 +121,40 @@ TEST_CASE("damaged, empty, missing and endless shards say where, why and what to
   CHECK_THAT(test::failure_of([&] { LineReader(folder / "empty.jsonl.zst").skip_lines(1); }),
              Contains("holds no line"));
   CHECK_THAT(test::failure_of([&] { LineReader(folder / "none.jsonl"); }), Contains("none.jsonl"));
+}
 
-  test::write(folder / "long.jsonl", "short\n" + std::string(5000, 'x') + "\n");
-  LineReader reader(folder / "long.jsonl", 4999);
+TEST_CASE("a line above the limit is told and passed over, and those around it come whole", "[data][lines]") {
+  const test::Scratch folder;
+  const std::size_t size = GENERATE(5000, 65'536, 1'000'000);  // within the buffer, at its end, and beyond
+  const std::string path = folder / GENERATE("a.jsonl", "a.jsonl.zst");
+  const bool last = GENERATE(false, true);
+  CAPTURE(size, path, last);
+  test::write_packed(path, "short\n" + std::string(size, 'x') + (last ? "" : "\nafter\n"));
+  LineReader reader(path, size - 1);
   CHECK(reader.next() == std::string_view("short"));
-  CHECK_THAT(test::failure_of([&] { reader.next(); }), Contains("long.jsonl:2: a line longer than 4999 bytes"));
-  LineReader enough(folder / "long.jsonl", 5000);
+  CHECK_FALSE(reader.too_long());
+  CHECK(reader.next() == std::string_view(""));
+  CHECK(reader.too_long());
+  CHECK(reader.line() == 2);
+  CHECK(reader.next() == (last ? std::nullopt : std::optional<std::string_view>("after")));
+  CHECK_FALSE(reader.too_long());
+  CHECK(reader.line() == (last ? 2 : 3));
+
+  LineReader enough(path, size);
   enough.next();
-  CHECK(enough.next()->size() == 5000);
+  CHECK(enough.next()->size() == size);
+  CHECK_FALSE(enough.too_long());
+}
+
+TEST_CASE("lines are whole also where a large one made the buffer grow and shrink again", "[data][lines]") {
+  const test::Scratch folder;
+  std::vector<std::string> lines;
+  for (int i = 0; i < 30; ++i)
+    lines.push_back(std::string(i % 10 == 3 ? 6'000'000 : 70'000, static_cast<char>('a' + i)));
+  test::write(folder / "a.jsonl", joined(lines));
+  LineReader reader(folder / "a.jsonl");
+  for (const std::string& line : lines) REQUIRE((reader.next() == std::string_view(line)));
+  CHECK_FALSE(reader.next());
 }
 
 }  // namespace spikesink

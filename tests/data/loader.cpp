@@ -221,6 +221,36 @@ TEST_CASE("a resume on other data or settings is refused with the key", "[data][
     CHECK_THAT(test::failure_of([&] { Position::from_json(text); }), Contains("position in the data cannot be read"));
 }
 
+TEST_CASE("a damaged position is refused at once, and the loader stays where it was", "[data][loader]") {
+  const auto [lanes, S] = GENERATE(table<int, int>({{3, 6}, {4, 6}, {2, 6}, {64, 5}}));
+  CAPTURE(lanes, S);
+  const Setup setup;
+  Loader loader(setup.options(lanes, S));
+  for (std::int64_t b = 0; b < 20; ++b) loader.next(b, 0, S);
+  const Position sound = loader.position();
+  const auto refused = [&](auto change) {
+    Position damaged = sound;
+    change(damaged);
+    return test::failure_of([&] { loader.seek(damaged); });
+  };
+  const auto damaged = [](const std::string& what) {
+    return Contains("the checkpoint's position in the data is damaged (" + what);
+  };
+  CHECK_THAT(refused([](Position& p) { p.lanes[1].shard = 4; }), damaged("lane 1: shard 4 of "));
+  CHECK_THAT(refused([](Position& p) { p.lanes[1].shard = -1; }), damaged("lane 1: shard -1"));
+  CHECK_THAT(refused([](Position& p) { p.lanes[0].epoch = -1; }), damaged("lane 0: epoch"));
+  CHECK_THAT(refused([](Position& p) { p.lanes[0].line = -7; }), damaged("lane 0: line"));
+  CHECK_THAT(refused([](Position& p) { p.lanes[0].token = -1; }), damaged("lane 0: token"));
+  CHECK_THAT(refused([](Position& p) { p.lanes[0].window += 10; }), damaged("lane 0: window "));
+  CHECK_THAT(refused([](Position& p) { p.lanes.pop_back(); }),
+             damaged(fmt::format("{} lanes of {}", lanes - 1, lanes)));
+  CHECK_THAT(refused([](Position& p) { p.step = -1; }), damaged("step -1"));
+  CHECK_THAT(refused([](Position& p) { p.step = std::int64_t{1} << 61; }), damaged("step 2305843009213693952"));
+  CHECK_THAT(refused([](Position& p) { p.lanes.clear(); }), Catch::EndsWith("; resume from an older checkpoint"));
+  CHECK(loader.position() == sound);
+  loader.next(20, 0, S);
+}
+
 TEST_CASE("reading ahead is bounded, and only lanes that are asked for are read", "[data][loader]") {
   const test::Scratch folder;
   std::string text;

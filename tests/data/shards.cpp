@@ -56,6 +56,8 @@ TEST_CASE("a data config that cannot work is refused with its key", "[data][conf
   CHECK_THAT(broken([](DataConfig& c) { c.holdout = NAN; }), Contains("data.holdout:"));
   CHECK_THAT(broken([](DataConfig& c) { c.holdout = 0; }), Contains("data.holdout:"));
   CHECK_THAT(broken([](DataConfig& c) { c.lanes = 0; }), Contains("data.lanes:"));
+  CHECK_THAT(broken([](DataConfig& c) { c.lanes = 65537; }), Contains("data.lanes: 65537, must be at most 65536, as"));
+  CHECK(broken([](DataConfig& c) { c.lanes = 65536; }).empty());
   CHECK_THAT(broken([](DataConfig& c) { c.max_bad_share = -0.1; }), Contains("data.max_bad_share:"));
   CHECK_THAT(broken([](DataConfig& c) { c.tokenizer.clear(); }), Contains("data.tokenizer:"));
   CHECK(broken([](DataConfig& c) { c.holdout = 0, c.validation = {"v.jsonl"}; }).empty());

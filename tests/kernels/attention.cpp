@@ -96,7 +96,8 @@ TEST_CASE("attention is the causal softmax of T x T scores, forward and backward
                                                                         {1, 4, 2, 16, 64},
                                                                         {2, 3, 3, 6, 65},
                                                                         {1, 6, 2, 32, 200},
-                                                                        {1, 2, 1, 128, 129}}));
+                                                                        {1, 2, 1, 128, 129},
+                                                                        {1, 2, 1, 256, 67}}));
   const Stream stream = Stream::cpu(GENERATE(1, 3));
   CAPTURE(name_of(dtype), B, H, K, D, T, stream.num_threads);
   const AttentionDims d = dims_of(H, K, D, T);
@@ -169,8 +170,12 @@ TEST_CASE("attention refuses heads that do not group and broken sequences", "[ke
 
 TEST_CASE("attention with documents sees from the start of its own on, forward and backward", "[kernels][attention]") {
   const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>(
-      {{1, 1, 1, 2, 1}, {2, 2, 1, 8, 63}, {2, 3, 3, 6, 65}, {1, 4, 2, 16, 200}, {2, 2, 1, 32, 130}}));
+  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 2, 1},
+                                                                        {2, 2, 1, 8, 63},
+                                                                        {2, 3, 3, 6, 65},
+                                                                        {1, 4, 2, 16, 200},
+                                                                        {2, 2, 1, 32, 130},
+                                                                        {1, 2, 1, 256, 67}}));
   // Of one token each, across the edges of blocks, longer than several blocks.
   const std::vector<std::int32_t> lengths =
       GENERATE(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{3, 70, 1, 20}, std::vector<std::int32_t>{64},

@@ -59,8 +59,12 @@ TEST_CASE("a head whose queries all meet the key of one position puts the mass o
 
 TEST_CASE("attention_mass is the column mean of the T x T probabilities, and sums to 1", "[kernels][metrics]") {
   const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>(
-      {{1, 1, 1, 2, 1}, {2, 4, 2, 8, 63}, {1, 2, 1, 16, 64}, {2, 3, 3, 4, 65}, {1, 2, 2, 32, 200}}));
+  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 2, 1},
+                                                                        {2, 4, 2, 8, 63},
+                                                                        {1, 2, 1, 16, 64},
+                                                                        {2, 3, 3, 4, 65},
+                                                                        {1, 2, 2, 32, 200},
+                                                                        {1, 2, 1, 256, 67}}));
   const Stream stream = Stream::cpu(GENERATE(1, 3));
   CAPTURE(name_of(dtype), B, H, K, D, T, stream.num_threads);
   const AttentionDims d{.n_heads = H, .n_kv_heads = K, .d_head = D, .length = T, .scale = 0.7};

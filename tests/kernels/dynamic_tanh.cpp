@@ -123,6 +123,24 @@ TEST_CASE("dynamic_tanh shows NaN in its element only and bounds a spike by the 
   CHECK(y[50] == -1.5);
 }
 
+TEST_CASE("dynamic_tanh_backward stays finite for a huge x, and shows NaN", "[kernels][norm]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  CAPTURE(name_of(dtype));
+  const double huge = dtype == DType::kF32 ? 1e30 : 1e300;
+  // alpha x and dy x overflow; tanh is flat there.
+  const Tensor x = from_values({1, 2}, dtype, {huge, -huge}), weight = filled({2}, dtype, 1.5),
+               dy = filled({1, 2}, dtype, huge), alpha = filled({1}, dtype, 1e10);
+  const auto d = run_backward(Stream::cpu(1), dy, x, weight, alpha, true);
+  CHECK(values(d.dx) == std::vector<double>{0, 0});
+  CHECK(values(d.dalpha) == std::vector<double>{0});
+  CHECK(values(d.dweight)[0] == values(dy)[0]);
+  CHECK(values(d.dweight)[1] == -values(dy)[0]);
+
+  const auto nan = run_backward(Stream::cpu(1), dy, poisoned({1, 2}, dtype), weight, alpha, true);
+  for (const Tensor& t : {nan.dx, nan.dweight, nan.dalpha})
+    for (const double v : values(t)) CHECK(std::isnan(v));
+}
+
 TEST_CASE("dynamic_tanh names the argument that does not fit", "[kernels][norm]") {
   const Stream stream = Stream::cpu(1);
   const Tensor x = filled({3, 4}, DType::kF32, 1), w = filled({4}, DType::kF32, 1), one = filled({1}, DType::kF32, 1);

@@ -25,8 +25,8 @@ struct Case {
 };
 
 Case generated() {
-  const auto [sequences, T, H, D] = GENERATE(
-      table<int, int, int, int>({{1, 1, 1, 1}, {3, 5, 2, 7}, {2, 70, 3, 8}, {1, 130, 4, 64}, {4, 33, 1, 100}}));
+  const auto [sequences, T, H, D] = GENERATE(table<int, int, int, int>(
+      {{1, 1, 1, 1}, {3, 5, 2, 7}, {2, 70, 3, 8}, {1, 130, 4, 64}, {4, 33, 1, 100}, {2, 3, 2, 256}}));
   return {sequences, T, H, D, GENERATE(0, 1, 2), GENERATE(GateRows::kToken, GateRows::kConstant, GateRows::kPosition)};
 }
 
@@ -135,6 +135,25 @@ TEST_CASE("gate closes and opens without NaN, and shows the NaN of a logit where
   CHECK(y[2] == 5);
   CHECK(std::isnan(y[4]));
   CHECK(std::isnan(y[5]));
+}
+
+TEST_CASE("gate and its gradient stay finite for huge values behind a closed or open gate", "[kernels][gate]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const double huge = dtype == DType::kF32 ? 1e30 : 1e300;
+  // dy x overflows; the slope of the gate is 0.
+  const Case c{2, 8, 2, 9, GENERATE(0, 1, 2), GateRows::kToken};
+  CAPTURE(name_of(dtype), c.granularity);
+  const Tensor x = filled({c.N(), c.W()}, dtype, huge), dy = filled({c.N(), c.W()}, dtype, -huge),
+               logits = filled({c.N(), c.G()}, dtype, huge), closed = filled({c.N(), c.G()}, dtype, -huge);
+  for (const Tensor& logit : {logits, closed}) {
+    const double s = logit.raw() == logits.raw() ? 1 : 0;
+    const auto got = run_backward(Stream::cpu(1), c, dy, x, logit);
+    for (const double d : values(run_forward(Stream::cpu(1), c, x, logit))) CHECK(d == s * values(x)[0]);
+    for (const double d : values(got.dx)) CHECK(d == s * values(dy)[0]);
+    for (const double d : values(got.dlogits)) CHECK(d == 0);
+  }
+  const Tensor nan = poisoned(logits.shape(), dtype);
+  for (const double d : values(run_backward(Stream::cpu(1), c, dy, x, nan).dlogits)) CHECK(std::isnan(d));
 }
 
 TEST_CASE("gate names the argument that does not fit", "[kernels][gate]") {

@@ -1,5 +1,7 @@
 #include "kernels/linear/linear.h"
 
+#include <omp.h>
+
 #include "kernels/linear/gemm.h"
 #include "tests/kernels/support.h"
 
@@ -81,8 +83,8 @@ TEST_CASE("gemm keeps to its strides: what lies between rows is neither read nor
                c0 = random({kRows, kCols}, dtype, 3);
   const Tensor wide_a = spread(a), wide_b = spread(b), c = spread(c0);
   with_dtype(dtype, [&]<class T>() {
-    kernels::cpu::gemm<T>(c.data<T>(), kStride, {wide_a.data<T>(), kStride, at}, {wide_b.data<T>(), kStride, bt}, kRows,
-                          kCols, kInner, T(2), T(3));
+    kernels::cpu::gemm<T>(Stream::cpu(2), c.data<T>(), kStride, {wide_a.data<T>(), kStride, at},
+                          {wide_b.data<T>(), kStride, bt}, kRows, kCols, kInner, T(2), T(3));
   });
   const auto want = product(a, at, b, bt, kRows, kCols, kInner), start = values(c0);
   for (std::int64_t i = 0; i < kRows; ++i)
@@ -95,6 +97,30 @@ TEST_CASE("gemm keeps to its strides: what lies between rows is neither read nor
       else
         CHECK(got == Approx(2 * want[at_c] + 3 * start[at_c]).epsilon(1e-5).margin(1e-5));
     }
+}
+
+TEST_CASE("linear takes the stream's number of threads, whatever OpenMP's is, and leaves OpenMP's alone",
+          "[kernels][linear]") {
+  // Products that the libraries cut by threads in such a way that it shows in the last bits.
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  CAPTURE(name_of(dtype));
+  const bool f32 = dtype == DType::kF32;
+  const std::int64_t N = f32 ? 20000 : 300, C = f32 ? 64 : 300, O = f32 ? 1 : 300;
+  const Tensor x = random({N, C}, dtype, 1), weight = random({O, C}, dtype, 2), dy = random({N, O}, dtype, 3);
+  const auto dweight = [&](int stream_threads, int openmp_threads) {
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(openmp_threads);
+    const Tensor dx = poisoned({N, C}, dtype), sum = filled({O, C}, dtype, 0);
+    kernels::linear_backward(Stream::cpu(stream_threads),
+                             {.dx = dx, .dweight = sum, .dy = dy, .x = x, .weight = weight});
+    CHECK(omp_get_max_threads() == openmp_threads);
+    omp_set_num_threads(before);
+    return sum;
+  };
+  const Tensor one = dweight(1, 1), four = dweight(4, 4);
+  if (same_bits(one, four)) WARN("threads do not change bits on this processor: what follows sees nothing");
+  CHECK(same_bits(dweight(1, 4), one));
+  CHECK(same_bits(dweight(4, 1), four));
 }
 
 TEST_CASE("linear names the argument that does not fit", "[kernels][linear]") {

@@ -32,6 +32,7 @@ TEST_CASE("rope turns pairs (i, i + D/2) by position and frequency and copies th
                                                                                         {1, 65, 2, 6, 1},
                                                                                         {2, 200, 5, 64, 64},
                                                                                         {1, 2049, 1, 128, 0},
+                                                                                        {1, 66, 2, 256, 256},
                                                                                         {3, 4, 0, 8, 9}}));
   const Stream stream = Stream::cpu(GENERATE(1, 3));
   CAPTURE(name_of(dtype), sequences, T, heads, D, extra, stream.num_threads);

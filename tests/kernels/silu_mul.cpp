@@ -80,6 +80,33 @@ TEST_CASE("silu_mul_backward in f32 is that in f64, on any number of threads", "
   CHECK(same_bits(one, three));
 }
 
+TEST_CASE("silu_mul and its gradient stay finite for huge gates, and show NaN", "[kernels][ffn]") {
+  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  CAPTURE(name_of(dtype));
+  const double huge = dtype == DType::kF32 ? 1e30 : 1e300;
+  const Stream stream = Stream::cpu(1);
+  // Columns of gate, up, dy, and what y, dgate and dup must be: dy up and dy gate overflow where a slope of 0 follows.
+  const std::vector<double> gate{-huge, huge, -huge, -huge, NAN}, up{1, 1, huge, huge, 1}, dy{1, 1, 1, huge, 1},
+      y{0, huge, 0, 0, NAN}, dgate{0, 1, 0, 0, NAN}, dup{0, huge, 0, 0, NAN};
+  auto gate_up = gate;
+  gate_up.insert(gate_up.end(), up.begin(), up.end());
+  const Tensor x = from_values({1, 10}, dtype, gate_up), out = poisoned({1, 5}, dtype), dx = poisoned({1, 10}, dtype);
+  kernels::silu_mul_forward(stream, {.y = out, .gate_up = x});
+  kernels::silu_mul_backward(stream, {.dgate_up = dx, .dy = from_values({1, 5}, dtype, dy), .gate_up = x});
+  for (std::size_t f = 0; f < 5; ++f) {
+    CAPTURE(f);
+    if (std::isnan(y[f])) {
+      CHECK(std::isnan(values(out)[f]));
+      CHECK(std::isnan(values(dx)[f]));
+      CHECK(std::isnan(values(dx)[5 + f]));
+    } else {
+      CHECK(values(out)[f] == Approx(y[f]));
+      CHECK(values(dx)[f] == Approx(dgate[f]));
+      CHECK(values(dx)[5 + f] == Approx(dup[f]));
+    }
+  }
+}
+
 TEST_CASE("silu_mul leaves NaN in its element and refuses rows that are not [gate | up]", "[kernels][ffn]") {
   const Stream stream = Stream::cpu(1);
   const Tensor gate_up = filled({1, 80}, DType::kF32, 1), y = empty({1, 40}, DType::kF32);

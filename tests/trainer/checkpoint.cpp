@@ -17,7 +17,8 @@ std::set<std::string> names_in(const std::string& folder) {
   return names;
 }
 
-const TrainingState kState{.step = 7, .tokens = 448, .config = "run: {name: x}\n", .position = R"({"step":7})"};
+const TrainingState kState{
+    .step = 7, .tokens = 448, .threads = 2, .config = "run: {name: x}\n", .position = R"({"step":7})"};
 
 }  // namespace
 
@@ -37,6 +38,7 @@ TEST_CASE("a checkpoint gives back every bit of weights, moments and state", "[t
   const TrainingState state = read_state(checkpoint);
   CHECK(state.step == 7);
   CHECK(state.tokens == 448);
+  CHECK(state.threads == 2);
   CHECK(state.config == kState.config);
   CHECK(state.position == kState.position);
   load_tensors(checkpoint, other.model.params(), &*other.optimizer);
@@ -54,6 +56,33 @@ TEST_CASE("the newest checkpoints stay, and latest points to the last", "[traine
   writer.wait();
   CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 4);
+}
+
+TEST_CASE("the checkpoint just written stays, whatever higher steps are left over", "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  test::Trained trained(1);
+  CheckpointWriter writer(folder.path(), {.keep = 1});
+  for (const std::int64_t step : {40, 50, 35}) {
+    writer.save(trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
+    writer.wait();
+  }
+  CHECK(read_state(*latest_checkpoint(folder.path())).step == 35);
+}
+
+TEST_CASE("a resume takes back the checkpoints after it, and finds the newest where latest is missing",
+          "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  test::Trained trained(1);
+  CheckpointWriter writer(folder.path(), {.keep = 0});
+  for (const std::int64_t step : {1, 2, 3})
+    writer.save(trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
+  writer.wait();
+  fs::remove(folder / "latest");
+  CHECK(read_state(*latest_checkpoint(folder.path())).step == 3);
+  remove_checkpoints_after(folder.path(), 1);
+  CHECK(names_in(folder.path()) == std::set<std::string>{"step_00000001"});
+  remove_checkpoints_after(folder.path(), -1);
+  CHECK_FALSE(latest_checkpoint(folder.path()));
 }
 
 TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[trainer][checkpoint]") {
@@ -112,6 +141,12 @@ TEST_CASE("a checkpoint that cannot be written is an error at the next save, and
   CheckpointWriter writer(file, {});
   writer.save(trained.model.params(), *trained.optimizer, kState);
   CHECK_THROWS_AS(writer.wait(), DataError);
+
+  writer.save(trained.model.params(), *trained.optimizer, kState);
+  std::optional<std::string> problem;
+  while (!problem) problem = writer.problem();  // the loop asks after every step
+  CHECK_THAT(*problem, Catch::Contains(file));
+  writer.wait();  // it is told once
 }
 
 }  // namespace spikesink

@@ -33,17 +33,17 @@ TEST_CASE("names of steps go there and back", "[trainer][run_folder]") {
 TEST_CASE("a folder that has a run is taken only by a resume", "[trainer][run_folder]") {
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");
-  folder.open(false);
-  folder.open(false);  // nothing in it yet
+  folder.make();
+  folder.require_new();  // nothing in it yet
   std::ofstream(folder.config()) << "x";
-  CHECK_THROWS_WITH(folder.open(false), Catch::Contains("--resume"));
-  folder.open(true);
+  folder.make();
+  CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("--resume"));
 }
 
 TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer][run_folder]") {
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");
-  folder.open(false);
+  folder.make();
   {
     MetricsLog log(folder, {.loggers = {Logger::kJsonl, Logger::kTensorboard}});
     log.probe(0, {{"perplexity", 9}});
@@ -55,7 +55,11 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   for (const std::int64_t step : {0, 4}) std::ofstream(folder.probe(step)) << "x";
   std::ofstream(folder.probe(4) + ".unfinished") << "x";
 
+  std::ofstream(folder.probes() + "/notes.txt") << "a user's own";
+
+  folder.remove_unfinished();
   folder.cut_back(2);
+  CHECK(fs::exists(folder.probes() + "/notes.txt"));
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"probe","perplexity":9.0})",
                                                                R"({"step":1,"tokens":64,"loss":0.5})",
                                                                R"({"step":2,"tokens":128,"loss":0.5})"});
@@ -71,7 +75,7 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
 TEST_CASE("loggers write what they are named for", "[trainer][run_folder]") {
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");
-  folder.open(false);
+  folder.make();
   MetricsLog(folder, {.loggers = {}}).step(1, {{"loss", 1}});
   CHECK_FALSE(fs::exists(folder.metrics()));
   CHECK_FALSE(fs::exists(folder.tensorboard()));

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
-#include "kernels/elementwise/grain.h"
 
 namespace spikesink::kernels::cpu {
 

@@ -5,6 +5,9 @@
 
 namespace spikesink::kernels::cpu {
 
+/// Queries that meet their keys at a time: scratch is kQueries x T at most, linear in T.
+constexpr std::int64_t kQueries = 64;
+
 /// The first visible key of each query in a block of `rows` queries from row `row` on; all 0 without `starts`.
 class FirstKeys {
  public:
