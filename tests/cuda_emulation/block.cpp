@@ -13,6 +13,7 @@
 #include <memory>
 #include <numeric>
 #include <random>
+#include <span>
 #include <vector>
 
 uint3 threadIdx, blockIdx;
@@ -208,22 +209,50 @@ struct Scheduler {
     }
     num_waiting = 0;
     arrange(turn);
-    for (std::size_t left = num_threads; left > 0;) {
-      bool moved = false;
-      for (Thread* t : turn) {
-        if (t->state != State::kReady) continue;
-        moved = true;
-        resume(*t);
-        if (t->state == State::kDone) --left;
-        if (!fault.empty()) break;
-      }
-      if (!moved) fault = standstill();
+    std::uint32_t resting = 0;  // warps, a bit each
+    while (std::any_of(turn.begin(), turn.end(), [](const Thread* t) { return t->state != State::kDone; })) {
+      const bool moved = order == Order::kRandom ? step_at_random(turn, resting) : step_eagerly(turn);
+      if (!moved && fault.empty()) fault = standstill();
       if (!fault.empty()) {
         abandon();
         throw Fault(std::exchange(fault, {}));
       }
-      if (order == Order::kRandom) arrange(turn);
     }
+  }
+
+  /// Resumes those of the threads that can go on. Did any?
+  bool resume_ready(std::span<Thread* const> some) {
+    bool moved = false;
+    for (Thread* t : some) {
+      if (t->state != State::kReady || !fault.empty()) continue;
+      moved = true;
+      resume(*t);
+    }
+    return moved;
+  }
+
+  /// Each warp in turn goes on as far as it can without the others: it overtakes those that no barrier holds it back
+  /// from, as a warp on a GPU may.
+  bool step_eagerly(std::span<Thread* const> turn) {
+    bool moved = false;
+    // Reversed, the warp that is not full comes first.
+    const std::size_t odd = order == Order::kDescending ? turn.size() % 32 : 0;
+    for (std::size_t at = 0, next = odd ? odd : 32; at < turn.size(); at = next, next += 32)
+      while (resume_ready(turn.subspan(at, std::min(next, turn.size()) - at))) moved = true;
+    return moved;
+  }
+
+  /// All threads in an order drawn anew, but for warps that are drawn to rest for a while, so that others get far
+  /// ahead.
+  bool step_at_random(std::vector<Thread*>& turn, std::uint32_t& resting) {
+    arrange(turn);
+    if (random() % 8 == 0) resting = static_cast<std::uint32_t>(random());
+    std::vector<Thread*> awake;
+    for (Thread* t : turn)
+      if (!(resting >> (t->flat / 32) & 1)) awake.push_back(t);
+    if (resume_ready(awake)) return true;
+    resting = 0;
+    return resume_ready(turn);
   }
 
   /// Lets the threads that still wait unwind.

@@ -51,6 +51,18 @@ __global__ void neighbour(float* out, bool wait) {
   out[t] = own[(t + 1) % kThreads];
 }
 
+__global__ void sums_that_overtake(float* out) {
+  __shared__ float partial[8];
+  for (unsigned round = 0; round < 4; ++round) {
+    const float x = spikesink::warp_sum(static_cast<float>(threadIdx.x * (round + 1)));
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = x;
+    __syncthreads();
+    float sum = 0;
+    for (const float each : partial) sum += each;
+    out[round * 256 + threadIdx.x] = sum;
+  }
+}
+
 __global__ void one_place(float* out) { out[0] = static_cast<float>(threadIdx.x); }
 __global__ void one_place_of_all_blocks(float* out) { out[threadIdx.x] = static_cast<float>(blockIdx.x); }
 
@@ -119,6 +131,12 @@ cudaStream_t native(const Stream& stream) { return static_cast<cudaStream_t>(str
 
 std::vector<float> missing_barrier() { return run(neighbour, kThreads, 1, 0, false); }
 std::vector<float> with_barrier() { return run(neighbour, kThreads, 1, 0, true); }
+std::vector<float> overtaking_warps() {
+  const Stream stream = Stream::cuda();
+  const Buffer out(stream, 4 * 256);
+  launch(stream, sums_that_overtake, 1, 256, 0, out.data());
+  return out.read();
+}
 std::vector<float> two_threads_write_one_place() { return run(one_place, 1); }
 std::vector<float> blocks_write_one_place() { return run(one_place_of_all_blocks, kThreads, 4); }
 

@@ -7,6 +7,9 @@ namespace faults {
 
 std::vector<float> missing_barrier();  ///< reads its neighbour's shared element without waiting for it
 std::vector<float> with_barrier();     ///< the same, mended
+/// Sums over 256 threads, four times, through one shared array: without the barrier that keeps a warp from writing its
+/// next part before the slower warps have read the last.
+std::vector<float> overtaking_warps();
 std::vector<float> two_threads_write_one_place();
 std::vector<float> blocks_write_one_place();
 

@@ -66,6 +66,7 @@ std::set<float> over_stream_orders(F run) {
 
 TEST_CASE("races give other results in other orders of threads and blocks", "[cuda_faults]") {
   CHECK(outcomes(faults::missing_barrier).size() > 1);
+  CHECK(outcomes(faults::overtaking_warps).size() > 1);
   CHECK(outcomes(faults::two_threads_write_one_place).size() > 1);
   CHECK(outcomes(faults::blocks_write_one_place).size() > 1);
   CHECK(outcomes(faults::with_barrier).size() == 1);
