@@ -1,9 +1,11 @@
-# spikesink_library(NAME part [LINK public libraries...]): all .cpp files of the current folder and below, as one library.
+# spikesink_library(NAME part [LINK public libraries...]): all .cpp files of the current folder and below, and .cu
+# files where CUDA is on, as one library.
 function(spikesink_library name)
   cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  spikesink_cuda_sources(cuda_sources)
   if(sources)
-    add_library(${name} STATIC ${sources})
+    add_library(${name} STATIC ${sources} ${cuda_sources})
     target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
   else()  # headers only
     add_library(${name} INTERFACE)
@@ -18,4 +20,7 @@ function(spikesink_test part)
   add_executable(test_${part} ${sources} $<TARGET_OBJECTS:catch_main>)
   target_link_libraries(test_${part} PRIVATE spikesink_options ${arg_LINK})
   add_test(NAME ${part} COMMAND test_${part} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  if(SPIKESINK_SANITIZE MATCHES address)  # which ends the program where new would throw
+    set_tests_properties(${part} PROPERTIES ENVIRONMENT ASAN_OPTIONS=allocator_may_return_null=1)
+  endif()
 endfunction()

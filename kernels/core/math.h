@@ -52,7 +52,7 @@ SPIKESINK_HD inline Reduced<T> reduced(T x) {
 template <int kFirst, class T>
 SPIKESINK_HD inline T exp_series(T r) {
   T series = 1;
-#if defined(__GNUC__) && !defined(__CUDA_ARCH__)
+#if defined(__GNUC__) && !defined(__CUDACC__)  // nvcc unrolls by itself
 #pragma GCC unroll 16
 #endif
   for (int k = ExpConstants<T>::kDegree; k > kFirst; --k) series = series * (r * (T(1) / T(k))) + T(1);

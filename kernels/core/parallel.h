@@ -38,6 +38,7 @@ class FirstException {
 /// that f throws is thrown again after the last part.
 template <class F>
 void parallel_ranges(const Stream& stream, std::int64_t n, std::int64_t grain, F&& f) {
+  require(stream.device == Device::kCpu, "a CPU kernel on a stream on ", name_of(stream.device));
   const std::int64_t parts = std::clamp<std::int64_t>(n / std::max<std::int64_t>(grain, 1), 1, stream.num_threads);
   if (parts == 1) {
     if (n > 0) f(std::int64_t{0}, n);
@@ -54,6 +55,7 @@ void parallel_ranges(const Stream& stream, std::int64_t n, std::int64_t grain, F
 /// left out.
 template <class F>
 void parallel_tasks(const Stream& stream, std::int64_t n, F&& f) {
+  require(stream.device == Device::kCpu, "a CPU kernel on a stream on ", name_of(stream.device));
   FirstException first;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(stream.num_threads) if (n > 1)
   for (std::int64_t i = 0; i < n; ++i) first.guard([&] { f(i); });

@@ -3,16 +3,27 @@
 #include <cstdint>
 #include <memory>
 
+#include "kernels/core/device.h"
+
 namespace spikesink {
 
 /// A caching allocator. Blocks are rounded up to an eighth of a power of two and kept for reuse, since a training step
 /// asks for the same sizes again and again. 64-byte aligned. Blocks may outlive the Pool object and are freed with the
 /// last of them. Thread-safe.
+///
+/// A pool of device memory belongs to one CUDA stream: a block that is given back is handed out again at once, since
+/// what uses it next runs after what used it last. Under emulation its blocks are exact and not kept, so that
+/// AddressSanitizer sees an access past a tensor's end or after its life; the counts are the same.
 class Pool {
  public:
-  Pool();
+  Pool();  ///< host memory
+  /// Device memory of a CUDA stream.
+  explicit Pool(std::shared_ptr<void> native_stream);
 
-  /// `bytes` of uninitialised memory; goes back to the pool with the last copy of the pointer. Throws std::bad_alloc.
+  Device device() const;
+
+  /// `bytes` of uninitialised memory; goes back to the pool with the last copy of the pointer. Throws std::bad_alloc,
+  /// on CUDA CudaError.
   std::shared_ptr<std::byte> allocate(std::int64_t bytes);
 
   std::int64_t live_bytes() const;  ///< in use now, after rounding

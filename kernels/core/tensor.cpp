@@ -24,12 +24,12 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape) {
 
 Tensor Tensor::view(Shape shape) const {
   require(shape.numel() == numel(), "view of ", shape_, " as ", shape);
-  return {memory_, shape, dtype_};
+  return {memory_, shape, dtype_, device_};
 }
 
 Tensor Tensor::slice(std::int64_t offset, Shape shape) const {
   require(offset >= 0 && offset + shape.numel() <= numel(), "slice of ", shape, " at ", offset, " from ", shape_);
-  return {std::shared_ptr<std::byte>(memory_, memory_.get() + offset * size_of(dtype_)), shape, dtype_};
+  return {std::shared_ptr<std::byte>(memory_, memory_.get() + offset * size_of(dtype_)), shape, dtype_, device_};
 }
 
 MatrixDims matrix_dims(const Tensor& x) {
@@ -38,10 +38,11 @@ MatrixDims matrix_dims(const Tensor& x) {
   return {cols ? x.numel() / cols : 0, cols};
 }
 
-void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype) {
+void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype, Device device) {
   require(static_cast<bool>(t), what, ": no tensor, expected ", shape, " ", name_of(dtype));
   require(t.shape() == shape && t.dtype() == dtype, what, ": ", t.shape(), " ", name_of(t.dtype()), ", expected ",
           shape, " ", name_of(dtype));
+  require(t.device() == device, what, ": on ", name_of(t.device()), ", expected on ", name_of(device));
 }
 
 }  // namespace spikesink

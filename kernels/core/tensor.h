@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/core/device.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/pool.h"
 
@@ -35,25 +36,27 @@ class Shape {
 };
 std::ostream& operator<<(std::ostream& out, const Shape& shape);  ///< (3, 7)
 
-/// A dense row-major array: dtype, shape and a counted handle to its memory. Copies share the memory; so do views.
-/// Constness is that of the handle: data() of a const Tensor may be written through, as with std::span.
+/// A dense row-major array: dtype, shape, device and a counted handle to its memory. Copies share the memory; so do
+/// views. Constness is that of the handle: data() of a const Tensor may be written through, as with std::span.
 class Tensor {
  public:
   Tensor() = default;
   /// `memory` must hold shape.numel() elements; an aliasing pointer makes a slice of a bigger buffer.
-  Tensor(std::shared_ptr<std::byte> memory, Shape shape, DType dtype)
-      : memory_(std::move(memory)), shape_(shape), dtype_(dtype) {}
+  Tensor(std::shared_ptr<std::byte> memory, Shape shape, DType dtype, Device device = Device::kCpu)
+      : memory_(std::move(memory)), shape_(shape), dtype_(dtype), device_(device) {}
   static Tensor empty(Pool& pool, Shape shape, DType dtype) {
-    return {pool.allocate(shape.numel() * size_of(dtype)), shape, dtype};
+    return {pool.allocate(shape.numel() * size_of(dtype)), shape, dtype, pool.device()};
   }
 
   explicit operator bool() const { return memory_ != nullptr; }  ///< false: no tensor
   const Shape& shape() const { return shape_; }
   DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
   std::int64_t numel() const { return shape_.numel(); }
   std::int64_t bytes() const { return numel() * size_of(dtype_); }
   std::byte* raw() const { return memory_.get(); }
 
+  /// Of a tensor on CUDA an address for its kernels, not for the host.
   template <class T>
   T* data() const {
     require(dtype_ == dtype_of<T>(), "tensor is ", name_of(dtype_), ", read as ", name_of(dtype_of<T>()));
@@ -61,6 +64,7 @@ class Tensor {
   }
   template <class T>
   std::span<T> span() const {
+    require(device_ == Device::kCpu, "span: a tensor on ", name_of(device_), ", which the host cannot read");
     return {data<T>(), static_cast<std::size_t>(numel())};
   }
 
@@ -75,6 +79,7 @@ class Tensor {
   std::shared_ptr<std::byte> memory_;
   Shape shape_;
   DType dtype_ = DType::kF32;
+  Device device_ = Device::kCpu;
 };
 
 /// All leading dimensions as rows, the last as columns.
@@ -83,7 +88,8 @@ struct MatrixDims {
 };
 MatrixDims matrix_dims(const Tensor& x);
 
-/// Throws ContractError with `what`, the tensor's shape and dtype and the expected ones unless they agree.
-void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype);
+/// Throws ContractError with `what`, the tensor's shape, dtype and device and the expected ones unless they agree.
+void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype,
+                    Device device = Device::kCpu);
 
 }  // namespace spikesink

@@ -3,7 +3,7 @@
 
 namespace spikesink::kernels {
 
-/// y = a + b.
+/// y = a + b. On CUDA summed in f32.
 struct Add {
   Tensor y;  ///< out, of any shape; may be a or b
   Tensor a;  ///< as y
@@ -12,6 +12,9 @@ struct Add {
 void add(const Stream& stream, const Add& args);
 
 namespace cpu {
+void add(const Stream& stream, const Add& args);
+}
+namespace cuda {
 void add(const Stream& stream, const Add& args);
 }
 }  // namespace spikesink::kernels

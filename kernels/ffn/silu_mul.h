@@ -4,7 +4,8 @@
 namespace spikesink::kernels {
 
 /// y = silu(gate) * up, the middle of SwiGLU; silu(x) = x / (1 + e^-x). Rows of gate_up are [F of gate | F of up], as
-/// one product of the stacked weights gives them. Source: Shazeer 2020, arXiv:2002.05202.
+/// one product of the stacked weights gives them. Source: Shazeer 2020, arXiv:2002.05202. On CUDA computed
+/// in f32.
 struct SiluMulForward {
   Tensor y;        ///< out (N, F), must not overlap gate_up
   Tensor gate_up;  ///< (N, 2 F)
@@ -23,4 +24,8 @@ namespace cpu {
 void silu_mul_forward(const Stream& stream, const SiluMulForward& args);
 void silu_mul_backward(const Stream& stream, const SiluMulBackward& args);
 }  // namespace cpu
+namespace cuda {
+void silu_mul_forward(const Stream& stream, const SiluMulForward& args);
+void silu_mul_backward(const Stream& stream, const SiluMulBackward& args);
+}  // namespace cuda
 }  // namespace spikesink::kernels

@@ -1,26 +1,28 @@
 #include "kernels/norm/rms_norm.h"
 
+#include "kernels/core/dispatch.h"
+
 namespace spikesink::kernels {
 
 void rms_norm_forward(const Stream& stream, const RmsNormForward& a) {
   const auto [N, C] = matrix_dims(a.x);
-  require_tensor(a.x, "rms_norm x", {N, C}, a.x.dtype());
-  require_tensor(a.weight, "rms_norm weight", {C}, a.x.dtype());
-  require_tensor(a.y, "rms_norm y", {N, C}, a.x.dtype());
-  require_tensor(a.rstd, "rms_norm rstd", {N}, a.x.dtype());
+  require_tensor(a.x, "rms_norm x", {N, C}, a.x.dtype(), stream.device);
+  require_tensor(a.weight, "rms_norm weight", {C}, a.x.dtype(), stream.device);
+  require_tensor(a.y, "rms_norm y", {N, C}, a.x.dtype(), stream.device);
+  require_tensor(a.rstd, "rms_norm rstd", {N}, acc_dtype(a.x.dtype()), stream.device);
   require(a.eps > 0, "rms_norm eps: ", a.eps, ", expected > 0");
-  cpu::rms_norm_forward(stream, a);
+  dispatch<cpu::rms_norm_forward, cuda::rms_norm_forward>(stream, a);
 }
 
 void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
   const auto [N, C] = matrix_dims(a.x);
-  require_tensor(a.x, "rms_norm x", {N, C}, a.x.dtype());
-  require_tensor(a.weight, "rms_norm weight", {C}, a.x.dtype());
-  require_tensor(a.rstd, "rms_norm rstd", {N}, a.x.dtype());
-  require_tensor(a.dy, "rms_norm dy", {N, C}, a.x.dtype());
-  require_tensor(a.dx, "rms_norm dx", {N, C}, a.x.dtype());
-  require_tensor(a.dweight, "rms_norm dweight", {C}, a.x.dtype());
-  cpu::rms_norm_backward(stream, a);
+  require_tensor(a.x, "rms_norm x", {N, C}, a.x.dtype(), stream.device);
+  require_tensor(a.weight, "rms_norm weight", {C}, a.x.dtype(), stream.device);
+  require_tensor(a.rstd, "rms_norm rstd", {N}, acc_dtype(a.x.dtype()), stream.device);
+  require_tensor(a.dy, "rms_norm dy", {N, C}, a.x.dtype(), stream.device);
+  require_tensor(a.dx, "rms_norm dx", {N, C}, a.x.dtype(), stream.device);
+  require_tensor(a.dweight, "rms_norm dweight", {C}, acc_dtype(a.x.dtype()), stream.device);
+  dispatch<cpu::rms_norm_backward, cuda::rms_norm_backward>(stream, a);
 }
 
 }  // namespace spikesink::kernels

@@ -2,6 +2,7 @@
 
 #include "kernels/core/row_sums.h"
 #include "kernels/norm/rms_norm.h"
+#include "kernels/norm/rms_norm_math.h"
 
 namespace spikesink::kernels::cpu {
 namespace {
@@ -12,12 +13,12 @@ void backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T
   T dot = 0;
 #pragma omp simd reduction(+ : dot)
   for (std::int64_t c = 0; c < C; ++c) dot += weight[c] * dy[c] * x[c];
-  const T shrink = dot * rstd * rstd / T(C);
+  const T shrink = math::rms_norm_shrink(dot, rstd, T(C));
 #pragma omp simd
   for (std::int64_t c = 0; c < C; ++c) {
     const T d = dy[c];
-    dweight[c] += d * x[c] * rstd;
-    dx[c] = rstd * (weight[c] * d - x[c] * shrink);
+    dweight[c] += math::rms_norm_dweight(d, x[c], rstd);
+    dx[c] = math::rms_norm_dx(d, x[c], weight[c], rstd, shrink);
   }
 }
 }  // namespace
@@ -35,7 +36,7 @@ void rms_norm_forward(const Stream& stream, const RmsNormForward& a) {
         for (std::int64_t c = 0; c < C; ++c) sum += x[c] * x[c];
         const T rstd = 1 / std::sqrt(sum / T(C) + T(a.eps));
 #pragma omp simd
-        for (std::int64_t c = 0; c < C; ++c) y[c] = x[c] * rstd * weight[c];
+        for (std::int64_t c = 0; c < C; ++c) y[c] = math::rms_norm(x[c], rstd, weight[c]);
         a.rstd.data<T>()[n] = rstd;
       }
     });

@@ -23,13 +23,16 @@ Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, c
 }  // namespace
 
 TEST_CASE("rms_norm_forward is x / rms(x) * weight", "[kernels][norm]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {5, 64}, {65, 1000}}));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), N, C, stream.num_threads);
-  const Tensor x = random({N, C}, dtype, 1), weight = random({C}, dtype, 2);
-  const Tensor y = poisoned({N, C}, dtype), rstd = poisoned({N}, dtype);
-  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {5, 64}, {33, 1000}, {2, 4104}}));
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2));
+  const auto [y, rstd] = repeated(stream, [&, N = N, C = C] {
+    const Tensor out = on(stream, poisoned({N, C}, dtype)), kept = on(stream, poisoned({N}, acc_dtype(dtype)));
+    kernels::rms_norm_forward(stream, {.y = out, .rstd = kept, .x = x, .weight = weight, .eps = kEps});
+    return std::array{out, kept};
+  });
 
   const auto xs = values(x), ws = values(weight);
   std::vector<double> want_y, want_rstd;
@@ -42,11 +45,51 @@ TEST_CASE("rms_norm_forward is x / rms(x) * weight", "[kernels][norm]") {
   }
   const double sum_error = std::sqrt(static_cast<double>(C));  // C terms, in any order
   check_close(rstd, want_rstd, 4 + sum_error, 0);
-  check_close(y, want_y, 8 + sum_error, 0);
+  check_close(y, want_y, stored(dtype, 8 + sum_error), 0);
 
-  const Tensor in_place = copy(x);
-  kernels::rms_norm_forward(stream, {.y = in_place, .rstd = rstd, .x = in_place, .weight = weight, .eps = kEps});
+  const Tensor in_place = copy(x), again = copy(rstd);
+  kernels::rms_norm_forward(stream, {.y = in_place, .rstd = again, .x = in_place, .weight = weight, .eps = kEps});
   CHECK(same_bits(in_place, y));
+}
+
+TEST_CASE("rms_norm_backward is the formula's, into a place of its own or dy's", "[kernels][norm]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {100, 64}, {33, 1000}, {2, 4104}}));
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2)),
+               dy = on(stream, random({N, C}, dtype, 3)), y = on(stream, poisoned({N, C}, dtype)),
+               rstd = on(stream, poisoned({N}, acc_dtype(dtype)));
+  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
+  const auto [dx, dweight] = repeated(stream, [&, N = N, C = C] {
+    const Tensor out = on(stream, poisoned({N, C}, dtype)), sum = on(stream, filled({C}, acc_dtype(dtype), 2));
+    kernels::rms_norm_backward(stream, {.dx = out, .dweight = sum, .dy = dy, .x = x, .weight = weight, .rstd = rstd});
+    return std::array{out, sum};
+  });
+
+  const auto xs = values(x), ws = values(weight), dys = values(dy);
+  std::vector<double> want_dx(xs.size()), want_dweight(ws.size(), 2.0);
+  for (std::size_t n = 0; n < static_cast<std::size_t>(N); ++n) {
+    const std::size_t row = n * ws.size();
+    double squares = 0, dot = 0;
+    for (std::size_t c = 0; c < ws.size(); ++c) {
+      squares += xs[row + c] * xs[row + c];
+      dot += ws[c] * dys[row + c] * xs[row + c];
+    }
+    const double r = 1 / std::sqrt(squares / static_cast<double>(C) + kEps);
+    for (std::size_t c = 0; c < ws.size(); ++c) {
+      want_dx[row + c] = r * (ws[c] * dys[row + c] - xs[row + c] * r * r * dot / static_cast<double>(C));
+      want_dweight[c] += dys[row + c] * xs[row + c] * r;
+    }
+  }
+  // Where N = C = 1, r x is nearly 1 and the two terms of dx cancel; their size is the scale.
+  check_close(dx, want_dx, stored(dtype, 16), dtype == DType::kBF16 ? 0.05 : 1);
+  check_close(dweight, want_dweight, 16, 2 + std::sqrt(static_cast<double>(N)));
+
+  const Tensor in_place = copy(dy), again = on(stream, filled({C}, acc_dtype(dtype), 2));
+  kernels::rms_norm_backward(
+      stream, {.dx = in_place, .dweight = again, .dy = in_place, .x = x, .weight = weight, .rstd = rstd});
+  CHECK(same_bits(in_place, dx));
 }
 
 TEST_CASE("rms_norm_backward is the gradient of its forward in x and weight", "[kernels][norm][grad]") {

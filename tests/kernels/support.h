@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -8,12 +9,49 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/gpu.h"
 #include "kernels/core/random.h"
 #include "kernels/core/stream.h"
+#ifdef SPIKESINK_CUDA_EMULATED
+#include "tests/cuda_emulation/control.h"
+#endif
 
 // What tests of kernels share. References are plain loops in double over the values as the kernel saw them, after
 // rounding to its dtype.
 namespace spikesink::test {
+
+/// Is there a GPU, or one that is emulated?
+inline bool has_gpu() {
+  if constexpr (kHasCuda) return gpu::num_devices() > 0;
+  return false;
+}
+
+/// The one CUDA stream of a test program.
+inline const Stream& cuda_stream() {
+  static const Stream stream = Stream::cuda();
+  return stream;
+}
+
+/// Where a kernel that has a CUDA version is tested: CPU streams of one and several threads, and CUDA where build and
+/// machine have it.
+inline std::vector<Stream> streams() {
+  std::vector<Stream> all{Stream::cpu(1), Stream::cpu(3)};
+  if (has_gpu()) all.push_back(cuda_stream());
+  return all;
+}
+inline std::vector<DType> dtypes(const Stream& stream) {
+  if (stream.device == Device::kCpu) return {DType::kF32, DType::kF64};
+  return {DType::kF32, DType::kBF16};
+}
+
+/// The C++ type that the host has for each floating-point dtype.
+template <class F>
+void with_host_type(DType dtype, F&& f) {
+  if (dtype == DType::kBF16)
+    f.template operator()<bf16>();
+  else
+    with_dtype(dtype, f);
+}
 
 inline Tensor empty(Shape shape, DType dtype) {
   static const Stream stream = Stream::cpu(1);
@@ -23,7 +61,7 @@ inline Tensor empty(Shape shape, DType dtype) {
 inline Tensor from_values(Shape shape, DType dtype, const std::vector<double>& values) {
   const Tensor t = empty(shape, dtype);
   REQUIRE(t.numel() == static_cast<std::int64_t>(values.size()));
-  with_dtype(dtype, [&]<class T>() {
+  with_host_type(dtype, [&]<class T>() {
     for (std::size_t i = 0; i < values.size(); ++i) t.span<T>()[i] = static_cast<T>(values[i]);
   });
   return t;
@@ -52,20 +90,61 @@ inline Tensor ids(const std::vector<std::int32_t>& values) {
 }
 
 inline Tensor copy(const Tensor& t) {
+  const bool on_cpu = t.device() == Device::kCpu;
+  const Tensor c = on_cpu ? empty(t.shape(), t.dtype()) : cuda_stream().empty(t.shape(), t.dtype());
+  (on_cpu ? Stream::cpu(1) : cuda_stream()).copy(c, t);
+  return c;
+}
+
+/// `t` where the stream runs: itself, or a copy on its device.
+inline Tensor on(const Stream& stream, const Tensor& t) {
+  if (t.device() == stream.device) return t;
+  const Tensor c = stream.empty(t.shape(), t.dtype());
+  stream.copy(c, t);
+  return c;
+}
+inline Tensor on_host(const Tensor& t) {
+  if (t.device() == Device::kCpu) return t;
   const Tensor c = empty(t.shape(), t.dtype());
-  std::memcpy(c.raw(), t.raw(), static_cast<std::size_t>(t.bytes()));
+  cuda_stream().copy(c, t);
   return c;
 }
 
 inline std::vector<double> values(const Tensor& t) {
   std::vector<double> out;
-  with_dtype(t.dtype(), [&]<class T>() { out.assign(t.span<T>().begin(), t.span<T>().end()); });
+  const Tensor host = on_host(t);
+  with_host_type(t.dtype(), [&]<class T>() { out.assign(host.span<T>().begin(), host.span<T>().end()); });
   return out;
 }
 
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<std::size_t>(a.bytes())) == 0;
+         std::memcmp(on_host(a).raw(), on_host(b).raw(), static_cast<std::size_t>(a.bytes())) == 0;
+}
+
+/// What `run` returns, an array of output tensors, after checking that running it again gives the same bits: on CUDA
+/// once more, under emulation with the threads and blocks in three other orders.
+template <class F>
+auto repeated(const Stream& stream, F run) {
+  const auto first = run();
+  if (stream.device == Device::kCpu) return first;
+  const auto again = [&] {
+    const auto next = run();
+    for (std::size_t i = 0; i < first.size(); ++i) CHECK(same_bits(first[i], next[i]));
+  };
+#ifdef SPIKESINK_CUDA_EMULATED
+  using cuda_emulation::Order;
+  const auto launches = cuda_emulation::num_launches();
+  for (const auto& [order, seed] : {std::pair{Order::kDescending, 0}, {Order::kRandom, 1}, {Order::kRandom, 2}}) {
+    cuda_emulation::set_order(order, static_cast<std::uint64_t>(seed));
+    again();
+  }
+  cuda_emulation::set_order(Order::kAscending);
+  CHECK(cuda_emulation::num_launches() > launches);
+#else
+  again();
+#endif
+  return first;
 }
 
 /// (3, 7) for element `flat` of `shape`.
@@ -84,12 +163,14 @@ inline std::string coordinate(const Shape& shape, std::size_t flat) {
 inline void check_close(const Tensor& got, const std::vector<double>& want, double units, double scale = 1) {
   const auto have = values(got);
   REQUIRE(have.size() == want.size());
-  const double epsilon = got.dtype() == DType::kF64 ? std::numeric_limits<double>::epsilon()
-                                                    : static_cast<double>(std::numeric_limits<float>::epsilon());
+  const double epsilon = got.dtype() == DType::kF64    ? std::numeric_limits<double>::epsilon()
+                         : got.dtype() == DType::kBF16 ? 0x1p-7
+                                                       : static_cast<double>(std::numeric_limits<float>::epsilon());
   double worst = 0;
   std::size_t at = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
-    double error = std::abs(have[i] - want[i]) / (epsilon * std::max(std::abs(want[i]), scale));
+    double error =
+        have[i] == want[i] ? 0 : std::abs(have[i] - want[i]) / (epsilon * std::max(std::abs(want[i]), scale));
     if (std::isnan(error)) error = std::numeric_limits<double>::infinity();
     if (error > worst) {
       worst = error;
@@ -104,6 +185,10 @@ inline void check_close(const Tensor& got, const std::vector<double>& want, doub
   INFO(message.str());
   CHECK(worst <= units);
 }
+
+/// Units for a result that is computed in f32 and stored as `dtype`: bf16 adds one rounding to the nearest, half a
+/// unit, beside which the errors of f32 are small. `units` otherwise.
+inline double stored(DType dtype, double units) { return dtype == DType::kBF16 ? 0.51 : units; }
 
 inline double dot(const Tensor& a, const Tensor& b) {
   const auto x = values(a), y = values(b);

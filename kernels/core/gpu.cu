@@ -1,0 +1,62 @@
+#include "kernels/core/gpu.h"
+
+#include "io/failure.h"
+#include "kernels/core/cuda_check.cuh"
+
+namespace spikesink::gpu {
+namespace {
+cudaStream_t native(void* stream) { return static_cast<cudaStream_t>(stream); }
+
+bool on_host(const void* p) {
+  cudaPointerAttributes attributes{};
+  CUDA_CHECK(cudaPointerGetAttributes(&attributes, p));
+  return attributes.type != cudaMemoryTypeDevice;
+}
+}  // namespace
+
+int num_devices() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  (void)cudaGetLastError();
+  return 0;
+}
+
+NativeStream new_stream(int index) {
+  int count = 0;
+  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
+    (void)cudaGetLastError();
+    throw UsageError(std::string("system.device: cuda, but CUDA finds no GPU (") + cudaGetErrorString(status) +
+                     "); run it on a machine with one, or set system.device=cpu");
+  }
+  if (index >= count)
+    throw UsageError("system.device: cuda, but there is no GPU " + std::to_string(index) + " among " +
+                     std::to_string(count) + "; start at most as many processes as there are GPUs");
+  CUDA_CHECK(cudaSetDevice(index));
+  cudaStream_t stream = nullptr;
+  CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return {stream, [](void* s) { (void)cudaStreamDestroy(native(s)); }};
+}
+
+std::byte* allocate(void* stream, std::int64_t bytes) {
+  void* memory = nullptr;
+  CUDA_CHECK(cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream)));
+  return static_cast<std::byte*>(memory);
+}
+
+// Runs in destructors: an error of an earlier kernel, which is what it could return, shows at the next checked call.
+void release(void* stream, std::byte* memory) noexcept { (void)cudaFreeAsync(memory, native(stream)); }
+
+void copy(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, native(stream)));
+  if (on_host(to) || on_host(from)) synchronize(stream);
+}
+
+void clear(void* stream, std::byte* memory, std::int64_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), native(stream)));
+}
+
+void synchronize(void* stream) { CUDA_CHECK(cudaStreamSynchronize(native(stream))); }
+
+}  // namespace spikesink::gpu

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+
+namespace spikesink {
+
+/// A CUDA call or kernel failed: the message has file:line, the call's text and CUDA's reason.
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// What host code asks of the CUDA runtime, without its headers. Defined in gpu.cu, so only where kHasCuda. They throw
+/// CudaError.
+namespace gpu {
+
+/// A cudaStream_t, destroyed with its last handle.
+using NativeStream = std::shared_ptr<void>;
+
+/// GPUs that a program can use; 0 without a driver.
+int num_devices();
+
+/// A stream on GPU `index`. Throws UsageError where there is no such GPU.
+NativeStream new_stream(int index);
+
+/// Device memory in the order of the stream: it may be used by what is put into the stream after `allocate`, and is
+/// free when what was put into it before `release` has run. Aligned to 256 bytes.
+std::byte* allocate(void* stream, std::int64_t bytes);
+void release(void* stream, std::byte* memory) noexcept;
+
+/// Between device and device in the order of the stream; from or to the host waits until it is done.
+void copy(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes);
+void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero bytes
+
+/// Waits for all that the stream holds; faults of its kernels show here at the latest.
+void synchronize(void* stream);
+
+}  // namespace gpu
+}  // namespace spikesink

@@ -1,0 +1,67 @@
+#include "kernels/core/launch.cuh"
+#include "kernels/core/reduce.cuh"
+#include "kernels/core/vec.cuh"
+#include "kernels/optim/sum_of_squares.h"
+
+namespace spikesink::kernels::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr std::int64_t kBlockElements = 16384;
+
+template <int W, class T>
+__device__ double squares(const T* x) {
+  const auto v = load<W>(x);
+  double sum = 0;
+#pragma unroll
+  for (int i = 0; i < W; ++i) sum += static_cast<double>(v.at[i]) * static_cast<double>(v.at[i]);
+  return sum;
+}
+
+/// The sum over each run of kBlockElements. The cut depends on n only, and with it the order.
+template <int W, class T>
+__global__ void block_sums_kernel(double* sums, const T* x, std::int64_t n) {
+  const std::int64_t begin = blockIdx.x * kBlockElements,
+                     size = n - begin < kBlockElements ? n - begin : kBlockElements;
+  x += begin;
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < size / W; i += kThreads) sum += squares<W>(x + i * W);
+  for (std::int64_t i = size / W * W + threadIdx.x; i < size; i += kThreads) sum += squares<1>(x + i);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+/// sums[0] becomes the sum over all. One block.
+__global__ void total_kernel(double* sums, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < n; i += kThreads) sum += sums[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) sums[0] = sum;
+}
+}  // namespace
+
+double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors) {
+  const auto blocks = [](const Tensor& t) { return (t.numel() + kBlockElements - 1) / kBlockElements; };
+  std::int64_t num_blocks = 0;
+  for (const Tensor& t : tensors) num_blocks += blocks(t);
+  if (num_blocks == 0) return 0;
+  const Tensor sums = stream.empty({num_blocks}, DType::kF64);
+  double* at = sums.data<double>();
+  for (const Tensor& t : tensors) {
+    with_cuda_dtype(t.dtype(), [&]<class T>() {
+      T* const x = t.data<T>();
+      with_width<T>(aligned_16({x}), [&]<int W>() {
+        launch(stream, block_sums_kernel<W, T>, blocks(t), kThreads, 0, at, x, t.numel());
+      });
+    });
+    at += blocks(t);
+  }
+  launch(stream, total_kernel, 1, kThreads, 0, sums.data<double>(), num_blocks);
+  double total = 0;
+  // A handle that owns nothing: the copy is done when it returns.
+  const Tensor host({std::shared_ptr<void>{}, reinterpret_cast<std::byte*>(&total)}, {1}, DType::kF64);
+  stream.copy(host, sums.slice(0, {1}));
+  return total;
+}
+
+}  // namespace spikesink::kernels::cuda

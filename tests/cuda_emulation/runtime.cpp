@@ -1,0 +1,345 @@
+#include "tests/cuda_emulation/include/cuda_runtime.h"
+
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/cuda_emulation/control.h"
+
+/// What a stream has still to do.
+struct CUstream_st {
+  struct Task {
+    std::function<void()> run;
+    std::shared_ptr<const bool> after = {};  ///< an event's record, which must be done before
+    bool even_after_fault = false;
+  };
+  std::deque<Task> tasks;
+};
+
+struct CUevent_st {
+  std::shared_ptr<const bool> last;  ///< is the last record done? null: never recorded
+};
+
+namespace cuda_emulation {
+namespace {
+
+constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
+constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
+
+using Ranges = std::map<std::uintptr_t, std::size_t>;  // begin: bytes
+
+/// Does [p, p + bytes) lie in one of the ranges?
+bool inside(const Ranges& ranges, const void* p, std::size_t bytes) {
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  const auto after = ranges.upper_bound(at);
+  if (after == ranges.begin()) return false;
+  const auto [begin, size] = *std::prev(after);
+  return at + bytes <= begin + size;
+}
+
+struct Runtime {
+  std::recursive_mutex mutex;
+  std::vector<CUstream_st*> streams{new CUstream_st};  // the first is the default stream
+  Ranges device, pinned;
+  std::size_t device_bytes = 0;
+  std::int64_t launches = 0;
+  std::map<const void*, std::size_t> shared_limits;
+  std::mt19937_64 random;
+  cudaError_t error = cudaSuccess;  // sticky until it is asked for
+  std::string fault;
+
+  Runtime() {
+    const char* seed = std::getenv("SPIKESINK_EMULATION_SEED");
+    random.seed(seed ? std::strtoull(seed, nullptr, 10) : 0);
+  }
+
+  cudaError_t fail(cudaError_t code) { return error = code; }
+
+  /// Device memory is the host's to touch only inside of one of these.
+  void open(bool accessible) {
+    for (const auto& [begin, bytes] : device) {
+      void* const p = reinterpret_cast<void*>(begin);
+      if (accessible)
+        __asan_unpoison_memory_region(p, bytes);
+      else
+        __asan_poison_memory_region(p, bytes);
+    }
+  }
+  struct Access {
+    explicit Access(Runtime& runtime_) : runtime(runtime_) { runtime.open(true); }
+    ~Access() { runtime.open(false); }
+    Runtime& runtime;
+  };
+
+  CUstream_st* of(cudaStream_t stream) { return stream ? stream : streams.front(); }
+
+  /// Runs heads of queues, of a stream drawn each time, until `done` holds. After a fault the rest is dropped.
+  template <class F>
+  cudaError_t drain(F&& done) {
+    const Access access(*this);
+    while (!done()) {
+      std::vector<CUstream_st*> able;
+      for (CUstream_st* s : streams)
+        if (!s->tasks.empty() && (!s->tasks.front().after || *s->tasks.front().after)) able.push_back(s);
+      if (able.empty()) break;
+      CUstream_st* const s = able[random() % able.size()];
+      const auto task = std::move(s->tasks.front());
+      s->tasks.pop_front();
+      try {
+        task.run();
+      } catch (const Fault& caught) {
+        fault = caught.what();
+        error = cudaErrorLaunchFailure;
+        for (CUstream_st* each : streams) {
+          for (const auto& rest : each->tasks)
+            if (rest.even_after_fault) rest.run();
+          each->tasks.clear();
+        }
+      }
+    }
+    return error;
+  }
+  cudaError_t drain_all() {
+    return drain(
+        [this] { return std::all_of(streams.begin(), streams.end(), [](const auto* s) { return s->tasks.empty(); }); });
+  }
+
+  cudaError_t allocate(Ranges& ranges, void** memory, std::size_t bytes) {
+    if (&ranges == &device && bytes > kDeviceBytes - device_bytes) return fail(cudaErrorMemoryAllocation);
+    if (bytes == 0 || posix_memalign(memory, 256, bytes) != 0) {
+      *memory = nullptr;
+      return bytes == 0 ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+    }
+    std::memset(*memory, 0xff, bytes);  // NaN
+    ranges[reinterpret_cast<std::uintptr_t>(*memory)] = bytes;
+    if (&ranges == &device) {
+      device_bytes += bytes;
+      __asan_poison_memory_region(*memory, bytes);
+    }
+    return cudaSuccess;
+  }
+  cudaError_t release(Ranges& ranges, void* memory) {
+    if (!memory) return cudaSuccess;
+    const auto found = ranges.find(reinterpret_cast<std::uintptr_t>(memory));
+    if (found == ranges.end()) return fail(cudaErrorInvalidValue);
+    if (&ranges == &device) {
+      device_bytes -= found->second;
+      __asan_unpoison_memory_region(memory, found->second);
+    }
+    ranges.erase(found);
+    std::free(memory);
+    return cudaSuccess;
+  }
+};
+
+Runtime& runtime() {
+  static Runtime* const the = new Runtime;
+  return *the;
+}
+
+/// Most calls: the runtime, locked.
+struct Locked {
+  Runtime* operator->() const { return &runtime(); }
+  Runtime& operator*() const { return runtime(); }
+  std::lock_guard<std::recursive_mutex> guard{runtime().mutex};
+};
+}  // namespace
+
+bool for_kernels(const void* pointer) {
+  const Locked r;
+  return pointer == nullptr || inside(r->device, pointer, 0) || inside(r->pinned, pointer, 0);
+}
+
+cudaError_t refuse(const std::string& why) {
+  const Locked r;
+  r->fault = why;
+  return r->fail(cudaErrorLaunchFailure);
+}
+
+cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::function<void()> thread) {
+  const Locked r;
+  const std::size_t threads = std::size_t{c.blockDim.x} * c.blockDim.y * c.blockDim.z;
+  const auto asked = r->shared_limits.find(kernel);
+  const std::size_t limit = asked == r->shared_limits.end() ? kDefaultShared : asked->second;
+  const bool fine = threads >= 1 && threads <= 1024 && c.blockDim.z <= 64 && c.gridDim.x >= 1 &&
+                    c.gridDim.x <= 0x7fffffff && c.gridDim.y >= 1 && c.gridDim.y <= 65535 && c.gridDim.z >= 1 &&
+                    c.gridDim.z <= 65535;
+  if (!fine) return r->fail(cudaErrorInvalidConfiguration);
+  if (c.dynamicSmemBytes > limit) return r->fail(cudaErrorInvalidValue);
+  r->of(c.stream)->tasks.push_back({[grid = Grid{c.gridDim, c.blockDim, c.dynamicSmemBytes, std::move(thread)}] {
+    ++runtime().launches;
+    run(grid);
+  }});
+  return cudaSuccess;
+}
+
+void set_stream_seed(std::uint64_t seed) { Locked()->random.seed(seed); }
+std::int64_t live_device_bytes() { return static_cast<std::int64_t>(Locked()->device_bytes); }
+std::int64_t num_launches() { return Locked()->launches; }
+
+}  // namespace cuda_emulation
+
+using cuda_emulation::inside;
+using cuda_emulation::Locked;
+
+cudaError_t cudaGetLastError() { return std::exchange(Locked()->error, cudaSuccess); }
+cudaError_t cudaPeekAtLastError() { return Locked()->error; }
+const char* cudaGetErrorString(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorNotReady:
+      return "device not ready";
+    case cudaErrorLaunchFailure:
+      return Locked()->fault.c_str();
+  }
+  return "unknown error";
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : Locked()->fail(cudaErrorInvalidDevice); }
+cudaError_t cudaDeviceSynchronize() { return Locked()->drain_all(); }
+
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  const Locked r;
+  return r->allocate(r->device, memory, bytes);
+}
+cudaError_t cudaFree(void* memory) {  // waits for the device, as CUDA's does
+  const Locked r;
+  const cudaError_t earlier = r->drain_all();
+  const cudaError_t now = r->release(r->device, memory);
+  return earlier == cudaSuccess ? now : earlier;
+}
+cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) { return cudaMalloc(memory, bytes); }
+cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
+  const Locked r;
+  if (memory && !inside(r->device, memory, 1)) return r->fail(cudaErrorInvalidValue);
+  r->of(stream)->tasks.push_back(
+      {.run = [memory] { Locked()->release(Locked()->device, memory); }, .even_after_fault = true});
+  return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  const Locked r;
+  return r->allocate(r->pinned, memory, bytes);
+}
+cudaError_t cudaFreeHost(void* memory) {
+  const Locked r;
+  return r->release(r->pinned, memory);
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
+  const Locked r;
+  attributes->type = inside(r->device, memory, 0)   ? cudaMemoryTypeDevice
+                     : inside(r->pinned, memory, 0) ? cudaMemoryTypeHost
+                                                    : cudaMemoryTypeUnregistered;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const Locked r;
+  const cudaError_t status = cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+  return status == cudaSuccess ? cudaStreamSynchronize(nullptr) : status;
+}
+
+/// From pageable memory the values are taken now, and to it they have come on return: so does CUDA. Pinned memory is
+/// read and written when the stream comes to it.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Locked r;
+  const bool to_device = inside(r->device, to, 0), from_device = inside(r->device, from, 0);
+  const bool as_said = kind == cudaMemcpyDefault ||
+                       ((kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) == to_device &&
+                        (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) == from_device);
+  if (!as_said || (to_device && !inside(r->device, to, bytes)) || (from_device && !inside(r->device, from, bytes)))
+    return r->fail(cudaErrorInvalidValue);
+  const bool from_pageable = !from_device && !inside(r->pinned, from, bytes);
+  const bool to_pageable = !to_device && !inside(r->pinned, to, bytes);
+  if (from_pageable) {
+    const auto* const bytes_of = static_cast<const char*>(from);
+    r->of(stream)->tasks.push_back(
+        {[to, taken = std::vector<char>(bytes_of, bytes_of + bytes)] { std::memcpy(to, taken.data(), taken.size()); }});
+  } else {
+    r->of(stream)->tasks.push_back({[to, from, bytes] { std::memcpy(to, from, bytes); }});
+  }
+  return to_pageable ? cudaStreamSynchronize(stream) : cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
+  const Locked r;
+  if (!inside(r->device, memory, bytes)) return r->fail(cudaErrorInvalidValue);
+  r->of(stream)->tasks.push_back({[memory, value, bytes] { std::memset(memory, value, bytes); }});
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = Locked()->streams.emplace_back(new CUstream_st);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Locked r;
+  const cudaError_t status = cudaStreamSynchronize(stream);  // CUDA lets it finish; nobody could tell the difference
+  std::erase(r->streams, stream);
+  delete stream;
+  return status;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const Locked r;
+  return r->drain([s = r->of(stream)] { return s->tasks.empty(); });
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Locked r;
+  if (event->last) r->of(stream)->tasks.push_back({.run = [] {}, .after = event->last});
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Locked r;
+  const auto done = std::make_shared<bool>(false);
+  event->last = done;
+  r->of(stream)->tasks.push_back({.run = [done] { *done = true; }, .even_after_fault = true});
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return Locked()->drain([last = event->last] { return !last || *last; });
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const Locked r;
+  return !event->last || *event->last ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
+  const Locked r;
+  if (value < 0 || static_cast<std::size_t>(value) > cuda_emulation::kMostShared) return r->fail(cudaErrorInvalidValue);
+  r->shared_limits[kernel] = static_cast<std::size_t>(value);
+  return cudaSuccess;
+}
