@@ -23,7 +23,9 @@ double Optimizer::step(double lr, std::int64_t step) {
   std::vector<Tensor> grads;
   for (const LayerBuffer& layer : params_.layers())
     if (layer.numel > 0) grads.push_back(layer.grads);
-  const double norm = std::sqrt(kernels::sum_of_squares(stream_, grads));
+  const Tensor squares = stream_.empty({1}, DType::kF64);
+  kernels::sum_of_squares(stream_, {.total = squares, .tensors = grads});
+  const double norm = std::sqrt(stream_.on_host(squares).data<double>()[0]);
   if (!std::isfinite(norm)) return norm;
   kernels::adamw(stream_, {.segments = segments_,
                            .lr = lr,

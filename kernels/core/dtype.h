@@ -9,13 +9,16 @@
 namespace spikesink {
 
 /// Element types of tensors. f64 exists so that gradients can be checked to 1e-6, on the CPU only; bf16 is storage on
-/// CUDA only; i32 holds token ids.
-enum class DType : std::uint8_t { kF32, kF64, kI32, kBF16 };
+/// CUDA only; i32 holds token ids, u8 raw bytes.
+enum class DType : std::uint8_t { kF32, kF64, kI32, kBF16, kU8 };
 
-constexpr std::int64_t size_of(DType dtype) { return dtype == DType::kF64 ? 8 : dtype == DType::kBF16 ? 2 : 4; }
+constexpr std::int64_t size_of(DType dtype) {
+  constexpr std::int64_t kSizes[] = {4, 8, 4, 2, 1};
+  return kSizes[static_cast<int>(dtype)];
+}
 
 constexpr std::string_view name_of(DType dtype) {
-  constexpr std::string_view kNames[] = {"f32", "f64", "i32", "bf16"};
+  constexpr std::string_view kNames[] = {"f32", "f64", "i32", "bf16", "u8"};
   return kNames[static_cast<int>(dtype)];
 }
 

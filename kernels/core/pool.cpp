@@ -12,9 +12,15 @@
 namespace spikesink {
 namespace {
 constexpr std::align_val_t kAlignment{64};
+constexpr std::int64_t kLarge = 2 << 20;
 
-/// The next multiple of an eighth of the power of two below: at most 12.5 % is lost.
-std::int64_t rounded(std::int64_t bytes) {
+/// In host memory, where sizes differ from step to step, the next multiple of an eighth of the power of two below: at
+/// most 12.5 % is lost. On a GPU, where they do not, what keeps addresses aligned.
+std::int64_t rounded(std::int64_t bytes, Device device) {
+  if (device == Device::kCuda) {
+    const std::int64_t unit = bytes < kLarge ? 512 : kLarge;
+    return (std::max<std::int64_t>(bytes, 1) + unit - 1) / unit * unit;
+  }
   const auto floor = std::bit_floor(static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 1)));
   const auto unit = std::max<std::int64_t>(static_cast<std::int64_t>(floor) / 8, 64);
   return (bytes + unit - 1) / unit * unit;
@@ -23,19 +29,23 @@ std::int64_t rounded(std::int64_t bytes) {
 
 struct Pool::State {
   std::shared_ptr<void> stream;  // null: host memory
+  Device device = Device::kCpu;
+  bool dry = false;
   std::mutex mutex;
   std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size
-  std::int64_t live = 0, peak = 0;
+  std::int64_t live = 0, peak = 0, reserved = 0;
 
   ~State() { release(); }
 
   std::byte* from_system(std::int64_t bytes) const {
+    if (dry) return reinterpret_cast<std::byte*>(std::uintptr_t{kLarge});
     if constexpr (kHasCuda) {
       if (stream) return gpu::allocate(stream.get(), bytes);
     }
     return static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), kAlignment));
   }
   void to_system(std::byte* block) const {
+    if (dry) return;
     if constexpr (kHasCuda) {
       if (stream) return gpu::release(stream.get(), block);
     }
@@ -44,19 +54,31 @@ struct Pool::State {
   bool keeps_blocks() const { return !(kCudaEmulated && stream); }
 
   void release() {
-    for (auto& [size, blocks] : cached)
+    for (auto& [size, blocks] : cached) {
       for (std::byte* block : blocks) to_system(block);
+      reserved -= size * static_cast<std::int64_t>(blocks.size());
+    }
     cached.clear();
   }
 };
 
 Pool::Pool() : state_(std::make_shared<State>()) {}
-Pool::Pool(std::shared_ptr<void> native_stream) : Pool() { state_->stream = std::move(native_stream); }
+Pool::Pool(std::shared_ptr<void> native_stream) : Pool() {
+  state_->stream = std::move(native_stream);
+  state_->device = Device::kCuda;
+}
 
-Device Pool::device() const { return state_->stream ? Device::kCuda : Device::kCpu; }
+std::shared_ptr<Pool> Pool::dry(Device device) {
+  auto pool = std::make_shared<Pool>();
+  pool->state_->device = device;
+  pool->state_->dry = true;
+  return pool;
+}
+
+Device Pool::device() const { return state_->device; }
 
 std::shared_ptr<std::byte> Pool::allocate(std::int64_t bytes) {
-  const std::int64_t size = rounded(bytes);
+  const std::int64_t size = rounded(bytes, state_->device);
   std::byte* block = nullptr;
   {
     const std::lock_guard lock(state_->mutex);
@@ -65,16 +87,19 @@ std::shared_ptr<std::byte> Pool::allocate(std::int64_t bytes) {
       blocks.pop_back();
     } else {
       block = state_->from_system(state_->keeps_blocks() ? size : std::max<std::int64_t>(bytes, 1));
+      state_->reserved += size;
     }
     state_->live += size;
     state_->peak = std::max(state_->peak, state_->live);
   }  // unlocked here: a pointer that finds no memory for its count gives the block back at once
   return {block, [state = state_, size](std::byte* p) {
             const std::lock_guard back(state->mutex);
-            if (state->keeps_blocks())
+            if (state->keeps_blocks()) {
               state->cached[size].push_back(p);
-            else
+            } else {
               state->to_system(p);
+              state->reserved -= size;
+            }
             state->live -= size;
           }};
 }
@@ -86,6 +111,10 @@ std::int64_t Pool::live_bytes() const {
 std::int64_t Pool::peak_bytes() const {
   const std::lock_guard lock(state_->mutex);
   return state_->peak;
+}
+std::int64_t Pool::reserved_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->reserved;
 }
 void Pool::reset_peak() {
   const std::lock_guard lock(state_->mutex);

@@ -7,9 +7,9 @@
 
 namespace spikesink {
 
-/// A caching allocator. Blocks are rounded up to an eighth of a power of two and kept for reuse, since a training step
-/// asks for the same sizes again and again. 64-byte aligned. Blocks may outlive the Pool object and are freed with the
-/// last of them. Thread-safe.
+/// A caching allocator. Blocks are rounded up, to an eighth of a power of two in host memory and to 2 MiB (small ones
+/// to 512 bytes) on a GPU, and kept for reuse, since a training step asks for the same sizes again and again. 64-byte
+/// aligned. Blocks may outlive the Pool object and are freed with the last of them. Thread-safe.
 ///
 /// A pool of device memory belongs to one CUDA stream: a block that is given back is handed out again at once, since
 /// what uses it next runs after what used it last. Under emulation its blocks are exact and not kept, so that
@@ -19,6 +19,8 @@ class Pool {
   Pool();  ///< host memory
   /// Device memory of a CUDA stream.
   explicit Pool(std::shared_ptr<void> native_stream);
+  /// Counts only: blocks of a pool of `device` that hold no memory. Their addresses are not to be read.
+  static std::shared_ptr<Pool> dry(Device device);
 
   Device device() const;
 
@@ -26,8 +28,9 @@ class Pool {
   /// on CUDA CudaError.
   std::shared_ptr<std::byte> allocate(std::int64_t bytes);
 
-  std::int64_t live_bytes() const;  ///< in use now, after rounding
-  std::int64_t peak_bytes() const;  ///< highest live_bytes() since the last reset_peak()
+  std::int64_t live_bytes() const;      ///< in use now, after rounding
+  std::int64_t peak_bytes() const;      ///< highest live_bytes() since the last reset_peak()
+  std::int64_t reserved_bytes() const;  ///< taken from the system: in use or kept for reuse
   void reset_peak();
   void release_cached();  ///< gives unused blocks back to the system
 

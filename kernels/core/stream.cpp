@@ -9,30 +9,55 @@
 
 namespace spikesink {
 
+namespace {
+/// Memory that is not of the stream's own pool.
+Tensor host_tensor(const Shape& shape, DType dtype) {
+  const auto bytes = static_cast<std::size_t>(shape.numel() * size_of(dtype));
+  const std::shared_ptr<std::byte[]> memory = std::make_shared<std::byte[]>(bytes);
+  return {std::shared_ptr<std::byte>(memory, memory.get()), shape, dtype};
+}
+}  // namespace
+
 Stream Stream::cpu(int threads) {
-  return {.pool = std::make_shared<Pool>(), .num_threads = threads > 0 ? threads : omp_get_max_threads()};
+  return {.pool = std::make_shared<Pool>(),
+          .num_threads = threads > 0 ? threads : omp_get_max_threads(),
+          .libraries = std::make_shared<Libraries>()};
 }
 
 Stream Stream::cuda(int index) {
   if constexpr (kHasCuda) {
     const gpu::NativeStream native = gpu::new_stream(index);
-    return {.pool = std::make_shared<Pool>(native), .num_threads = 1, .device = Device::kCuda, .native = native};
+    return {.pool = std::make_shared<Pool>(native),
+            .device = Device::kCuda,
+            .native = native,
+            .libraries = std::make_shared<Libraries>()};
   } else {
     throw UsageError("system.device: cuda, but this build has no CUDA, so no GPU " + std::to_string(index) +
                      "; build it with cmake --preset cuda, or set system.device=cpu");
   }
 }
 
+Stream Stream::dry_run(Device device, int threads) {
+  return {.pool = Pool::dry(device),
+          .num_threads = threads,
+          .device = device,
+          .libraries = std::make_shared<Libraries>(),
+          .dry = std::make_shared<Work>()};
+}
+
 Tensor Stream::zeros(Shape shape, DType dtype) const {
   Tensor t = empty(shape, dtype);
+  clear(t);
+  return t;
+}
+
+void Stream::clear(const Tensor& t) const {
+  require(t.device() == device, "clear on a ", name_of(device), " stream: a tensor on ", name_of(t.device()));
+  if (dry) return;
   if constexpr (kHasCuda) {
-    if (device == Device::kCuda) {
-      gpu::clear(native.get(), t.raw(), t.bytes());
-      return t;
-    }
+    if (device == Device::kCuda) return gpu::clear(native.get(), t.raw(), t.bytes());
   }
   std::memset(t.raw(), 0, static_cast<std::size_t>(t.bytes()));
-  return t;
 }
 
 void Stream::copy(const Tensor& to, const Tensor& from) const {
@@ -40,15 +65,29 @@ void Stream::copy(const Tensor& to, const Tensor& from) const {
   for (const Tensor& t : {to, from})
     require(t.device() == Device::kCpu || t.device() == device, "copy on a ", name_of(device), " stream: a tensor on ",
             name_of(t.device()));
+  if (dry) return;
   if constexpr (kHasCuda) {
     if (device == Device::kCuda) return gpu::copy(native.get(), to.raw(), from.raw(), to.bytes());
   }
   std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(to.bytes()));
 }
 
+void Stream::upload_bytes(const Tensor& to, const void* from) const {
+  // A handle that owns nothing: the copy is done when it returns.
+  std::byte* const bytes = const_cast<std::byte*>(static_cast<const std::byte*>(from));
+  copy(to, Tensor({std::shared_ptr<void>{}, bytes}, to.shape(), to.dtype()));
+}
+
+Tensor Stream::on_host(const Tensor& t) const {
+  if (t.device() == Device::kCpu && !dry) return t;
+  const Tensor host = host_tensor(t.shape(), t.dtype());
+  copy(host, t);
+  return host;
+}
+
 void Stream::synchronize() const {
   if constexpr (kHasCuda) {
-    if (device == Device::kCuda) gpu::synchronize(native.get());
+    if (device == Device::kCuda && !dry) gpu::synchronize(native.get());
   }
 }
 

@@ -1,6 +1,8 @@
 #include "kernels/norm/rms_norm.h"
 
+#include "kernels/core/column_sums.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/core/row_sums.h"
 
 namespace spikesink::kernels {
 
@@ -22,7 +24,9 @@ void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
   require_tensor(a.dy, "rms_norm dy", {N, C}, a.x.dtype(), stream.device);
   require_tensor(a.dx, "rms_norm dx", {N, C}, a.x.dtype(), stream.device);
   require_tensor(a.dweight, "rms_norm dweight", {C}, acc_dtype(a.x.dtype()), stream.device);
-  dispatch<cpu::rms_norm_backward, cuda::rms_norm_backward>(stream, a);
+  dispatch<cpu::rms_norm_backward, cuda::rms_norm_backward>(
+      stream, a,
+      {.cpu = cpu::row_sums_bytes(a.x.dtype(), N, C), .cuda = scratch_bytes<float>(cuda::num_row_blocks(N) * C)});
 }
 
 }  // namespace spikesink::kernels

@@ -1,4 +1,5 @@
 #pragma once
+#include "kernels/core/scratch.h"
 #include "kernels/core/stream.h"
 
 namespace spikesink::kernels {
@@ -29,10 +30,10 @@ void rms_norm_backward(const Stream& stream, const RmsNormBackward& args);
 
 namespace cpu {
 void rms_norm_forward(const Stream& stream, const RmsNormForward& args);
-void rms_norm_backward(const Stream& stream, const RmsNormBackward& args);
+void rms_norm_backward(const Stream& stream, const RmsNormBackward& args, Scratch scratch);
 }  // namespace cpu
 namespace cuda {
 void rms_norm_forward(const Stream& stream, const RmsNormForward& args);
-void rms_norm_backward(const Stream& stream, const RmsNormBackward& args);
+void rms_norm_backward(const Stream& stream, const RmsNormBackward& args, Scratch scratch);
 }  // namespace cuda
 }  // namespace spikesink::kernels

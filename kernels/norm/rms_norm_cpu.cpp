@@ -43,10 +43,10 @@ void rms_norm_forward(const Stream& stream, const RmsNormForward& a) {
   });
 }
 
-void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
+void rms_norm_backward(const Stream& stream, const RmsNormBackward& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
-    add_row_sums<T>(stream, N, C, {a.dweight}, [&, C = C](std::int64_t n, T* dweight) {
+    add_row_sums<T>(stream, N, C, {a.dweight}, scratch, [&, C = C](std::int64_t n, T* dweight) {
       backward_row(a.dx.data<T>() + n * C, dweight, a.dy.data<T>() + n * C, a.x.data<T>() + n * C, a.weight.data<T>(),
                    a.rstd.data<T>()[n], C);
     });

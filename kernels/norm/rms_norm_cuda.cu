@@ -76,19 +76,19 @@ void rms_norm_forward(const Stream& stream, const RmsNormForward& a) {
   });
 }
 
-void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
+void rms_norm_backward(const Stream& stream, const RmsNormBackward& a, Scratch scratch) {
   const auto [N, C] = matrix_dims(a.x);
   const std::int64_t P = num_row_blocks(N);
-  const Tensor partial = stream.empty({P, C}, DType::kF32);
+  float* const partial = scratch.take<float>(P * C);
   with_cuda_dtype(a.x.dtype(), [&, N = N, C = C]<class T>() {
     T *const dx = a.dx.data<T>(), *const dy = a.dy.data<T>(), *const x = a.x.data<T>(),
              *const weight = a.weight.data<T>();
     with_width<T>(C % kWidth<T> == 0 && aligned_16({dx, dy, x, weight}), [&]<int W>() {
-      launch(stream, backward_kernel<W, T>, P, row_threads(C / W), C * size_of(DType::kF32), dx, partial.data<float>(),
-             dy, x, weight, a.rstd.data<float>(), N, C);
+      launch(stream, backward_kernel<W, T>, P, row_threads(C / W), C * size_of(DType::kF32), dx, partial, dy, x, weight,
+             a.rstd.data<float>(), N, C);
     });
   });
-  add_column_sums(stream, a.dweight.data<float>(), partial.data<float>(), P, C);
+  add_column_sums(stream, a.dweight.data<float>(), partial, P, C);
 }
 
 }  // namespace spikesink::kernels::cuda

@@ -2,7 +2,6 @@
 #include <numeric>
 #include <vector>
 
-#include "kernels/core/grain.h"
 #include "kernels/core/parallel.h"
 #include "kernels/optim/sum_of_squares.h"
 
@@ -18,22 +17,23 @@ double sum(const T* x, std::int64_t n) {
 }
 }  // namespace
 
-double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors) {
+void sum_of_squares(const Stream& stream, const SumOfSquares& a, Scratch scratch) {
   struct Block {
     const Tensor* tensor;
     std::int64_t begin, size;
   };
   std::vector<Block> blocks;
-  for (const Tensor& t : tensors)
-    for (std::int64_t begin = 0; begin < t.numel(); begin += kGrain)
-      blocks.push_back({&t, begin, std::min(kGrain, t.numel() - begin)});
-  std::vector<double> sums(blocks.size());
-  parallel_ranges(stream, static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+  for (const Tensor& t : a.tensors)
+    for (std::int64_t begin = 0; begin < t.numel(); begin += kSquaresBlock)
+      blocks.push_back({&t, begin, std::min(kSquaresBlock, t.numel() - begin)});
+  const auto n = static_cast<std::int64_t>(blocks.size());
+  double* const sums = scratch.take<double>(n);
+  parallel_ranges(stream, n, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
       with_dtype(blocks[i].tensor->dtype(),
                  [&, b = blocks[i]]<class T>() { sums[i] = sum(b.tensor->template data<T>() + b.begin, b.size); });
   });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
+  a.total.data<double>()[0] = std::accumulate(sums, sums + n, 0.0);
 }
 
 }  // namespace spikesink::kernels::cpu

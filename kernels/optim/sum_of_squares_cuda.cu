@@ -7,7 +7,6 @@ namespace spikesink::kernels::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr std::int64_t kBlockElements = 16384;
 
 template <int W, class T>
 __device__ double squares(const T* x) {
@@ -18,11 +17,10 @@ __device__ double squares(const T* x) {
   return sum;
 }
 
-/// The sum over each run of kBlockElements. The cut depends on n only, and with it the order.
+/// The sum over each run of kSquaresBlock. The cut depends on n only, and with it the order.
 template <int W, class T>
 __global__ void block_sums_kernel(double* sums, const T* x, std::int64_t n) {
-  const std::int64_t begin = blockIdx.x * kBlockElements,
-                     size = n - begin < kBlockElements ? n - begin : kBlockElements;
+  const std::int64_t begin = blockIdx.x * kSquaresBlock, size = n - begin < kSquaresBlock ? n - begin : kSquaresBlock;
   x += begin;
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < size / W; i += kThreads) sum += squares<W>(x + i * W);
@@ -31,23 +29,22 @@ __global__ void block_sums_kernel(double* sums, const T* x, std::int64_t n) {
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-/// sums[0] becomes the sum over all. One block.
-__global__ void total_kernel(double* sums, std::int64_t n) {
+/// One block.
+__global__ void total_kernel(double* total, const double* sums, std::int64_t n) {
   double sum = 0;
   for (std::int64_t i = threadIdx.x; i < n; i += kThreads) sum += sums[i];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) sums[0] = sum;
+  if (threadIdx.x == 0) *total = sum;
 }
 }  // namespace
 
-double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors) {
-  const auto blocks = [](const Tensor& t) { return (t.numel() + kBlockElements - 1) / kBlockElements; };
+void sum_of_squares(const Stream& stream, const SumOfSquares& a, Scratch scratch) {
+  const auto blocks = [](const Tensor& t) { return (t.numel() + kSquaresBlock - 1) / kSquaresBlock; };
   std::int64_t num_blocks = 0;
-  for (const Tensor& t : tensors) num_blocks += blocks(t);
-  if (num_blocks == 0) return 0;
-  const Tensor sums = stream.empty({num_blocks}, DType::kF64);
-  double* at = sums.data<double>();
-  for (const Tensor& t : tensors) {
+  for (const Tensor& t : a.tensors) num_blocks += blocks(t);
+  double* const sums = scratch.take<double>(num_blocks);
+  double* at = sums;
+  for (const Tensor& t : a.tensors) {
     with_cuda_dtype(t.dtype(), [&]<class T>() {
       T* const x = t.data<T>();
       with_width<T>(aligned_16({x}), [&]<int W>() {
@@ -56,12 +53,7 @@ double sum_of_squares(const Stream& stream, std::span<const Tensor> tensors) {
     });
     at += blocks(t);
   }
-  launch(stream, total_kernel, 1, kThreads, 0, sums.data<double>(), num_blocks);
-  double total = 0;
-  // A handle that owns nothing: the copy is done when it returns.
-  const Tensor host({std::shared_ptr<void>{}, reinterpret_cast<std::byte*>(&total)}, {1}, DType::kF64);
-  stream.copy(host, sums.slice(0, {1}));
-  return total;
+  launch(stream, total_kernel, 1, kThreads, 0, a.total.data<double>(), sums, num_blocks);
 }
 
 }  // namespace spikesink::kernels::cuda
