@@ -1,23 +1,32 @@
 #pragma once
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
 #include <string_view>
 
+#include "kernels/core/math.h"
+
 namespace spikesink {
+
+struct PhiloxKey {
+  std::uint32_t k0, k1;
+};
+struct PhiloxWords {
+  std::uint32_t w0, w1, w2, w3;
+  bool operator==(const PhiloxWords&) const = default;
+};
 
 /// Philox4x32-10: a counter-based generator. The value of (key, counter) is a pure function, so that draws do not
 /// depend on order, threads, device or world size. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1,
 /// 2, 3".
-constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 2> key, std::array<std::uint32_t, 4> counter) {
+SPIKESINK_HD constexpr PhiloxWords philox(PhiloxKey key, PhiloxWords counter) {
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
-    const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(a)};
-    key[0] += 0x9E3779B9u;
-    key[1] += 0xBB67AE85u;
+    const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter.w0;
+    const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter.w2;
+    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter.w1 ^ key.k0, static_cast<std::uint32_t>(b),
+               static_cast<std::uint32_t>(a >> 32) ^ counter.w3 ^ key.k1, static_cast<std::uint32_t>(a)};
+    key.k0 += 0x9E3779B9u;
+    key.k1 += 0xBB67AE85u;
   }
   return counter;
 }
@@ -34,22 +43,27 @@ struct Random {
   std::uint64_t seed = 0;
   std::uint64_t stream = 0;  ///< what the numbers are for: a name_hash, a lane, ...
 
+  struct Bits {
+    std::uint64_t first, second;
+  };
   /// Two independent 64-bit numbers of draw `index`.
-  constexpr std::array<std::uint64_t, 2> bits(std::uint64_t index) const {
+  SPIKESINK_HD constexpr Bits bits(std::uint64_t index) const {
     const auto r = philox({static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
                           {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
                            static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)});
-    return {r[0] | std::uint64_t{r[1]} << 32, r[2] | std::uint64_t{r[3]} << 32};
+    return {r.w0 | std::uint64_t{r.w1} << 32, r.w2 | std::uint64_t{r.w3} << 32};
   }
   /// In [0, 1), 53 bits.
-  constexpr double uniform(std::uint64_t index) const { return static_cast<double>(bits(index)[0] >> 11) * 0x1.0p-53; }
+  SPIKESINK_HD constexpr double uniform(std::uint64_t index) const {
+    return static_cast<double>(bits(index).first >> 11) * 0x1.0p-53;
+  }
   /// In [0, n); the bias of the multiplication is below n / 2^64.
-  constexpr std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
+  SPIKESINK_HD constexpr std::uint64_t below(std::uint64_t index, std::uint64_t n) const {
     __extension__ using Wide = unsigned __int128;
-    return static_cast<std::uint64_t>((Wide{bits(index)[0]} * n) >> 64);
+    return static_cast<std::uint64_t>((Wide{bits(index).first} * n) >> 64);
   }
   /// Standard normal (Box-Muller, the cosine branch).
-  double normal(std::uint64_t index) const {
+  SPIKESINK_HD double normal(std::uint64_t index) const {
     const auto [a, b] = bits(index);
     const double u = (static_cast<double>(a >> 11) + 1) * 0x1.0p-53;  // (0, 1]
     const double v = static_cast<double>(b >> 11) * 0x1.0p-53;

@@ -10,20 +10,6 @@ namespace spikesink::kernels::cpu {
 namespace {
 
 template <class T>
-math::AdamWFactors<T> factors(const AdamW& a, double weight_decay) {
-  const auto step = static_cast<double>(a.step);
-  return {.beta1 = static_cast<T>(a.beta1),
-          .rest1 = static_cast<T>(1 - a.beta1),
-          .beta2 = static_cast<T>(a.beta2),
-          .rest2 = static_cast<T>(1 - a.beta2),
-          .grad_scale = static_cast<T>(a.grad_scale),
-          .eps = static_cast<T>(a.eps),
-          .keep = static_cast<T>(1 - a.lr * weight_decay),
-          .step_size = static_cast<T>(a.lr / (1 - std::pow(a.beta1, step))),
-          .v_scale = static_cast<T>(1 / std::sqrt(1 - std::pow(a.beta2, step)))};
-}
-
-template <class T>
 void update(const AdamWSegment& s, std::int64_t begin, std::int64_t end, const math::AdamWFactors<T>& f) {
   T *weight = s.weight.data<T>(), *m = s.m.data<T>(), *v = s.v.data<T>();
   const T* grad = s.grad.data<T>();
@@ -33,6 +19,8 @@ void update(const AdamWSegment& s, std::int64_t begin, std::int64_t end, const m
 }  // namespace
 
 void adamw(const Stream& stream, const AdamW& a) {
+  const double grad_scale = a.grad_squares ? math::clip_factor(*a.grad_squares.data<double>(), a.clip) : 1;
+  if (std::isnan(grad_scale)) return;
   std::int64_t total = 0;
   for (const AdamWSegment& s : a.segments) total += s.weight.numel();
   // Threads share the segments as if they lay end to end, so that one huge matrix among vectors keeps all of them busy.
@@ -41,8 +29,12 @@ void adamw(const Stream& stream, const AdamW& a) {
     for (const AdamWSegment& s : a.segments) {
       const std::int64_t from = std::max(begin, start), to = std::min(end, start + s.weight.numel());
       if (from < to)
-        with_dtype(s.weight.dtype(),
-                   [&]<class T>() { update<T>(s, from - start, to - start, factors<T>(a, s.weight_decay)); });
+        with_dtype(s.weight.dtype(), [&]<class T>() {
+          auto factors = math::adamw_factors<T>(a);
+          factors.grad_scale = static_cast<T>(grad_scale);
+          factors.keep = static_cast<T>(1 - a.lr * s.weight_decay);
+          update<T>(s, from - start, to - start, factors);
+        });
       start += s.weight.numel();
     }
   });
