@@ -6,7 +6,9 @@
 namespace spikesink::kernels::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+// Products and sums are doubles throughout: a GPU for training converts and multiplies them several times faster than
+// memory delivers, and one without fast doubles about as fast.
+constexpr int kThreads = 256, kTotalThreads = 1024;
 
 template <int W, class T>
 __device__ double squares(const T* x) {
@@ -23,6 +25,7 @@ __global__ void block_sums_kernel(double* sums, const T* x, std::int64_t n) {
   const std::int64_t begin = blockIdx.x * kSquaresBlock, size = n - begin < kSquaresBlock ? n - begin : kSquaresBlock;
   x += begin;
   double sum = 0;
+#pragma unroll 4
   for (std::int64_t i = threadIdx.x; i < size / W; i += kThreads) sum += squares<W>(x + i * W);
   for (std::int64_t i = size / W * W + threadIdx.x; i < size; i += kThreads) sum += squares<1>(x + i);
   sum = block_sum(sum);
@@ -32,7 +35,8 @@ __global__ void block_sums_kernel(double* sums, const T* x, std::int64_t n) {
 /// One block.
 __global__ void total_kernel(double* total, const double* sums, std::int64_t n) {
   double sum = 0;
-  for (std::int64_t i = threadIdx.x; i < n; i += kThreads) sum += sums[i];
+#pragma unroll 8
+  for (std::int64_t i = threadIdx.x; i < n; i += kTotalThreads) sum += sums[i];
   sum = block_sum(sum);
   if (threadIdx.x == 0) *total = sum;
 }
@@ -53,7 +57,7 @@ void sum_of_squares(const Stream& stream, const SumOfSquares& a, Scratch scratch
     });
     at += blocks(t);
   }
-  launch(stream, total_kernel, 1, kThreads, 0, a.total.data<double>(), sums, num_blocks);
+  launch(stream, total_kernel, 1, kTotalThreads, 0, a.total.data<double>(), sums, num_blocks);
 }
 
 }  // namespace spikesink::kernels::cuda

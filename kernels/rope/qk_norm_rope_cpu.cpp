@@ -3,6 +3,7 @@
 
 #include "kernels/core/prefetch.h"
 #include "kernels/core/row_sums.h"
+#include "kernels/norm/rms_norm_math.h"
 #include "kernels/rope/qk_norm_rope.h"
 #include "kernels/rope/rope_angles.h"
 #include "kernels/rope/rope_math.h"
@@ -42,7 +43,8 @@ T forward_group(T* y, const T* x, const T* weight, const T* angles, std::int64_t
   for (std::int64_t head = 0; head < width; head += D, x += D, y += D, weight += D)
 #pragma omp simd
     for (std::int64_t i = 0; i < half; ++i) {
-      const auto pair = math::turn(x[i] * rstd * weight[i], x[i + half] * rstd * weight[i + half], cos[i], sin[i]);
+      const auto pair = math::turn(math::rms_norm(x[i], rstd, weight[i]),
+                                   math::rms_norm(x[i + half], rstd, weight[i + half]), cos[i], sin[i]);
       y[i] = pair.low;
       y[i + half] = pair.high;
     }
@@ -68,25 +70,25 @@ void backward_group(T* dx, T* dweight, const T* dy, const T* x, const T* weight,
       dx_head[i + half] = d.high;
     }
   }
-  const T shrink = dot * rstd * rstd / T(width);
+  const T shrink = math::rms_norm_shrink(dot, rstd, T(width));
 #pragma omp simd
   for (std::int64_t c = 0; c < width; ++c) {
     const T d = dx[c];
-    dweight[c] += d * x[c] * rstd;
-    dx[c] = rstd * (weight[c] * d - x[c] * shrink);
+    dweight[c] += math::rms_norm_dweight(d, x[c], rstd);
+    dx[c] = math::rms_norm_dx(d, x[c], weight[c], rstd, shrink);
   }
 }
 }  // namespace
 
-void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& a) {
+void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, W] = matrix_dims(a.x);
     const std::int64_t D = a.d_head, v_column = (a.n_heads + a.n_kv_heads) * D, S = a.rstd.shape()[1];
     const T *q_weight = a.q_weight.data<T>(), *k_weight = a.k_weight.data<T>();
-    const Tensor table = rope_angles(stream, a.length, D, a.theta, a.x.dtype());
+    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, scratch);
     parallel_ranges(stream, N, row_grain(W), [&, W = W](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) {
-        const T *x = a.x.data<T>() + n * W, *angles = table.data<T>() + n % a.length * D;
+        const T *x = a.x.data<T>() + n * W, *angles = table + n % a.length * D;
         T *y = a.y.data<T>() + n * W, *rstd = a.rstd.data<T>() + n * S;
         if (n + 1 < end) prefetch(x + W, W);
         for_groups(a, [&](const Group& group) {
@@ -99,16 +101,16 @@ void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& a) {
   });
 }
 
-void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& a) {
+void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, W] = matrix_dims(a.x);
     const std::int64_t D = a.d_head, v_column = (a.n_heads + a.n_kv_heads) * D, S = a.rstd.shape()[1];
     const T *q_weight = a.q_weight.data<T>(), *k_weight = a.k_weight.data<T>();
-    const Tensor table = rope_angles(stream, a.length, D, a.theta, a.x.dtype());
-    add_row_sums<T>(stream, N, W, {a.dq_weight, a.dk_weight}, [&, N = N, W = W](std::int64_t n, T* dq_weight) {
+    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, scratch);
+    add_row_sums<T>(stream, N, W, {a.dq_weight, a.dk_weight}, scratch, [&, N = N, W = W](std::int64_t n, T* dq_weight) {
       T* dk_weight = dq_weight + a.q_weight.numel();
       const T *x = a.x.data<T>() + n * W, *dy = a.dy.data<T>() + n * W, *rstd = a.rstd.data<T>() + n * S,
-              *angles = table.data<T>() + n % a.length * D;
+              *angles = table + n % a.length * D;
       T* dx = a.dx.data<T>() + n * W;
       if (n + 1 < N) {
         prefetch(x + W, v_column);

@@ -26,26 +26,66 @@ std::vector<double> reference(const Tensor& x, std::int64_t num_heads, std::int6
 }  // namespace
 
 TEST_CASE("rope turns pairs (i, i + D/2) by position and frequency and copies the columns behind", "[kernels][rope]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const auto [sequences, T, heads, D, extra] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 2, 0},
                                                                                         {2, 5, 3, 4, 7},
                                                                                         {1, 65, 2, 6, 1},
                                                                                         {2, 200, 5, 64, 64},
                                                                                         {1, 2049, 1, 128, 0},
+                                                                                        {1, 5, 1, 512, 24},
+                                                                                        {2, 9, 4, 32, 32},
                                                                                         {1, 66, 2, 256, 256},
                                                                                         {3, 4, 0, 8, 9}}));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), sequences, T, heads, D, extra, stream.num_threads);
+  CAPTURE(name_of(stream.device), name_of(dtype), sequences, T, heads, D, extra, stream.num_threads);
   const std::int64_t N = sequences * T, W = heads * D + extra;
-  const Tensor x = random({N, W}, dtype, 1), y = poisoned({N, W}, dtype);
-  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = heads, .d_head = D, .length = T, .theta = 10000});
+  const Tensor x = on(stream, random({N, W}, dtype, 1));
+  const auto [y] = repeated(stream, [&, heads = heads, D = D, T = T] {
+    const Tensor out = on(stream, poisoned({N, W}, dtype));
+    kernels::rope_forward(stream, {.y = out, .x = x, .num_heads = heads, .d_head = D, .length = T, .theta = 10000});
+    return std::array{out};
+  });
   // The last bit of a frequency weighs as much as the position, in the reference too.
-  check_close(y, reference(x, heads, D, T, 10000), dtype == DType::kF64 ? 100 + 4 * T : 4);
+  check_close(y, reference(x, heads, D, T, 10000), stored(dtype, dtype == DType::kF64 ? 100 + 4 * T : 4));
 
   const Tensor in_place = copy(x);
   kernels::rope_forward(stream,
                         {.y = in_place, .x = in_place, .num_heads = heads, .d_head = D, .length = T, .theta = 10000});
   CHECK(same_bits(in_place, y));
+}
+
+TEST_CASE("rope turns by the exact angle at positions of 131072 and beyond, for any base", "[kernels][rope]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const double theta = GENERATE(10000.0, 5e5, 1e7);
+  // Angles in f32 would be off by 0.004 at the fastest pair. One head: few columns make many positions cheap.
+  const std::int64_t T = 131072 + 300, D = 4;
+  const Tensor x = on(stream, filled({T, D}, DType::kF32, 1)), y = on(stream, poisoned({T, D}, DType::kF32));
+  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = 1, .d_head = D, .length = T, .theta = theta});
+  check_close(y, reference(x, 1, D, T, theta), 4);
+}
+
+TEST_CASE("rope takes rows that no wide access is aligned to", "[kernels][rope]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const std::int64_t T = 10, W = 64;
+  const Tensor x = on(stream, random({T * W + 1}, dtype, 1)).slice(1, {T, W}),
+               y = on(stream, poisoned({T * W + 1}, dtype)).slice(1, {T, W}), aligned = copy(x);
+  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = 1, .d_head = 32, .length = T, .theta = 100});
+  kernels::rope_forward(stream, {.y = aligned, .x = aligned, .num_heads = 1, .d_head = 32, .length = T, .theta = 100});
+  CHECK(same_bits(y, aligned));
+}
+
+TEST_CASE("rope_backward turns back, in place too", "[kernels][rope]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const std::int64_t T = 17, W = 3 * 32 + 16;
+  const Tensor x = on(stream, random({2 * T, W}, dtype, 1)), y = on(stream, poisoned({2 * T, W}, dtype)),
+               dx = on(stream, poisoned({2 * T, W}, dtype));
+  kernels::rope_forward(stream, {.y = y, .x = x, .num_heads = 3, .d_head = 32, .length = T, .theta = 500});
+  kernels::rope_backward(stream, {.dx = dx, .dy = y, .num_heads = 3, .d_head = 32, .length = T, .theta = 500});
+  check_close(dx, values(x), dtype == DType::kBF16 ? 1.5 : 64);  // bf16: y and dx are rounded
+  kernels::rope_backward(stream, {.dx = y, .dy = y, .num_heads = 3, .d_head = 32, .length = T, .theta = 500});
+  CHECK(same_bits(y, dx));
 }
 
 TEST_CASE("rope_backward is the transpose of the forward, in place too", "[kernels][rope][grad]") {

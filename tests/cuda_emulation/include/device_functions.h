@@ -118,6 +118,12 @@ T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> x) 
   return old;
 }
 
+/// The sine and cosine of pi x, of the exact product.
+inline void sincospif(float x, float* sine, float* cosine) {
+  const double angle = 3.14159265358979323846 * fmod(static_cast<double>(x), 2);
+  *sine = static_cast<float>(sin(angle));
+  *cosine = static_cast<float>(cos(angle));
+}
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 template <class T>
 T __ldg(const T* p) {
