@@ -1,4 +1,5 @@
 #pragma once
+#include "kernels/core/scratch.h"
 #include "kernels/core/stream.h"
 
 namespace spikesink::kernels {
@@ -11,10 +12,10 @@ struct LinearForward {
 };
 void linear_forward(const Stream& stream, const LinearForward& args);
 
-/// dx = dy weight; dweight += dy^T x.
+/// dx = dy weight; dweight += dy^T x. Sums run in acc_dtype of x (f32; f64 for f64).
 struct LinearBackward {
   Tensor dx;       ///< out (N, C), must not overlap an input
-  Tensor dweight;  ///< inout (O, C), added to
+  Tensor dweight;  ///< inout (O, C) acc_dtype, added to
   Tensor dy;       ///< (N, O)
   Tensor x;        ///< (N, C)
   Tensor weight;   ///< (O, C)
@@ -22,7 +23,11 @@ struct LinearBackward {
 void linear_backward(const Stream& stream, const LinearBackward& args);
 
 namespace cpu {
-void linear_forward(const Stream& stream, const LinearForward& args);
-void linear_backward(const Stream& stream, const LinearBackward& args);
+void linear_forward(const Stream& stream, const LinearForward& args, Scratch);
+void linear_backward(const Stream& stream, const LinearBackward& args, Scratch);
 }  // namespace cpu
+namespace cuda {
+void linear_forward(const Stream& stream, const LinearForward& args, Scratch scratch);
+void linear_backward(const Stream& stream, const LinearBackward& args, Scratch scratch);
+}  // namespace cuda
 }  // namespace spikesink::kernels

@@ -3,7 +3,7 @@
 
 namespace spikesink::kernels::cpu {
 
-void linear_forward(const Stream& stream, const LinearForward& a) {
+void linear_forward(const Stream& stream, const LinearForward& a, Scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
     const std::int64_t O = a.weight.shape()[0];
@@ -11,7 +11,7 @@ void linear_forward(const Stream& stream, const LinearForward& a) {
   });
 }
 
-void linear_backward(const Stream& stream, const LinearBackward& a) {
+void linear_backward(const Stream& stream, const LinearBackward& a, Scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
     const std::int64_t O = a.weight.shape()[0];

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "kernels/core/math.h"
 #include "kernels/core/parallel.h"
@@ -33,22 +32,22 @@ T cross_entropy_row(T* z, std::int64_t V, std::int32_t target, bool grad, T grad
   return std::log(sum) + top - correct;
 }
 
-/// Rows whose target counts.
-std::vector<std::int64_t> counted_rows(const Tensor& targets) {
-  std::vector<std::int64_t> rows;
+/// Writes the rows whose target counts, and returns how many they are.
+std::int64_t find_counted(std::int64_t* rows, const Tensor& targets) {
+  std::int64_t counted = 0;
   const auto all = targets.span<std::int32_t>();
   for (std::size_t n = 0; n < all.size(); ++n)
-    if (all[n] >= 0) rows.push_back(static_cast<std::int64_t>(n));
-  return rows;
+    if (all[n] >= 0) rows[counted++] = static_cast<std::int64_t>(n);
+  return counted;
 }
 }  // namespace
 
-void linear_cross_entropy(const Stream& stream, const LinearCrossEntropy& a) {
+void linear_cross_entropy(const Stream& stream, const LinearCrossEntropy& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
     const std::int64_t V = a.weight.shape()[0];
-    const auto rows = counted_rows(a.targets);
-    const auto counted = static_cast<std::int64_t>(rows.size());
+    auto* const rows = scratch.take<std::int64_t>(N);
+    const std::int64_t counted = find_counted(rows, a.targets);
     const bool all = counted == N, grad = static_cast<bool>(a.dx);
     T* loss = a.loss.data<T>();
     if (!all) {
@@ -57,34 +56,32 @@ void linear_cross_entropy(const Stream& stream, const LinearCrossEntropy& a) {
     }
     if (counted == 0) return;
 
-    const std::int64_t chunk = std::clamp<std::int64_t>(a.chunk_elements / V, 1, counted);
-    const Tensor logits = stream.empty({chunk, V}, a.x.dtype());
+    const std::int64_t most = cross_entropy_chunk(Device::kCpu, N, V, a.chunk_elements),
+                       chunk = std::min(most, counted);
+    T* const z = scratch.take<T>(most * V);
     // Where only some rows count, they are gathered, and their dx scattered back.
-    const Tensor packed_x = all ? Tensor{} : stream.empty({chunk, C}, a.x.dtype());
-    const Tensor packed_dx = all || !grad ? Tensor{} : stream.empty({chunk, C}, a.x.dtype());
+    T* const packed_x = all ? nullptr : scratch.take<T>(most * C);
+    T* const packed_dx = all || !grad ? nullptr : scratch.take<T>(most * C);
     const auto copy_row = [C = C](T* to, const T* from) { std::copy_n(from, C, to); };
 
     for (std::int64_t first = 0; first < counted; first += chunk) {
       const std::int64_t R = std::min(chunk, counted - first);
-      const T* x = all ? a.x.data<T>() + first * C : packed_x.data<T>();
+      const T* x = all ? a.x.data<T>() + first * C : packed_x;
       if (!all)
-        for (std::int64_t r = 0; r < R; ++r)
-          copy_row(packed_x.data<T>() + r * C, a.x.data<T>() + rows[static_cast<std::size_t>(first + r)] * C);
-      T* z = logits.data<T>();
+        for (std::int64_t r = 0; r < R; ++r) copy_row(packed_x + r * C, a.x.data<T>() + rows[first + r] * C);
       gemm<T>(stream, z, V, {x, C}, {a.weight.data<T>(), C, true}, R, V, C);
       parallel_ranges(stream, R, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t r = begin; r < end; ++r) {
-          const std::int64_t n = rows[static_cast<std::size_t>(first + r)];
+          const std::int64_t n = rows[first + r];
           loss[n] = cross_entropy_row(z + r * V, V, a.targets.data<std::int32_t>()[n], grad, T(a.grad_scale));
         }
       });
       if (!grad) continue;
-      T* dx = all ? a.dx.data<T>() + first * C : packed_dx.data<T>();
+      T* dx = all ? a.dx.data<T>() + first * C : packed_dx;
       gemm<T>(stream, dx, C, {z, V}, {a.weight.data<T>(), C}, R, C, V);
       gemm<T>(stream, a.dweight.data<T>(), C, {z, V, true}, {x, C}, V, C, R, 1, 1);
       if (!all)
-        for (std::int64_t r = 0; r < R; ++r)
-          copy_row(a.dx.data<T>() + rows[static_cast<std::size_t>(first + r)] * C, dx + r * C);
+        for (std::int64_t r = 0; r < R; ++r) copy_row(a.dx.data<T>() + rows[first + r] * C, dx + r * C);
     }
   });
 }

@@ -13,6 +13,6 @@ void set_order(Order order, std::uint64_t seed = 0);
 void set_stream_seed(std::uint64_t seed);
 
 std::int64_t live_device_bytes();
-std::int64_t num_launches();  ///< kernels that have run, so that a test can say that one did
+std::int64_t num_launches();  ///< kernels and library calls that have run, so that a test can say that one did
 
 }  // namespace cuda_emulation

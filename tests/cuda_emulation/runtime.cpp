@@ -185,6 +185,15 @@ cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::functi
   return cudaSuccess;
 }
 
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+  const Locked r;
+  r->of(stream)->tasks.push_back({[work = std::move(work)] {
+    ++runtime().launches;
+    work();
+  }});
+  return cudaSuccess;
+}
+
 void set_stream_seed(std::uint64_t seed) { Locked()->random.seed(seed); }
 std::int64_t live_device_bytes() { return static_cast<std::int64_t>(Locked()->device_bytes); }
 std::int64_t num_launches() { return Locked()->launches; }

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include "kernels/linear/gemm.h"
+#include "kernels/linear/gemm_cuda.h"
 #include "tests/kernels/support.h"
 
 using namespace spikesink;
@@ -27,27 +28,69 @@ std::vector<double> product(const Tensor& a, bool at, const Tensor& b, bool bt, 
 }  // namespace
 
 TEST_CASE("linear is y = x w^T, dx = dy w, dweight += dy^T x", "[kernels][linear]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const auto [N, C, O] = GENERATE(table<std::int64_t, std::int64_t, std::int64_t>(
       {{1, 1, 1}, {1, 5, 3}, {3, 7, 5}, {33, 64, 100}, {257, 96, 130}, {5, 1, 4}}));
-  CAPTURE(name_of(dtype), N, C, O);
-  const Stream stream = Stream::cpu();
-  const Tensor x = random({N, C}, dtype, 1), weight = random({O, C}, dtype, 2), dy = random({N, O}, dtype, 3),
-               start = random({O, C}, dtype, 4);
-  const Tensor y = poisoned({N, O}, dtype), dx = poisoned({N, C}, dtype), dweight = copy(start);
-  kernels::linear_forward(stream, {.y = y, .x = x, .weight = weight});
-  kernels::linear_backward(stream, {.dx = dx, .dweight = dweight, .dy = dy, .x = x, .weight = weight});
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, O, stream.num_threads);
+  const DType sum_dtype = acc_dtype(dtype);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({O, C}, dtype, 2)),
+               dy = on(stream, random({N, O}, dtype, 3)), start = on(stream, random({O, C}, sum_dtype, 4));
+  const auto [y, dx, dweight] = repeated(stream, [&, N = N, C = C, O = O] {
+    const Tensor out = on(stream, poisoned({N, O}, dtype)), back = on(stream, poisoned({N, C}, dtype)),
+                 sum = copy(start);
+    kernels::linear_forward(stream, {.y = out, .x = x, .weight = weight});
+    kernels::linear_backward(stream, {.dx = back, .dweight = sum, .dy = dy, .x = x, .weight = weight});
+    return std::array{out, back, sum};
+  });
 
   auto want_dweight = product(dy, true, x, false, O, C, N);
-  for (std::size_t i = 0; i < want_dweight.size(); ++i) want_dweight[i] += values(start)[i];
+  const auto starts = values(start);
+  for (std::size_t i = 0; i < want_dweight.size(); ++i) want_dweight[i] += starts[i];
   const auto root = [](std::int64_t n) { return std::sqrt(static_cast<double>(n)); };  // of a sum of n terms
-  check_close(y, product(x, false, weight, true, N, O, C), 4 + root(C), root(C));
-  check_close(dx, product(dy, false, weight, false, N, C, O), 4 + root(O), root(O));
-  check_close(dweight, want_dweight, 4 + root(N), root(N));
+  check_close(y, product(x, false, weight, true, N, O, C), stored(dtype, 4 + root(C)), root(C));
+  check_close(dx, product(dy, false, weight, false, N, C, O), stored(dtype, 4 + root(O)), root(O));
+  check_close(dweight, want_dweight, 4 + root(N), root(N));  // f32 also where what it sums is bf16
 
-  const Tensor again = poisoned({N, O}, dtype);
+  const Tensor again = on(stream, poisoned({N, O}, dtype));
   kernels::linear_forward(stream, {.y = again, .x = x, .weight = weight});
   CHECK(same_bits(again, y));
+}
+
+TEST_CASE("linear takes slices that start anywhere, and no rows at all", "[kernels][linear]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  CAPTURE(name_of(stream.device), name_of(dtype), stream.num_threads);
+  constexpr std::int64_t N = 3, C = 5, O = 4;
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({O, C}, dtype, 2));
+  const Tensor flat = on(stream, filled({O * C + 1}, dtype, 0)), slice = flat.slice(1, {O, C});
+  stream.copy(slice, weight);
+  const Tensor y = on(stream, poisoned({N, O}, dtype)), want = on(stream, poisoned({N, O}, dtype));
+  kernels::linear_forward(stream, {.y = y, .x = x, .weight = slice});
+  kernels::linear_forward(stream, {.y = want, .x = x, .weight = weight});
+  check_close(y, values(want), stored(dtype, 8));
+
+  const Tensor none_x = stream.empty({0, C}, dtype), none_y = stream.empty({0, O}, dtype),
+               dweight = on(stream, filled({O, C}, acc_dtype(dtype), 7));
+  kernels::linear_forward(stream, {.y = none_y, .x = none_x, .weight = weight});
+  kernels::linear_backward(stream, {.dx = none_x, .dweight = dweight, .dy = none_y, .x = none_x, .weight = weight});
+  CHECK(values(dweight) == std::vector<double>(O * C, 7.0));
+}
+
+TEST_CASE("linear counts its work on a dry stream, and holds cuBLASLt's workspace while it runs on CUDA",
+          "[kernels][linear]") {
+  const Device device = GENERATE(Device::kCpu, Device::kCuda);
+  const DType dtype = device == Device::kCpu ? DType::kF64 : DType::kBF16;
+  const Stream stream = Stream::dry_run(device);
+  const Tensor x = stream.empty({8, 6}, dtype), weight = stream.empty({4, 6}, dtype), y = stream.empty({8, 4}, dtype),
+               dweight = stream.empty({4, 6}, acc_dtype(dtype));
+  const std::int64_t before = stream.pool->live_bytes();
+  kernels::linear_forward(stream, {.y = y, .x = x, .weight = weight});
+  CHECK(stream.dry->flops == 2 * 8 * 6 * 4);
+  kernels::linear_backward(stream, {.dx = x, .dweight = dweight, .dy = y, .x = x, .weight = weight});
+  CHECK(stream.dry->flops == 3 * 2 * 8 * 6 * 4);
+  CHECK(stream.pool->live_bytes() == before);
+  CHECK(stream.pool->peak_bytes() - before == (device == Device::kCpu ? 0 : kernels::cuda::kGemmWorkspaceBytes));
 }
 
 TEST_CASE("linear_backward is the gradient of its forward", "[kernels][linear][grad]") {

@@ -23,7 +23,9 @@ struct Result {
 };
 Result run(const Stream& stream, const Problem& p, double grad_scale, std::int64_t chunk_elements) {
   const auto [N, C] = matrix_dims(p.x);
-  Result r{poisoned({N}, p.x.dtype()), poisoned({N, C}, p.x.dtype()), filled(p.weight.shape(), p.x.dtype(), 1)};
+  const DType sums = acc_dtype(p.x.dtype());
+  Result r{on(stream, poisoned({N}, sums)), on(stream, poisoned({N, C}, p.x.dtype())),
+           on(stream, filled(p.weight.shape(), sums, 1))};
   kernels::linear_cross_entropy(stream, {.loss = r.loss,
                                          .dx = r.dx,
                                          .dweight = r.dweight,
@@ -34,26 +36,29 @@ Result run(const Stream& stream, const Problem& p, double grad_scale, std::int64
                                          .chunk_elements = chunk_elements});
   return r;
 }
-}  // namespace
 
-TEST_CASE("linear_cross_entropy is logsumexp - logit of the target, with its gradient, in chunks of any size",
-          "[kernels][loss]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [N, C, V] =
-      GENERATE(table<std::int64_t, std::int64_t, std::int64_t>({{1, 1, 1}, {1, 3, 2}, {7, 5, 11}, {67, 32, 301}}));
-  const bool holes = GENERATE(false, true);
-  const std::int64_t chunk_rows = GENERATE(2, 1000);
-  const Stream stream = Stream::cpu(3);
-  CAPTURE(name_of(dtype), N, C, V, holes, chunk_rows, stream.num_threads);
-  const Problem p = problem(N, C, V, dtype, holes);
-  const Result r = run(stream, p, 0.25, chunk_rows * V);
+Problem moved(const Stream& stream, const Problem& p) {
+  return {on(stream, p.x), on(stream, p.weight), on(stream, p.targets)};
+}
 
+double rounded(double value, DType dtype) {
+  return dtype == DType::kBF16 ? static_cast<double>(bf16(static_cast<float>(value))) : value;
+}
+
+/// In double, but for what bf16 stores on the way: the logits, and their gradients.
+struct Reference {
+  std::vector<double> loss, dx, dweight;
+};
+Reference reference(const Problem& p, double grad_scale) {
+  const DType dtype = p.x.dtype();
+  const auto [N, C] = matrix_dims(p.x);
+  const std::int64_t V = p.weight.shape()[0];
   const auto x = values(p.x), w = values(p.weight);
-  std::vector<double> loss, dx(x.size(), 0), dweight(w.size(), 1);
+  Reference r{{}, std::vector<double>(x.size(), 0), std::vector<double>(w.size(), 1)};
   for (std::int64_t n = 0; n < N; ++n) {
     const std::int32_t target = p.targets.data<std::int32_t>()[n];
     if (target < 0) {
-      loss.push_back(0);
+      r.loss.push_back(0);
       continue;
     }
     std::vector<double> z(static_cast<std::size_t>(V), 0);
@@ -62,33 +67,68 @@ TEST_CASE("linear_cross_entropy is logsumexp - logit of the target, with its gra
       for (std::int64_t c = 0; c < C; ++c)
         z[v] +=
             x[static_cast<std::size_t>(n * C + c)] * w[v * static_cast<std::size_t>(C) + static_cast<std::size_t>(c)];
+      z[v] = rounded(z[v], dtype);
       sum += std::exp(z[v]);
     }
-    loss.push_back(std::log(sum) - z[static_cast<std::size_t>(target)]);
+    r.loss.push_back(std::log(sum) - z[static_cast<std::size_t>(target)]);
     for (std::size_t v = 0; v < z.size(); ++v) {
-      const double dz = 0.25 * (std::exp(z[v]) / sum - (static_cast<std::int64_t>(v) == target ? 1 : 0));
+      const double dz =
+          rounded(grad_scale * (std::exp(z[v]) / sum - (static_cast<std::int64_t>(v) == target ? 1 : 0)), dtype);
       for (std::int64_t c = 0; c < C; ++c) {
         const auto xc = static_cast<std::size_t>(n * C + c),
                    wc = v * static_cast<std::size_t>(C) + static_cast<std::size_t>(c);
-        dx[xc] += dz * w[wc];
-        dweight[wc] += dz * x[xc];
+        r.dx[xc] += dz * w[wc];
+        r.dweight[wc] += dz * x[xc];
       }
     }
   }
-  // Logits of up to 20 in size carry their absolute error into loss and probabilities.
-  check_close(r.loss, loss, 64);
-  check_close(r.dx, dx, 64);
-  check_close(r.dweight, dweight, 64);
+  return r;
+}
+}  // namespace
 
-  const Result again = run(stream, p, 0.25, chunk_rows * V);
-  CHECK(same_bits(again.loss, r.loss));
-  CHECK(same_bits(again.dx, r.dx));
-  CHECK(same_bits(again.dweight, r.dweight));
+TEST_CASE("linear_cross_entropy is logsumexp - logit of the target, with its gradient, in chunks of any size",
+          "[kernels][loss]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C, V] =
+      GENERATE(table<std::int64_t, std::int64_t, std::int64_t>({{1, 1, 1}, {1, 3, 2}, {7, 5, 11}, {67, 32, 301}}));
+  const bool holes = GENERATE(false, true);
+  const std::int64_t chunk_rows = GENERATE(2, 1000);
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, V, holes, chunk_rows, stream.num_threads);
+  const Problem host = problem(N, C, V, dtype, holes), p = moved(stream, host);
+  const Reference want = reference(host, 0.25);
+  const auto [loss, dx, dweight] = repeated(stream, [&, V = V] {
+    const Result r = run(stream, p, 0.25, chunk_rows * V);
+    return std::array{r.loss, r.dx, r.dweight};
+  });
+  // Logits of up to 20 in size carry their absolute error into loss and probabilities. In bf16 a gradient of a logit
+  // may be rounded the other way than the reference's: one of the terms, half a unit of 0.25 off.
+  check_close(loss, want.loss, 64);
+  check_close(dx, want.dx, dtype == DType::kBF16 ? 1 : 64);
+  check_close(dweight, want.dweight, dtype == DType::kBF16 ? 0x1p14 : 64);
 
-  const Tensor only_loss = poisoned({N}, dtype);
+  const Tensor only_loss = on(stream, poisoned({N}, acc_dtype(dtype)));
   kernels::linear_cross_entropy(
       stream, {.loss = only_loss, .dx = {}, .dweight = {}, .x = p.x, .weight = p.weight, .targets = p.targets});
-  check_close(only_loss, loss, 64);
+  check_close(only_loss, want.loss, 64);
+}
+
+TEST_CASE("linear_cross_entropy goes through rows longer than a block's stride", "[kernels][loss]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const std::int64_t V = GENERATE(4096, 9001);  // a block takes 4096 of them in bf16, 2048 in f32, at a time
+  CAPTURE(name_of(stream.device), name_of(dtype), V, stream.num_threads);
+  Problem host = problem(3, 2, V, dtype, false);
+  host.targets = ids({0, static_cast<std::int32_t>(V) - 1, -1});
+  const Problem p = moved(stream, host);
+  const Reference want = reference(host, 1);
+  const auto [loss, dx, dweight] = repeated(stream, [&] {
+    const Result r = run(stream, p, 1, 0);
+    return std::array{r.loss, r.dx, r.dweight};
+  });
+  check_close(loss, want.loss, 64);
+  check_close(dx, want.dx, dtype == DType::kBF16 ? 1 : 256);
+  check_close(dweight, want.dweight, dtype == DType::kBF16 ? 0x1p14 : 64);
 }
 
 TEST_CASE("the gradient of linear_cross_entropy is that of grad_scale * the summed losses", "[kernels][loss][grad]") {
@@ -110,14 +150,15 @@ TEST_CASE("the gradient of linear_cross_entropy is that of grad_scale * the summ
 }
 
 TEST_CASE("linear_cross_entropy stands huge logits and rows that all do not count", "[kernels][loss]") {
-  const Stream stream = Stream::cpu(1);
-  Problem p{filled({2, 1}, DType::kF32, 1000), from_values({3, 1}, DType::kF32, {1, -1, 0.5}), ids({0, 1})};
+  const Stream stream = GENERATE(from_range(streams()));
+  Problem p = moved(
+      stream, Problem{filled({2, 1}, DType::kF32, 1000), from_values({3, 1}, DType::kF32, {1, -1, 0.5}), ids({0, 1})});
   const Result r = run(stream, p, 1, 100);
   CHECK(values(r.loss)[0] == 0);
   CHECK(values(r.loss)[1] == 2000);
   CHECK(values(r.dx)[1] == 2);  // all mass on 1, and the target is -1
 
-  p.targets = ids({-1, -1});
+  p.targets = on(stream, ids({-1, -1}));
   const Result none = run(stream, p, 1, 100);
   check_close(none.loss, {0, 0}, 0);
   check_close(none.dx, {0, 0}, 0);
@@ -125,10 +166,50 @@ TEST_CASE("linear_cross_entropy stands huge logits and rows that all do not coun
 }
 
 TEST_CASE("linear_cross_entropy shows NaN in the loss of its row only", "[kernels][loss]") {
+  const Stream stream = GENERATE(from_range(streams()));
   const Problem p = problem(5, 8, 40, DType::kF32, false);
   p.x.data<float>()[2 * 8 + 3] = NAN;
-  const auto loss = values(run(Stream::cpu(1), p, 1, 1000).loss);
+  const auto loss = values(run(stream, moved(stream, p), 1, 1000).loss);
   for (std::size_t n = 0; n < 5; ++n) CHECK(std::isnan(loss[n]) == (n == 2));
+}
+
+TEST_CASE("linear_cross_entropy takes the same memory whatever the targets, and a dry run counts it",
+          "[kernels][loss]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const bool grad = GENERATE(false, true);
+  CAPTURE(name_of(stream.device), grad, stream.num_threads);
+  const auto peak = [&](const Stream& at, const Problem& p) {
+    const Tensor loss = at.empty({40}, DType::kF32), dx = grad ? at.empty({40, 16}, DType::kF32) : Tensor{},
+                 dweight = grad ? at.empty({30, 16}, DType::kF32) : Tensor{};
+    at.synchronize();
+    const std::int64_t before = at.pool->live_bytes();
+    at.pool->reset_peak();
+    kernels::linear_cross_entropy(
+        at, {.loss = loss, .dx = dx, .dweight = dweight, .x = p.x, .weight = p.weight, .targets = p.targets});
+    at.synchronize();
+    return at.pool->peak_bytes() - before;
+  };
+  const std::int64_t all = peak(stream, moved(stream, problem(40, 16, 30, DType::kF32, false)));
+  CHECK(all >= 40 * 30 * size_of(DType::kF32));
+  CHECK(peak(stream, moved(stream, problem(40, 16, 30, DType::kF32, true))) == all);
+  const Stream dry = Stream::dry_run(stream.device);
+  CHECK(peak(dry, {dry.empty({40, 16}, DType::kF32), dry.empty({30, 16}, DType::kF32), dry.empty({40}, DType::kI32)}) ==
+        all);
+  CHECK(dry.dry->flops == (grad ? 3 : 1) * 2.0 * 40 * 16 * 30);
+}
+
+TEST_CASE("chunks of linear_cross_entropy are alike, in whole tiles, and bounded", "[kernels][loss]") {
+  const auto rows = [](std::int64_t N, std::int64_t V) { return kernels::cross_entropy_chunk(Device::kCuda, N, V, 0); };
+  CHECK(rows(32768, 32000) == 4096);
+  CHECK(rows(32768, 128256) == 4096);
+  CHECK(rows(32768, 256000) == 2048);
+  CHECK(rows(4097, 32000) == 2176);  // twice, not 4096 and one row
+  CHECK(rows(100, 32000) == 100);
+  CHECK(rows(0, 32000) == 1);
+  CHECK(rows(1000, std::int64_t{1} << 40) == 128);
+  CHECK(kernels::cross_entropy_chunk(Device::kCpu, 100000, 32000, 0) == 262);
+  CHECK(kernels::cross_entropy_chunk(Device::kCuda, 10, 7, 21) == 3);
+  CHECK(kernels::cross_entropy_chunk(Device::kCuda, 10, 7, 1) == 1);
 }
 
 TEST_CASE("linear_cross_entropy refuses targets outside [-1, V)", "[kernels][loss]") {

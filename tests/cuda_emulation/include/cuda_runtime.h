@@ -77,6 +77,8 @@ namespace cuda_emulation {
 bool for_kernels(const void* pointer);
 cudaError_t refuse(const std::string& why);
 cudaError_t enqueue(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> thread);
+/// Work that is not a grid of threads, such as that of a library's twin.
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 template <class T>
 bool for_kernels_or_value(const T& argument) {

@@ -1,0 +1,176 @@
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include "io/failure.h"
+#include "kernels/core/check.h"
+#include "kernels/core/gpu.h"
+#include "kernels/linear/gemm_cuda.h"
+
+namespace spikesink::kernels::cuda {
+namespace {
+
+/// What tells products apart for whoever chooses an algorithm.
+struct Problem {
+  std::int64_t rows, cols, inner, a_stride, b_stride, c_stride;
+  DType dtype, c_dtype;
+  bool a_transposed, b_transposed, adds;
+  std::array<std::uint32_t, 3> alignment;  // of a, b and c in bytes: a slice of a flat buffer may have little
+  auto operator<=>(const Problem&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& out, const Problem& p) {
+  out << "(" << p.rows << ", " << p.inner << ")" << (p.a_transposed ? "^T" : "") << " x (" << p.inner << ", " << p.cols
+      << ")" << (p.b_transposed ? "^T" : "") << " in " << name_of(p.dtype) << " to " << name_of(p.c_dtype);
+  return out << (p.adds ? ", added" : "");
+}
+
+void check(cublasStatus_t status, const char* call, const Problem* problem = nullptr) {
+  if (status == CUBLAS_STATUS_SUCCESS) [[likely]]
+    return;
+  std::ostringstream message;
+  message << "cuBLASLt: " << call << ": " << cublasLtGetStatusString(status);
+  if (problem) message << ", for " << *problem;
+  throw CudaError(message.str());
+}
+
+template <class T>
+using Handle = std::unique_ptr<std::remove_pointer_t<T>, cublasStatus_t (*)(T)>;
+
+cudaDataType_t native(DType dtype) { return dtype == DType::kBF16 ? CUDA_R_16BF : CUDA_R_32F; }
+
+/// cuBLASLt is column-major: a row-major matrix is to it the transposed one. So it is given c^T = b^T a^T, and all that
+/// follows is in its terms: its first operand is our b, and its rows are our columns.
+class Plan {
+ public:
+  Plan(cublasLtHandle_t library, const Problem& p)
+      : product_(new_product(p)),
+        first_(new_layout(p.dtype, p.b_transposed ? p.inner : p.cols, p.b_transposed ? p.cols : p.inner, p.b_stride)),
+        second_(new_layout(p.dtype, p.a_transposed ? p.rows : p.inner, p.a_transposed ? p.inner : p.rows, p.a_stride)),
+        out_(new_layout(p.c_dtype, p.cols, p.rows, p.c_stride)) {
+    cublasLtMatmulPreference_t raw = nullptr;
+    check(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
+    const Handle<cublasLtMatmulPreference_t> preference(raw, cublasLtMatmulPreferenceDestroy);
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+      check(cublasLtMatmulPreferenceSetAttribute(raw, attribute, &value, sizeof(value)),
+            "cublasLtMatmulPreferenceSetAttribute", &p);
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(kGemmWorkspaceBytes));
+    // Parts of a sum are added up in f32, after all of them are there: neither in bf16 nor in the order of arrival.
+    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+           static_cast<std::uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p.alignment[1]);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p.alignment[0]);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p.alignment[2]);
+    prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.alignment[2]);
+    cublasLtMatmulHeuristicResult_t best{};
+    int found = 0;
+    check(cublasLtMatmulAlgoGetHeuristic(library, product_.get(), first_.get(), second_.get(), out_.get(), out_.get(),
+                                         raw, 1, &best, &found),
+          "cublasLtMatmulAlgoGetHeuristic", &p);
+    check(found == 0 ? CUBLAS_STATUS_NOT_SUPPORTED : best.state, "cublasLtMatmulAlgoGetHeuristic", &p);
+    algorithm_ = best.algo;
+  }
+
+  void run(cublasLtHandle_t library, const Stream& stream, const Problem& p, const Gemm& g, void* workspace) const {
+    const float alpha = 1, beta = g.adds ? 1 : 0;
+    check(cublasLtMatmul(library, product_.get(), &alpha, g.b.data, first_.get(), g.a.data, second_.get(), &beta, g.c,
+                         out_.get(), g.c, out_.get(), &algorithm_, workspace,
+                         static_cast<std::size_t>(kGemmWorkspaceBytes), static_cast<cudaStream_t>(stream.native.get())),
+          "cublasLtMatmul", &p);
+  }
+
+ private:
+  using Layout = Handle<cublasLtMatrixLayout_t>;
+  using Product = Handle<cublasLtMatmulDesc_t>;
+
+  static Layout new_layout(DType dtype, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
+    cublasLtMatrixLayout_t layout = nullptr;
+    check(cublasLtMatrixLayoutCreate(&layout, native(dtype), static_cast<std::uint64_t>(rows),
+                                     static_cast<std::uint64_t>(cols), stride),
+          "cublasLtMatrixLayoutCreate");
+    return {layout, cublasLtMatrixLayoutDestroy};
+  }
+
+  static Product new_product(const Problem& p) {
+    cublasLtMatmulDesc_t raw = nullptr;
+    check(cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+    Product product(raw, cublasLtMatmulDescDestroy);
+    const auto set = [&](cublasLtMatmulDescAttributes_t attribute, bool transposed) {
+      const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+      check(cublasLtMatmulDescSetAttribute(raw, attribute, &operation, sizeof(operation)),
+            "cublasLtMatmulDescSetAttribute", &p);
+    };
+    set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, p.a_transposed);
+    return product;
+  }
+
+  Product product_;
+  Layout first_, second_, out_;
+  cublasLtMatmulAlgo_t algorithm_;
+};
+
+/// What cuBLASLt keeps for a stream.
+class CublasLt {
+ public:
+  CublasLt() {
+    // A newer library of the same major version serves what was compiled against an older one, not the other way round.
+    if (const std::size_t found = cublasLtGetVersion(); found < kOldest)
+      throw UsageError("cuBLASLt " + std::to_string(found) + " is too old: this build needs " +
+                       std::to_string(kOldest) + " or newer; put a newer libcublasLt.so first in LD_LIBRARY_PATH");
+    cublasLtHandle_t handle = nullptr;
+    check(cublasLtCreate(&handle), "cublasLtCreate");
+    handle_.reset(handle);
+  }
+
+  void run(const Stream& stream, const Problem& problem, const Gemm& args, void* workspace) {
+    auto found = plans_.find(problem);
+    if (found == plans_.end()) found = plans_.try_emplace(problem, handle_.get(), problem).first;
+    found->second.run(handle_.get(), stream, problem, args, workspace);
+  }
+
+ private:
+  static constexpr std::size_t kOldest = CUBLAS_VER_MAJOR * 10000;
+  Handle<cublasLtHandle_t> handle_{nullptr, cublasLtDestroy};
+  std::map<Problem, Plan> plans_;
+};
+
+/// The largest power of two that divides the address, up to what cuBLASLt asks about.
+std::uint32_t alignment_of(const void* address) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(address) | 256;
+  return static_cast<std::uint32_t>(bits & (~bits + 1));
+}
+}  // namespace
+
+void gemm(const Stream& stream, const Gemm& g, void* workspace) {
+  require_gemm(g);
+  if (g.rows == 0 || g.cols == 0 || (g.inner == 0 && g.adds)) return;
+  if (g.inner == 0) {
+    require(g.c_stride == g.cols, "gemm: an empty sum into rows that are apart");
+    return gpu::clear(stream.native.get(), static_cast<std::byte*>(g.c), g.rows * g.cols * size_of(g.c_dtype));
+  }
+  // Leading dimensions must cover a row even where there is only one.
+  const auto stride = [](const Operand& x, std::int64_t rows, std::int64_t cols) {
+    return std::max(x.stride, x.transposed ? rows : cols);
+  };
+  const Problem problem{.rows = g.rows,
+                        .cols = g.cols,
+                        .inner = g.inner,
+                        .a_stride = stride(g.a, g.rows, g.inner),
+                        .b_stride = stride(g.b, g.inner, g.cols),
+                        .c_stride = g.c_stride,
+                        .dtype = g.dtype,
+                        .c_dtype = g.c_dtype,
+                        .a_transposed = g.a.transposed,
+                        .b_transposed = g.b.transposed,
+                        .adds = g.adds,
+                        .alignment = {alignment_of(g.a.data), alignment_of(g.b.data), alignment_of(g.c)}};
+  stream.libraries->get<CublasLt>().run(stream, problem, g, workspace);
+}
+
+}  // namespace spikesink::kernels::cuda
