@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "models/sample_loss.h"
 
@@ -59,13 +60,21 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
   SinkObserver sinks(stream, options.metrics.sink_epsilon);
   for (std::int64_t first = 0; first < total; first += at_once) {
     const std::int64_t B = std::min(at_once, total - first);
-    const Tensor tokens = stream.empty({B * length}, DType::kI32);
-    for (std::int64_t b = 0; b < B; ++b)
-      std::copy_n(samples.data() + (first + b) * row, length, tokens.data<std::int32_t>() + b * length);
+    std::vector<std::int32_t> tokens;
+    tokens.reserve(static_cast<std::size_t>(B * length));
+    for (std::int64_t b = 0; b < B; ++b) {
+      const auto sample = samples.begin() + (first + b) * row;
+      tokens.insert(tokens.end(), sample, sample + length);
+    }
+    const auto to_device = [&](const std::vector<std::int32_t>& values) {
+      Tensor t = stream.empty({B * length}, DType::kI32);
+      stream.upload(t, values.data());
+      return t;
+    };
     const Tensor starts =
-        options.end_of_text ? document_starts(stream, tokens, {B, length}, *options.end_of_text) : Tensor{};
+        options.end_of_text ? to_device(document_starts(tokens, length, *options.end_of_text)) : Tensor{};
     Pass pass(stream, {B, length, starts}, Pass::Mode::kForwardOnly, &sinks);
-    model.hidden(pass, tokens);
+    model.hidden(pass, to_device(tokens));
   }
   out.sinks = sinks.figures();
   return out;

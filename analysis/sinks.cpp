@@ -23,9 +23,10 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
   require(length_ == 0 || length_ == T, "SinkObserver: sequences of ", T, " after ", length_);
   length_ = T;
   Layer& layer = layer_of(path, tap);
-  const Tensor alpha = stream_.empty(tap.lse.shape(), tap.qkv.dtype());  // (B, H, T)
+  const Tensor mass = stream_.empty(tap.lse.shape(), tap.lse.dtype());  // (B, H, T)
   kernels::attention_mass(stream_,
-                          {.alpha = alpha, .qkv = tap.qkv, .lse = tap.lse, .starts = tap.starts, .dims = tap.dims});
+                          {.alpha = mass, .qkv = tap.qkv, .lse = tap.lse, .starts = tap.starts, .dims = tap.dims});
+  const Tensor alpha = stream_.on_host(mass);
   layer.sequences += B;
   with_dtype(alpha.dtype(), [&]<class Scalar>() {
     for (std::int64_t b = 0; b < B; ++b)

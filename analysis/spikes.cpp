@@ -18,11 +18,13 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
   if (at == index_.end()) return;
   const auto [N, C] = matrix_dims(value);
   const std::int64_t T = length_, B = N / T;
-  const DType dtype = value.dtype();
-  const Tensor channel_max = stream_.empty({B, C}, dtype), token_max = stream_.empty({B, T}, dtype),
-               median = stream_.empty({B}, dtype);
-  kernels::magnitudes(stream_,
-                      {.channel_max = channel_max, .token_max = token_max, .median = median, .x = value, .length = T});
+  const DType dtype = acc_dtype(value.dtype());
+  const Tensor of_channels = stream_.empty({B, C}, dtype), of_tokens = stream_.empty({B, T}, dtype),
+               of_all = stream_.empty({B}, dtype);
+  kernels::magnitudes(
+      stream_, {.channel_max = of_channels, .token_max = of_tokens, .median = of_all, .x = value, .length = T});
+  const Tensor channel_max = stream_.on_host(of_channels), token_max = stream_.on_host(of_tokens),
+               median = stream_.on_host(of_all);
 
   if (at->second == 0) sequence_max_.resize(sequence_max_.size() + static_cast<std::size_t>(B));
   double* const sequence_max = sequence_max_.data() + sequence_max_.size() - static_cast<std::size_t>(B);

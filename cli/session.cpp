@@ -1,11 +1,30 @@
 #include "cli/session.h"
 
+#include "io/failure.h"
+
 namespace spikesink::cli {
+namespace {
+
+Stream stream_for(const SystemConfig& system) {
+  if (system.resolved_device() == Device::kCuda) {
+    if (system.precision == PrecisionChoice::kF64)
+      throw UsageError("system.precision: f64 is there on the CPU only; set system.device=cpu with it");
+    return Stream::cuda();
+  }
+  if (system.precision == PrecisionChoice::kBF16)
+    throw UsageError("system.precision: bf16 is there on cuda only, and this build has none; set system.precision=f32");
+  if (system.state_precision == StatePrecision::kBF16)
+    throw UsageError(
+        "system.state_precision: bf16 has an effect only with bf16 weights, on cuda; set system.state_precision=f32");
+  return Stream::cpu();
+}
+
+}  // namespace
 
 Session make_session(const Config& config, bool with_gradients) {
-  Session session{.stream = Stream::cpu(), .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
-  const DType dtype = config.system.precision == PrecisionChoice::kF64 ? DType::kF64 : DType::kF32;
-  session.model->params().allocate(session.stream, dtype, with_gradients);
+  Session session{.stream = stream_for(config.system),
+                  .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
+  session.model->params().allocate(session.stream, config.system.resolved_precision(), with_gradients);
   return session;
 }
 

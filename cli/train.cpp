@@ -76,7 +76,6 @@ void run(const TrainOptions& options) {
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
   const Session session = make_session(config, /*with_gradients=*/true);
-  if (!resume) session.model->params().init(static_cast<std::uint64_t>(config.run.seed));
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
@@ -86,6 +85,8 @@ void run(const TrainOptions& options) {
                                .probe = probe,
                                .folder = folder,
                                .train = config.train,
+                               .state_precision = config.system.state_precision,
+                               .seed = static_cast<std::uint64_t>(config.run.seed),
                                .checkpoint = config.checkpoint,
                                .logging = config.metrics.logging,
                                .end_of_text = document_end(config, *tokenizer),

@@ -15,7 +15,7 @@ std::string problem_of(const RunConfig& c) {
 std::string problem_of(const Config& c) {
   for (std::string problem :
        {problem_of(c.run), problem_of(c.model), problem_of(c.data), problem_of(c.train, c.model.context),
-        problem_of(c.checkpoint), problem_of(c.metrics.logging), problem_of(c.metrics.probe)})
+        problem_of(c.system), problem_of(c.checkpoint), problem_of(c.metrics.logging), problem_of(c.metrics.probe)})
     if (!problem.empty()) return problem;
   return {};
 }

@@ -58,6 +58,14 @@ inline constexpr std::array kConditions = {
               "has an effect only with ffn kind gelu"},
     Condition{"data.holdout", "data.validation", [](const Config& c) { return c.data.validation.empty(); },
               "has no effect where data.validation names shards"},
+    Condition{"system.state_precision", "system.device",
+              [](const Config& c) { return c.system.device != DeviceChoice::kCpu; },
+              "has an effect only with bf16 weights, on cuda"},
+    Condition{"system.state_precision", "system.precision",
+              [](const Config& c) {
+                return c.system.precision == PrecisionChoice::kAuto || c.system.precision == PrecisionChoice::kBF16;
+              },
+              "has an effect only with bf16 weights"},
     Condition{"train.schedule.min_ratio", "train.schedule.kind",
               [](const Config& c) { return c.train.schedule.kind != ScheduleKind::kConstant; },
               "has no effect with a constant schedule"},

@@ -67,8 +67,21 @@ class Id {
   herr_t (*close_)(hid_t);
 };
 
+/// Sign, 8 bits of exponent, 7 of mantissa; lives as long as the program.
+hid_t bf16_type() {
+  static const hid_t type = [] {
+    const hid_t t = H5Tcopy(H5T_IEEE_F32LE);
+    H5Tset_fields(t, 15, 7, 8, 0, 7);
+    H5Tset_size(t, 2);
+    H5Tset_ebias(t, 127);
+    return t;
+  }();
+  return type;
+}
+
 template <class T>
 hid_t memory_type() {
+  if constexpr (std::same_as<T, bf16>) return bf16_type();
   if constexpr (std::same_as<T, float>) return H5T_NATIVE_FLOAT;
   if constexpr (std::same_as<T, double>) return H5T_NATIVE_DOUBLE;
   if constexpr (std::same_as<T, std::int32_t>) return H5T_NATIVE_INT32;
@@ -76,6 +89,7 @@ hid_t memory_type() {
 }
 template <class T>
 hid_t file_type() {
+  if constexpr (std::same_as<T, bf16>) return bf16_type();
   if constexpr (std::same_as<T, float>) return H5T_IEEE_F32LE;
   if constexpr (std::same_as<T, double>) return H5T_IEEE_F64LE;
   if constexpr (std::same_as<T, std::int32_t>) return H5T_STD_I32LE;
@@ -344,6 +358,7 @@ T H5File::number_attribute(const std::string& object, const std::string& key) co
   template T H5File::number_attribute<T>(const std::string&, const std::string&) const;
 SPIKESINK_H5_NUMBER(float)
 SPIKESINK_H5_NUMBER(double)
+SPIKESINK_H5_NUMBER(bf16)
 SPIKESINK_H5_NUMBER(std::int32_t)
 SPIKESINK_H5_NUMBER(std::int64_t)
 #undef SPIKESINK_H5_NUMBER

@@ -127,10 +127,10 @@ struct FfnConfig {
 enum class EmbeddingScale { kNone, kLearned };
 constexpr std::array<std::string_view, 2> names_of(EmbeddingScale) { return {"none", "learned"}; }
 
-/// What is computed again on the way back instead of kept: nothing, or everything inside a layer. No part of the model:
-/// the numbers are the same to the last bit.
-enum class Recompute { kNone, kLayer };
-constexpr std::array<std::string_view, 2> names_of(Recompute) { return {"none", "layer"}; }
+/// What is computed again on the way back instead of kept: nothing, what norms, activation functions and gates put out,
+/// or everything inside a layer. No part of the model: the numbers are the same to the last bit.
+enum class Recompute { kNone, kCheap, kLayer };
+constexpr std::array<std::string_view, 3> names_of(Recompute) { return {"none", "cheap", "layer"}; }
 
 struct ModelConfig {
   std::int64_t d_model = 4096;

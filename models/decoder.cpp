@@ -24,7 +24,7 @@ NormNames norm_names(const NormConfig& norm) {
 
 }  // namespace
 
-Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c) {
+Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recompute_(recompute) {
   const Shape table{c.vocab_size, c.d_model};
   const double out_std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.n_layers));
   const auto norm = [&](bool present, const std::string& path, NormPlace place) -> ModulePtr {
@@ -64,6 +64,7 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c) {
 
 Var Decoder::hidden(Pass& pass, const Tensor& tokens) const {
   require_tensor(tokens, "decoder tokens", {pass.batch.sequences * pass.batch.length}, DType::kI32);
+  pass.recompute_cheap = recompute_ == Recompute::kCheap;
   Var x = ops::embedding(pass, tokens, *embedding_);
   if (config_.attention.gate.source == GateSource::kToken) pass.token_embedding = ops::branch(pass, x);
   if (embedding_scale_) x = ops::scale(pass, std::move(x), *embedding_scale_);

@@ -28,6 +28,7 @@ class Decoder {
 
  private:
   ModelConfig config_;
+  Recompute recompute_;
   ParamSet params_;
   const Param* embedding_;                  // (V, C)
   const Param* embedding_scale_ = nullptr;  // (1), or null

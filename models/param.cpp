@@ -1,38 +1,12 @@
 #include "models/param.h"
 
-#include <cmath>
-#include <cstring>
-
-#include "kernels/core/parallel.h"
 #include "kernels/core/random.h"
+#include "kernels/init/initialise.h"
 
 namespace spikesink {
 namespace {
 constexpr std::int64_t kAlignment = 16;
-
-/// The first of draws 4 i, 4 i + 1, ... within 3 sigma; four fail with a probability of 5e-11, and then the last is
-/// clipped.
-double truncated_normal(const Random& random, std::uint64_t element) {
-  double z = 0;
-  for (std::uint64_t attempt = 0; attempt < 4; ++attempt)
-    if (z = random.normal(4 * element + attempt); std::abs(z) <= 3) return z;
-  return std::copysign(3.0, z);
 }
-
-void init_part(const NamedTensor& named, std::uint64_t seed) {
-  const Init init = named.part->init;
-  const Random random{.seed = seed, .stream = name_hash(named.part->name)};
-  with_dtype(named.tensor.dtype(), [&]<class T>() {
-    T* const x = named.tensor.data<T>();
-    const std::int64_t n = named.tensor.numel();
-#pragma omp parallel for schedule(static)
-    for (std::int64_t i = 0; i < n; ++i)
-      x[i] = init.kind == Init::Kind::kConstant
-                 ? static_cast<T>(init.value)
-                 : static_cast<T>(init.value * truncated_normal(random, static_cast<std::uint64_t>(i)));
-  });
-}
-}  // namespace
 
 Param& ParamSet::add_joined(std::vector<ParamPart> parts) {
   require(!layers_.empty() && !parts.empty(), "ParamSet: begin_layer() comes first, and a parameter has a part");
@@ -59,9 +33,10 @@ std::int64_t ParamSet::num_elements() const {
 }
 
 void ParamSet::allocate(const Stream& stream, DType dtype, bool grads) {
+  stream_ = stream;
   for (LayerBuffer& layer : layers_) {
     layer.values = stream.zeros({layer.numel}, dtype);
-    layer.grads = grads ? stream.zeros({layer.numel}, dtype) : Tensor{};
+    layer.grads = grads ? stream.zeros({layer.numel}, acc_dtype(dtype)) : Tensor{};
     std::int64_t offset = 0;
     for (Param* param : layer.params) {
       param->value = layer.values.slice(offset, param->shape);
@@ -72,13 +47,23 @@ void ParamSet::allocate(const Stream& stream, DType dtype, bool grads) {
 }
 
 void ParamSet::init(std::uint64_t seed) {
-  for (const Param& param : params_)
-    for (const NamedTensor& named : split_parts(param, param.value)) init_part(named, seed);
+  for (const Param& param : params_) draw_initial_values(*stream_, param, param.value, seed);
 }
 
 void ParamSet::zero_grads() {
-  for (const LayerBuffer& layer : layers_)
-    std::memset(layer.grads.raw(), 0, static_cast<std::size_t>(layer.grads.bytes()));
+  for (const LayerBuffer& layer : layers_) stream_->clear(layer.grads);
+}
+
+void draw_initial_values(const Stream& stream, const Param& param, const Tensor& to, std::uint64_t seed) {
+  for (const auto& [part, tensor] : split_parts(param, to)) {
+    const auto [kind, value] = part->init;
+    const bool constant = kind == Init::Kind::kConstant;
+    kernels::initialise(stream, {.out = tensor,
+                                 .mean = constant ? value : 0,
+                                 .std = constant ? 0 : value,
+                                 .seed = seed,
+                                 .stream = name_hash(part->name)});
+  }
 }
 
 std::vector<NamedTensor> split_parts(const Param& param, const Tensor& whole) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,7 @@ struct Param {
   std::vector<ParamPart> parts;
   Shape shape;         ///< (sum of rows, C) or (C)
   std::int64_t layer;  ///< which flat buffer: see ParamSet
-  Tensor value, grad;
+  Tensor value, grad;  ///< grad in acc_dtype of value
 
   /// Matrices decay, norm scales and other vectors do not.
   bool decays() const { return shape.rank() > 1; }
@@ -48,7 +49,7 @@ struct Param {
 struct LayerBuffer {
   std::vector<Param*> params;
   std::int64_t numel = 0;  ///< with gaps
-  Tensor values, grads;    ///< (numel)
+  Tensor values, grads;    ///< (numel); grads in acc_dtype of values
 };
 
 /// All parameters of a model in their order. What is not add()ed does not exist.
@@ -71,13 +72,15 @@ class ParamSet {
   const std::deque<LayerBuffer>& layers() const { return layers_; }
   std::int64_t num_elements() const;  ///< parameters, without gaps
 
-  /// Makes the flat buffers, zeroed, and points every Param into them. Without `grads` there are no gradients.
+  /// Makes the flat buffers on the stream, zeroed, and points every Param into them. Without `grads` there are no
+  /// gradients.
   void allocate(const Stream& stream, DType dtype, bool grads);
   /// Draws all values by Philox from (seed, part's name, element), in double: the same for every device and world size.
   void init(std::uint64_t seed);
   void zero_grads();
 
  private:
+  std::optional<Stream> stream_;  // that they were allocated on
   std::deque<Param> params_;  // a deque: modules hold references
   std::deque<LayerBuffer> layers_;
 };
@@ -87,6 +90,8 @@ struct NamedTensor {
   const ParamPart* part;
   Tensor tensor;
 };
+/// Writes the initial values of `param` into `to`, of its shape and of any floating-point dtype.
+void draw_initial_values(const Stream& stream, const Param& param, const Tensor& to, std::uint64_t seed);
 /// The parts of `param` as slices of `whole`, which has the param's shape (its value, its gradient, a moment).
 std::vector<NamedTensor> split_parts(const Param& param, const Tensor& whole);
 

@@ -35,12 +35,26 @@ class Grad {
   std::shared_ptr<Tensor> slot_ = std::make_shared<Tensor>();
 };
 
+/// A tensor that a step needs on the way back: held, or made again from what is held anyway.
+class Kept {
+ public:
+  explicit Kept(Tensor value) : value_(std::move(value)) {}
+  explicit Kept(std::function<Tensor()> again) : again_(std::move(again)) {}
+  Tensor get() const { return again_ ? again_() : value_; }
+
+ private:
+  Tensor value_;
+  std::function<Tensor()> again_;
+};
+
 /// A value in a forward pass and the place for its gradient. Steps capture the two apart, so that sending a gradient to
 /// x does not keep x alive.
 struct Var {
   explicit Var(Tensor v) : value(std::move(v)) {}
   Tensor value;
   Grad grad;
+  /// Computes the value once more, with the same bits, from what its op keeps: set by ops that cost little.
+  std::function<Tensor()> again = {};
 };
 
 /// The sequences that a pass runs on: rows are sequences * length, a sequence after the other.
@@ -64,12 +78,16 @@ class Pass {
   Pass& operator=(const Pass&) = delete;
 
   Tensor empty(Shape shape, DType dtype) const { return stream.empty(shape, dtype); }
+  /// What a step that needs x on the way back captures.
+  Kept keep(const Var& x) const { return recompute_cheap && x.again ? Kept(x.again) : Kept(x.value); }
   Tensor like(const Tensor& t) const { return stream.empty(t.shape(), t.dtype()); }
 
-  /// Makes y a Var whose gradient `step(dy)` sends on. Skipped on the way back if no gradient reached y.
+  /// Makes y a Var whose gradient `step(dy)` sends on. Skipped on the way back if no gradient reached y. `again`
+  /// computes y once more, see Var.
   template <std::invocable<Tensor> F>
-  Var record(Tensor y, F step) {
+  Var record(Tensor y, F step, std::function<Tensor()> again = {}) {
     Var out(std::move(y));
+    if (recompute_cheap) out.again = std::move(again);
     on_the_way_back([grad = out.grad, step = std::move(step)] {
       if (Tensor dy = grad.take()) step(std::move(dy));
     });
@@ -99,6 +117,8 @@ class Pass {
   const Mode mode;
   /// The token embedding before its scale, (N, C), for modules that read it; there while a decoder that has such runs.
   std::optional<Var> token_embedding;
+  /// Norms and activations are computed again on the way back instead of kept.
+  bool recompute_cheap = false;
 
  private:
   std::vector<std::function<void()>> steps_;

@@ -2,67 +2,147 @@
 
 #include <algorithm>
 
+#include "kernels/loss/loss_sum.h"
+
 namespace spikesink {
 
-Tensor document_starts(const Stream& stream, const Tensor& tokens, const Batch& batch, std::int32_t end_of_text) {
-  const Tensor starts = stream.empty(tokens.shape(), DType::kI32);
-  const std::int32_t* token = tokens.data<std::int32_t>();
-  for (std::int64_t n = 0, start = 0; n < tokens.numel(); ++n) {
-    const std::int64_t position = n % batch.length;
+std::vector<std::int32_t> document_starts(std::span<const std::int32_t> tokens, std::int64_t length,
+                                          std::int32_t end_of_text) {
+  std::vector<std::int32_t> starts(tokens.size());
+  std::int64_t start = 0;
+  for (std::size_t n = 0; n < tokens.size(); ++n) {
+    const std::int64_t position = static_cast<std::int64_t>(n) % length;
     if (position == 0)
       start = 0;
-    else if (token[n - 1] == end_of_text)
+    else if (tokens[n - 1] == end_of_text)
       start = position;
-    starts.data<std::int32_t>()[n] = static_cast<std::int32_t>(start);
+    starts[n] = static_cast<std::int32_t>(start);
   }
   return starts;
 }
 
+PassInput PassInput::slice(std::int64_t first, std::int64_t count, std::int64_t length) const {
+  const auto part = [&](const Tensor& t) { return t ? t.slice(first * length, {count * length}) : Tensor{}; };
+  return {part(tokens), part(targets), part(starts)};
+}
+
 namespace {
 
-double run(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples, const SampleShape& shape,
-           Pass::Mode mode, Observer* observer) {
+std::int64_t num_sequences(std::span<const std::int32_t> samples, const SampleShape& shape) {
   const std::int64_t row = shape.context + 1, total = static_cast<std::int64_t>(samples.size()) / row;
   require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "a step of ", samples.size(),
           " tokens is not whole rows of ", row);
-  const auto counted = static_cast<double>(total * (shape.context - shape.loss_from_position + 1));
-  double sum = 0;
-  for (std::int64_t first = 0; first < total; first += shape.micro_batch) {
-    const std::int64_t B = std::min(shape.micro_batch, total - first), N = B * shape.context;
-    const Tensor tokens = stream.empty({N}, DType::kI32), targets = stream.empty({N}, DType::kI32);
-    for (std::int64_t b = 0; b < B; ++b) {
-      const std::int32_t* sample = samples.data() + (first + b) * row;
-      std::int32_t* x = tokens.data<std::int32_t>() + b * shape.context;
-      std::int32_t* y = targets.data<std::int32_t>() + b * shape.context;
-      std::copy_n(sample, shape.context, x);
-      std::copy_n(sample + 1, shape.context, y);
-      std::fill_n(y, shape.loss_from_position - 1, -1);  // position p predicts the token after it
-    }
-    const Tensor starts =
-        shape.end_of_text ? document_starts(stream, tokens, {B, shape.context}, *shape.end_of_text) : Tensor{};
-    Pass pass(stream, {B, shape.context, starts}, mode, observer);
-    const Tensor losses = [&] {
-      const Var hidden = model.hidden(pass, tokens);
-      return model.loss(pass, hidden, targets, 1 / counted);
-    }();
-    with_dtype(losses.dtype(), [&]<class T>() {
-      for (const T loss : losses.span<T>()) sum += static_cast<double>(loss);
-    });
-    pass.backward();
+  return total;
+}
+
+double counted_tokens(std::int64_t sequences, const SampleShape& shape) {
+  return static_cast<double>(sequences * (shape.context - shape.loss_from_position + 1));
+}
+
+/// Inputs and targets of `samples`, for the device. Kernels on a GPU trust their values, so they are looked at here.
+PassInput upload(const Stream& stream, std::span<const std::int32_t> samples, const SampleShape& shape,
+                 std::int64_t vocab_size) {
+  for (const std::int32_t token : samples)
+    require(token >= 0 && token < vocab_size, "token ", token, " of ", vocab_size);
+  const std::int64_t total = num_sequences(samples, shape), T = shape.context;
+  std::vector<std::int32_t> tokens, targets;
+  tokens.reserve(static_cast<std::size_t>(total * T));
+  targets.reserve(static_cast<std::size_t>(total * T));
+  for (std::int64_t b = 0; b < total; ++b) {
+    const auto sample = samples.begin() + b * (T + 1);
+    tokens.insert(tokens.end(), sample, sample + T);
+    targets.insert(targets.end(), sample + 1, sample + 1 + T);
+    std::fill_n(targets.end() - T, shape.loss_from_position - 1, -1);  // position p predicts the token after it
   }
-  return sum / counted;
+  const auto to_device = [&](const std::vector<std::int32_t>& values) {
+    Tensor t = stream.empty({total * T}, DType::kI32);
+    stream.upload(t, values.data());
+    return t;
+  };
+  PassInput input{to_device(tokens), to_device(targets)};
+  if (shape.end_of_text) input.starts = to_device(document_starts(tokens, T, *shape.end_of_text));
+  return input;
+}
+
+/// A pass over `input`; its losses are added to `total`.
+void run_pass(const Stream& stream, const Decoder& model, const PassInput& input, const Batch& batch, Pass::Mode mode,
+              Observer* observer, double grad_scale, const Tensor& total) {
+  Pass pass(stream, batch, mode, observer);
+  {
+    const Var hidden = model.hidden(pass, input.tokens);
+    kernels::loss_sum(stream, {.total = total, .losses = model.loss(pass, hidden, input.targets, grad_scale)});
+  }
+  pass.backward();
 }
 
 }  // namespace
 
+TrainingPasses::TrainingPasses(const Stream& stream, const Decoder& model, const SampleShape& shape)
+    : stream_(stream),
+      passes_(stream.device == Device::kCuda ? stream.with_own_pool() : stream),
+      model_(model),
+      shape_(shape),
+      total_(stream.zeros({1}, DType::kF64)) {}
+
+void TrainingPasses::run(std::span<const std::int32_t> samples) {
+  const std::int64_t total = num_sequences(samples, shape_);
+  counted_ = counted_tokens(total, shape_);
+  stream_.clear(total_);
+  const PassInput input = upload(stream_, samples, shape_, model_.config().vocab_size);
+  for (std::int64_t first = 0; first < total; first += shape_.micro_batch) {
+    const std::int64_t B = std::min(shape_.micro_batch, total - first);
+    const PassInput part = input.slice(first, B, shape_.context);
+    if (stream_.device == Device::kCuda)
+      pass_by_graph(part, B, 1 / counted_);
+    else
+      one_pass(part, B, 1 / counted_);
+  }
+}
+
+double TrainingPasses::loss() const { return stream_.on_host(total_).data<double>()[0] / counted_; }
+
+void TrainingPasses::one_pass(const PassInput& input, std::int64_t sequences, double grad_scale) {
+  run_pass(passes_, model_, input, {sequences, shape_.context, input.starts}, Pass::Mode::kTrain, nullptr, grad_scale,
+           total_);
+}
+
+// The first pass of its size runs as it is, and fills the pool and the libraries' plans; the second is recorded.
+void TrainingPasses::pass_by_graph(const PassInput& input, std::int64_t sequences, double grad_scale) {
+  Recorded& recorded = recorded_[sequences];
+  const bool first = !recorded.input.tokens;
+  if (first) {
+    const auto like = [&](const Tensor& t) { return t ? stream_.empty(t.shape(), t.dtype()) : Tensor{}; };
+    recorded.input = {like(input.tokens), like(input.targets), like(input.starts)};
+  }
+  stream_.copy(recorded.input.tokens, input.tokens);
+  stream_.copy(recorded.input.targets, input.targets);
+  if (input.starts) stream_.copy(recorded.input.starts, input.starts);
+  if (first || stream_.dry) return one_pass(recorded.input, sequences, grad_scale);
+  if (!recorded.graph || recorded.grad_scale != grad_scale) {
+    recorded.graph = Graph::record(stream_, [&] { one_pass(recorded.input, sequences, grad_scale); });
+    recorded.grad_scale = grad_scale;
+  }
+  recorded.graph.replay(stream_);
+}
+
 double accumulate_gradients(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                             const SampleShape& shape) {
-  return run(stream, model, samples, shape, Pass::Mode::kTrain, nullptr);
+  TrainingPasses passes(stream, model, shape);
+  passes.run(samples);
+  return passes.loss();
 }
 
 double mean_loss(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                  const SampleShape& shape, Observer* observer) {
-  return run(stream, model, samples, shape, Pass::Mode::kForwardOnly, observer);
+  const std::int64_t total = num_sequences(samples, shape), T = shape.context;
+  const Tensor sum = stream.zeros({1}, DType::kF64);
+  const PassInput input = upload(stream, samples, shape, model.config().vocab_size);
+  for (std::int64_t first = 0; first < total; first += shape.micro_batch) {
+    const std::int64_t B = std::min(shape.micro_batch, total - first);
+    const PassInput part = input.slice(first, B, T);
+    run_pass(stream, model, part, {B, T, part.starts}, Pass::Mode::kForwardOnly, observer, 0, sum);
+  }
+  return stream.on_host(sum).data<double>()[0] / counted_tokens(total, shape);
 }
 
 }  // namespace spikesink

@@ -1,8 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
+#include <vector>
 
+#include "kernels/core/graph.h"
 #include "models/decoder.h"
 
 namespace spikesink {
@@ -16,12 +19,54 @@ struct SampleShape {
   std::optional<std::int32_t> end_of_text = std::nullopt;
 };
 
-/// The first position of the document that every row of `tokens` (N) lies in: the one after the last end of text before
-/// it, or 0. -> i32 (N), for Batch::document_starts.
-Tensor document_starts(const Stream& stream, const Tensor& tokens, const Batch& batch, std::int32_t end_of_text);
+/// The first position of the document that every one of `tokens` lies in, rows of `length` one after another: the
+/// position after the last end of text before it, or 0. For Batch::document_starts.
+std::vector<std::int32_t> document_starts(std::span<const std::int32_t> tokens, std::int64_t length,
+                                          std::int32_t end_of_text);
 
-/// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T. Gradients
-/// of the mean loss over all counted tokens are added to the model's. Returns that mean, in nats.
+/// What passes read, on the device: inputs, targets and first positions, i32, a sequence after another.
+struct PassInput {
+  Tensor tokens, targets;
+  Tensor starts = {};  ///< or no tensor
+  /// Sequences `first` to `first + count` of `length` tokens.
+  PassInput slice(std::int64_t first, std::int64_t count, std::int64_t length) const;
+};
+
+/// The training passes of one step after another over steps of equal shape. On a GPU nothing waits for it, and from its
+/// third time on a pass is a CUDA graph, replayed.
+class TrainingPasses {
+ public:
+  /// `model`, allocated with gradients, outlives it.
+  TrainingPasses(const Stream& stream, const Decoder& model, const SampleShape& shape);
+
+  /// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T.
+  /// Gradients of the mean loss over all counted tokens are added to the model's.
+  void run(std::span<const std::int32_t> samples);
+  /// The mean loss of the last run(), in nats. Waits for it.
+  double loss() const;
+  /// Memory that activations lie in.
+  const Pool& pool() const { return *passes_.pool; }
+
+ private:
+  /// Passes of one number of sequences.
+  struct Recorded {
+    PassInput input;
+    double grad_scale = 0;
+    Graph graph;
+  };
+  void one_pass(const PassInput& input, std::int64_t sequences, double grad_scale);
+  void pass_by_graph(const PassInput& input, std::int64_t sequences, double grad_scale);
+
+  Stream stream_;  // inputs and results
+  Stream passes_;  // activations: on a GPU in a pool of their own, whose blocks the graphs know
+  const Decoder& model_;
+  SampleShape shape_;
+  Tensor total_;  // f64 (1)
+  double counted_ = 0;
+  std::map<std::int64_t, Recorded> recorded_;  // by sequences
+};
+
+/// One run of TrainingPasses; returns its loss.
 double accumulate_gradients(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                             const SampleShape& shape);
 

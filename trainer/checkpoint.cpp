@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -22,15 +21,39 @@ constexpr int kFormat = 1;
 const std::string kUnfinished = ".unfinished";
 const std::string kTensorFile = "rank_0000.h5", kStateFile = "state.json", kLatest = "latest";
 
-/// Calls f(group, whole tensor, param) for the tensors of every parameter that a checkpoint holds.
+/// Calls f(group, whole tensor, param) for the tensors of every parameter that a checkpoint holds. Where a weight has a
+/// master, that is what is held.
 void for_each_tensor(const ParamSet& params, const Optimizer* optimizer, auto&& f) {
   for (std::size_t i = 0; i < params.all().size(); ++i) {
     const Param& param = params.all()[i];
-    f("weights/", param.value, param);
-    if (!optimizer) continue;
-    f("m/", optimizer->moments(i).m, param);
-    f("v/", optimizer->moments(i).v, param);
+    if (!optimizer) {
+      f("weights/", param.value, param);
+      continue;
+    }
+    const auto& [m, v, master] = optimizer->state(i);
+    f("weights/", master ? master : param.value, param);
+    f("m/", m, param);
+    f("v/", v, param);
   }
+}
+
+/// The C++ type that the host has for each floating-point dtype.
+void with_file_type(DType dtype, auto&& f) {
+  if (dtype == DType::kBF16)
+    f.template operator()<bf16>();
+  else
+    with_dtype(dtype, f);
+}
+
+/// Writes `values` into `to`, rounded to its dtype.
+template <class T>
+void upload_as(const Stream& stream, const Tensor& to, const std::vector<T>& values) {
+  with_file_type(to.dtype(), [&]<class Stored>() {
+    std::vector<Stored> stored;
+    stored.reserve(values.size());
+    for (const T x : values) stored.push_back(static_cast<Stored>(x));
+    stream.upload(to, stored.data());
+  });
 }
 
 /// The whole checkpoints of a folder by step.
@@ -57,7 +80,7 @@ struct CheckpointWriter::Snapshot {
   std::vector<std::byte> bytes;
   TrainingState state;
 
-  void take(const ParamSet& params, const Optimizer& optimizer, const TrainingState& of) {
+  void take(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& of) {
     entries.clear();
     state = of;
     std::size_t offset = 0;
@@ -66,7 +89,7 @@ struct CheckpointWriter::Snapshot {
         entries.push_back({group + part->name, part->shape, tensor.dtype(), offset});
         const auto size = static_cast<std::size_t>(tensor.bytes());
         if (bytes.size() < offset + size) bytes.resize(offset + size);
-        std::memcpy(bytes.data() + offset, tensor.raw(), size);
+        stream.download(bytes.data() + offset, tensor);
         offset += (size + 63) / 64 * 64;
       }
     });
@@ -94,9 +117,9 @@ std::optional<std::string> CheckpointWriter::problem() {
   }
 }
 
-void CheckpointWriter::save(const ParamSet& params, const Optimizer& optimizer, const TrainingState& state) {
+void CheckpointWriter::save(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& state) {
   wait();
-  snapshot_->take(params, optimizer, state);
+  snapshot_->take(stream, params, optimizer, state);
   const auto policy = config_.async ? std::launch::async : std::launch::deferred;
   writing_ = std::async(policy, [this] { write(*snapshot_); });
   if (!config_.async) wait();
@@ -113,7 +136,7 @@ void CheckpointWriter::write(const Snapshot& snapshot) const {
     {
       H5File file = H5File::create(unfinished + "/" + kTensorFile);
       for (const auto& entry : snapshot.entries)
-        with_dtype(entry.dtype, [&]<class T>() {
+        with_file_type(entry.dtype, [&]<class T>() {
           const auto* data = reinterpret_cast<const T*>(snapshot.bytes.data() + entry.offset);
           file.write<T>(entry.name, {data, static_cast<std::size_t>(entry.shape.numel())}, dims_of(entry.shape));
         });
@@ -195,17 +218,24 @@ TrainingState read_state(const std::string& checkpoint) {
   }
 }
 
-void load_tensors(const std::string& checkpoint, ParamSet& params, Optimizer* optimizer) {
+void load_tensors(const Stream& stream, const std::string& checkpoint, ParamSet& params, Optimizer* optimizer) {
   const std::string path = checkpoint + "/" + kTensorFile;
   H5File file = H5File::open(path);
-  for_each_tensor(params, optimizer, [&](const char* group, const Tensor& whole, const Param& param) {
-    for (const auto& [part, tensor] : split_parts(param, whole)) {
+  for_each_tensor(params, optimizer, [&](const std::string& group, const Tensor& whole, const Param& param) {
+    const bool master = group == "weights/" && whole.raw() != param.value.raw();
+    const auto parts = split_parts(param, whole), rounded = split_parts(param, param.value);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto& [part, tensor] = parts[i];
       const std::string name = group + part->name;
       if (!file.exists(name)) throw DataError(path + ": of another model: it has no " + name);
       if (const auto dims = file.dims(name); dims != dims_of(part->shape))
         throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
                                     fmt::join(dims, ", "), fmt::join(dims_of(part->shape), ", ")));
-      with_dtype(tensor.dtype(), [&, &to = tensor]<class T>() { file.read_into<T>(name, to.span<T>()); });
+      with_dtype(acc_dtype(tensor.dtype()), [&, &to = tensor]<class T>() {
+        const std::vector<T> values = file.read<T>(name);
+        upload_as(stream, to, values);
+        if (master) upload_as(stream, rounded[i].tensor, values);
+      });
     }
   });
 }

@@ -33,7 +33,7 @@ class CheckpointWriter {
   /// What went wrong with a checkpoint that was written in the background since the last call, or nothing.
   std::optional<std::string> problem();
   /// Waits for the one before, and throws what went wrong with it.
-  void save(const ParamSet& params, const Optimizer& optimizer, const TrainingState& state);
+  void save(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& state);
   /// Until the last one is on the disk. DataError if it could not be written; older ones are whole.
   void wait();
 
@@ -55,8 +55,8 @@ void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 std::string find_checkpoint(const std::string& path);
 /// Reads state.json and verifies the checksums of the checkpoint's files. DataError names the file that does not fit.
 TrainingState read_state(const std::string& checkpoint);
-/// Reads weights, and moments if `optimizer` is given. DataError names the parameter that is missing or of another
-/// shape.
-void load_tensors(const std::string& checkpoint, ParamSet& params, Optimizer* optimizer);
+/// Reads weights, and moments if `optimizer` is given, rounded to the dtype that each is wanted in. DataError names the
+/// parameter that is missing or of another shape.
+void load_tensors(const Stream& stream, const std::string& checkpoint, ParamSet& params, Optimizer* optimizer);
 
 }  // namespace spikesink

@@ -51,6 +51,33 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
   return out.str();
 }
 
+Device SystemConfig::resolved_device() const {
+  if (device == DeviceChoice::kAuto) return kHasCuda ? Device::kCuda : Device::kCpu;
+  return device == DeviceChoice::kCuda ? Device::kCuda : Device::kCpu;
+}
+
+DType SystemConfig::resolved_precision() const {
+  switch (precision) {
+    case PrecisionChoice::kAuto:
+      return resolved_device() == Device::kCuda ? DType::kBF16 : DType::kF32;
+    case PrecisionChoice::kBF16:
+      return DType::kBF16;
+    case PrecisionChoice::kF64:
+      return DType::kF64;
+    case PrecisionChoice::kF32:
+      break;
+  }
+  return DType::kF32;
+}
+
+std::string problem_of(const SystemConfig& c) {
+  if (c.device == DeviceChoice::kCpu && c.precision == PrecisionChoice::kBF16)
+    return "system.precision: bf16 is there on cuda only; on the CPU take f32";
+  if (c.device == DeviceChoice::kCuda && c.precision == PrecisionChoice::kF64)
+    return "system.precision: f64 is there on the CPU only; on cuda take f32 or bf16";
+  return "";
+}
+
 std::string problem_of(const CheckpointConfig& c) {
   std::ostringstream out;
   if (c.every_steps < 1)

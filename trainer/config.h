@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/core/device.h"
+#include "kernels/core/dtype.h"
 #include "models/config.h"
 
 namespace spikesink {
@@ -85,22 +87,35 @@ struct TrainConfig {
   }
 };
 
-enum class DeviceChoice { kAuto, kCpu };
-constexpr std::array<std::string_view, 2> names_of(DeviceChoice) { return {"auto", "cpu"}; }
-enum class PrecisionChoice { kAuto, kF32, kF64 };
-constexpr std::array<std::string_view, 3> names_of(PrecisionChoice) { return {"auto", "f32", "f64"}; }
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+constexpr std::array<std::string_view, 3> names_of(DeviceChoice) { return {"auto", "cpu", "cuda"}; }
+enum class PrecisionChoice { kAuto, kBF16, kF32, kF64 };
+constexpr std::array<std::string_view, 4> names_of(PrecisionChoice) { return {"auto", "bf16", "f32", "f64"}; }
+
+/// How AdamW's state is stored beside bf16 weights: with an f32 master of each and f32 moments, or bf16 alone, rounded
+/// at random. f32 and f64 weights are their own masters, with moments of their dtype.
+enum class StatePrecision { kF32, kBF16 };
+constexpr std::array<std::string_view, 2> names_of(StatePrecision) { return {"f32", "bf16"}; }
 
 struct SystemConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Recompute recompute = Recompute::kNone;
+  StatePrecision state_precision = StatePrecision::kF32;
 
   void fields(auto&& v) {
-    v("device", device, "auto | cpu");
-    v("precision", precision, "auto (f32 on the CPU) | f32 | f64 (slow: for checks)");
+    v("device", device, "auto (cuda in a build that has it, else cpu) | cpu | cuda");
+    v("precision", precision, "auto (bf16 on cuda, f32 on the CPU) | bf16 (cuda only) | f32 | f64 (CPU only, for checks)");
     v("recompute", recompute,
-      "none | layer: keep only each layer's input for the way back; less memory, a third more work");
+      "none | cheap: outputs of norms, activations and gates are computed again on the way back | layer: only each "
+      "layer's input is kept; least memory, a third more work");
+    v("state_precision", state_precision,
+      "of AdamW beside bf16 weights: f32 master and moments, 14 bytes a parameter more | bf16: rounded at random, 4");
   }
+
+  /// What `auto` comes to in this build.
+  Device resolved_device() const;
+  DType resolved_precision() const;
 };
 
 struct CheckpointConfig {
@@ -134,6 +149,7 @@ struct LoggingConfig {
 
 /// One line naming the key, the reason and the mend, or empty. `context` is model.context.
 std::string problem_of(const TrainConfig& config, std::int64_t context);
+std::string problem_of(const SystemConfig& config);
 std::string problem_of(const CheckpointConfig& config);
 std::string problem_of(const LoggingConfig& config);
 

@@ -6,35 +6,51 @@
 
 namespace spikesink {
 
-Optimizer::Optimizer(const Stream& stream, ParamSet& params, const OptimizerConfig& config)
-    : stream_(stream), params_(params), config_(config) {
+Optimizer::Optimizer(const Stream& stream, ParamSet& params, const OptimizerConfig& config, StatePrecision state,
+                     std::uint64_t seed)
+    : stream_(stream),
+      params_(params),
+      config_(config),
+      seed_(seed),
+      grad_squares_(stream.zeros({1}, DType::kF64)) {
+  std::int64_t first = 0;
   for (const Param& p : params.all()) {
-    const Moments& moments =
-        moments_.emplace_back(Moments{stream.zeros(p.shape, p.value.dtype()), stream.zeros(p.shape, p.value.dtype())});
+    const bool narrow = p.value.dtype() == DType::kBF16, master = narrow && state == StatePrecision::kF32;
+    const DType dtype = master ? DType::kF32 : p.value.dtype();
+    const State& s = states_.emplace_back(State{.m = stream.zeros(p.shape, dtype),
+                                                .v = stream.zeros(p.shape, dtype),
+                                                .master = master ? stream.zeros(p.shape, dtype) : Tensor{}});
     segments_.push_back({.weight = p.value,
                          .grad = p.grad,
-                         .m = moments.m,
-                         .v = moments.v,
-                         .weight_decay = p.decays() ? config.weight_decay : 0.0});
+                         .m = s.m,
+                         .v = s.v,
+                         .master = s.master,
+                         .weight_decay = p.decays() ? config.weight_decay : 0.0,
+                         .first = first});
+    first += (p.shape.numel() + 1) / 2 * 2;
   }
+  for (const LayerBuffer& layer : params_.layers())
+    if (layer.numel > 0) grads_.push_back(layer.grads);
 }
 
-double Optimizer::step(double lr, std::int64_t step) {
-  std::vector<Tensor> grads;
-  for (const LayerBuffer& layer : params_.layers())
-    if (layer.numel > 0) grads.push_back(layer.grads);
-  const Tensor squares = stream_.empty({1}, DType::kF64);
-  kernels::sum_of_squares(stream_, {.total = squares, .tensors = grads});
-  const double norm = std::sqrt(stream_.on_host(squares).data<double>()[0]);
-  if (!std::isfinite(norm)) return norm;
+void Optimizer::init_masters(std::uint64_t seed) {
+  for (std::size_t i = 0; i < states_.size(); ++i)
+    if (states_[i].master) draw_initial_values(stream_, params_.all()[i], states_[i].master, seed);
+}
+
+void Optimizer::step(double lr, std::int64_t step) {
+  kernels::sum_of_squares(stream_, {.total = grad_squares_, .tensors = grads_});
   kernels::adamw(stream_, {.segments = segments_,
                            .lr = lr,
                            .beta1 = config_.betas[0],
                            .beta2 = config_.betas[1],
                            .eps = config_.eps,
                            .step = step,
-                           .grad_scale = config_.clip > 0 && norm > config_.clip ? config_.clip / norm : 1.0});
-  return norm;
+                           .grad_squares = grad_squares_,
+                           .clip = config_.clip,
+                           .seed = seed_});
 }
+
+double Optimizer::grad_norm() const { return std::sqrt(stream_.on_host(grad_squares_).data<double>()[0]); }
 
 }  // namespace spikesink

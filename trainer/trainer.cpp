@@ -9,6 +9,7 @@
 
 #include "io/failure.h"
 #include "models/cost.h"
+#include "models/not_finite.h"
 #include "models/sample_loss.h"
 #include "trainer/checkpoint.h"
 #include "trainer/matrix_rate.h"
@@ -63,7 +64,8 @@ class Loop {
   explicit Loop(const TrainJob& job)
       : job_(job),
         log_(job.folder.log()),
-        optimizer_(job.stream, job.model.params(), job.train.optimizer),
+        optimizer_(job.stream, job.model.params(), job.train.optimizer, job.state_precision, job.seed),
+        passes_(job.stream, job.model, shape_of(job)),
         writer_(job.folder.checkpoints(), job.checkpoint),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
@@ -80,6 +82,13 @@ class Loop {
   }
 
  private:
+  static SampleShape shape_of(const TrainJob& job) {
+    return {.context = job.model.config().context,
+            .micro_batch = job.train.micro_batch,
+            .loss_from_position = job.train.loss_from_position,
+            .end_of_text = job.end_of_text};
+  }
+
   bool run_to_the_end() {
     start();
     const StopSignals signals;
@@ -110,7 +119,7 @@ class Loop {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
       const auto& [checkpoint, state, changes] = *job_.resume;
-      load_tensors(checkpoint, job_.model.params(), &optimizer_);
+      load_tensors(job_.stream, checkpoint, job_.model.params(), &optimizer_);
       const Position position = Position::from_json(state.position);
       if (position.step != state.step)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
@@ -124,8 +133,10 @@ class Loop {
       if (state.threads != job_.stream.num_threads)
         log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.threads, job_.stream.num_threads));
-    } else if (job_.resuming) {
-      log_.line("no checkpoint to resume from: starting at step 0");
+    } else {
+      if (job_.resuming) log_.line("no checkpoint to resume from: starting at step 0");
+      job_.model.params().init(job_.seed);
+      optimizer_.init_masters(job_.seed);
     }
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
@@ -144,21 +155,23 @@ class Loop {
   void one_step() {
     const std::vector<std::int32_t> samples = job_.loader.next(step_, 0, sequences_);
     job_.model.params().zero_grads();
-    const double loss = accumulate_gradients(job_.stream, job_.model, samples,
-                                             {.context = context_,
-                                              .micro_batch = job_.train.micro_batch,
-                                              .loss_from_position = job_.train.loss_from_position,
-                                              .end_of_text = job_.end_of_text});
+    passes_.run(samples);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
-    const double norm = std::isfinite(loss) ? optimizer_.step(lr, step_ + 1) : loss;
+    optimizer_.step(lr, step_ + 1);
+    const double loss = passes_.loss(), norm = optimizer_.grad_norm();  // the only place where a step waits
     ++step_;
     tokens_ += sequences_ * context_;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       writer_.wait();
-      throw DivergenceError(
-          fmt::format("step {}: the {} is {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
-                      "last checkpoint",
-                      step_, std::isfinite(loss) ? "gradient norm" : "loss", std::isfinite(loss) ? norm : loss));
+      const bool bad_loss = !std::isfinite(loss);
+      // The step changed nothing, so its forward can be seen again.
+      const std::string where =
+          bad_loss ? first_not_finite_activation(job_.stream, job_.model, samples, shape_of(job_))
+                   : first_not_finite_gradient(job_.stream, job_.model.params());
+      throw DivergenceError(fmt::format(
+          "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
+          "last checkpoint",
+          step_, bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, where));
     }
     report(loss, lr, norm);
     if (const auto problem = writer_.problem()) {
@@ -212,7 +225,7 @@ class Loop {
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    writer_.save(job_.model.params(), optimizer_,
+    writer_.save(job_.stream, job_.model.params(), optimizer_,
                  {.step = step_,
                   .tokens = tokens_,
                   .threads = job_.stream.num_threads,
@@ -228,6 +241,7 @@ class Loop {
   const TrainJob& job_;
   RunLog log_;
   Optimizer optimizer_;
+  TrainingPasses passes_;
   CheckpointWriter writer_;
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;

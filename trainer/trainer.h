@@ -22,11 +22,13 @@ struct ResumePoint {
 /// What a run is made of. Everything referred to outlives train().
 struct TrainJob {
   const Stream& stream;
-  Decoder& model;  ///< allocated with gradients, and initialised unless it resumes
+  Decoder& model;  ///< allocated with gradients; it is given its values here
   Loader& loader;
   Probe& probe;
   const RunFolder& folder;  ///< open and locked
   const TrainConfig& train;
+  StatePrecision state_precision;
+  std::uint64_t seed;  ///< of the initial weights, and of rounding at random
   const CheckpointConfig& checkpoint;
   const LoggingConfig& logging;
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents

@@ -3,7 +3,7 @@
 #include <string_view>
 #include <type_traits>
 
-#include "kernels/core/bf16.h"
+#include "io/bf16.h"
 #include "kernels/core/check.h"
 
 namespace spikesink {

@@ -57,6 +57,24 @@ void clear(void* stream, std::byte* memory, std::int64_t bytes) {
   CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), native(stream)));
 }
 
+void begin_recording(void* stream) {
+  CUDA_CHECK(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
+}
+
+std::shared_ptr<void> end_recording(void* stream) {
+  cudaGraph_t graph = nullptr;
+  CUDA_CHECK(cudaStreamEndCapture(native(stream), &graph));
+  cudaGraphExec_t made = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&made, graph, 0);
+  CUDA_CHECK(cudaGraphDestroy(graph));
+  CUDA_CHECK(status);
+  return {made, [](void* g) { (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); }};
+}
+
+void replay(void* stream, void* graph) {
+  CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)));
+}
+
 void synchronize(void* stream) { CUDA_CHECK(cudaStreamSynchronize(native(stream))); }
 
 }  // namespace spikesink::gpu

@@ -33,6 +33,12 @@ void release(void* stream, std::byte* memory) noexcept;
 void copy(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes);
 void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero bytes
 
+/// Between the two, what is put into the stream is recorded instead of run. Nothing may wait for the stream, allocate or
+/// release there.
+void begin_recording(void* stream);
+std::shared_ptr<void> end_recording(void* stream);  ///< a cudaGraphExec_t
+void replay(void* stream, void* graph);
+
 /// Waits for all that the stream holds; faults of its kernels show here at the latest.
 void synchronize(void* stream);
 

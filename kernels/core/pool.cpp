@@ -30,7 +30,7 @@ std::int64_t rounded(std::int64_t bytes, Device device) {
 struct Pool::State {
   std::shared_ptr<void> stream;  // null: host memory
   Device device = Device::kCpu;
-  bool dry = false;
+  bool dry = false, recorded = false;
   std::mutex mutex;
   std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size
   std::int64_t live = 0, peak = 0, reserved = 0;
@@ -51,7 +51,7 @@ struct Pool::State {
     }
     ::operator delete(block, kAlignment);
   }
-  bool keeps_blocks() const { return !(kCudaEmulated && stream); }
+  bool keeps_blocks() const { return !(kCudaEmulated && stream) || recorded; }
 
   void release() {
     for (auto& [size, blocks] : cached) {
@@ -63,9 +63,10 @@ struct Pool::State {
 };
 
 Pool::Pool() : state_(std::make_shared<State>()) {}
-Pool::Pool(std::shared_ptr<void> native_stream) : Pool() {
+Pool::Pool(std::shared_ptr<void> native_stream, bool recorded) : Pool() {
   state_->stream = std::move(native_stream);
   state_->device = Device::kCuda;
+  state_->recorded = recorded;
 }
 
 std::shared_ptr<Pool> Pool::dry(Device device) {

@@ -17,8 +17,8 @@ namespace spikesink {
 class Pool {
  public:
   Pool();  ///< host memory
-  /// Device memory of a CUDA stream.
-  explicit Pool(std::shared_ptr<void> native_stream);
+  /// Device memory of a CUDA stream. With `recorded` its blocks are kept under emulation too, as recorded kernels need.
+  explicit Pool(std::shared_ptr<void> native_stream, bool recorded = false);
   /// Counts only: blocks of a pool of `device` that hold no memory. Their addresses are not to be read.
   static std::shared_ptr<Pool> dry(Device device);
 

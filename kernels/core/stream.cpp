@@ -45,6 +45,14 @@ Stream Stream::dry_run(Device device, int threads) {
           .dry = std::make_shared<Work>()};
 }
 
+Stream Stream::with_own_pool() const {
+  Stream other = *this;
+  other.pool = dry      ? Pool::dry(device)
+               : native ? std::make_shared<Pool>(native, /*recorded=*/true)
+                        : std::make_shared<Pool>();
+  return other;
+}
+
 Tensor Stream::zeros(Shape shape, DType dtype) const {
   Tensor t = empty(shape, dtype);
   clear(t);
@@ -76,6 +84,10 @@ void Stream::upload_bytes(const Tensor& to, const void* from) const {
   // A handle that owns nothing: the copy is done when it returns.
   std::byte* const bytes = const_cast<std::byte*>(static_cast<const std::byte*>(from));
   copy(to, Tensor({std::shared_ptr<void>{}, bytes}, to.shape(), to.dtype()));
+}
+
+void Stream::download(std::byte* to, const Tensor& t) const {
+  copy(Tensor({std::shared_ptr<void>{}, to}, t.shape(), t.dtype()), t);
 }
 
 Tensor Stream::on_host(const Tensor& t) const {

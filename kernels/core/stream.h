@@ -32,6 +32,9 @@ struct Stream {
   std::shared_ptr<Libraries> libraries = {};
   std::shared_ptr<Work> dry = {};  ///< null: for real
 
+  /// The same stream with an empty pool of its own, for what a Graph records.
+  Stream with_own_pool() const;
+
   Tensor empty(Shape shape, DType dtype) const { return Tensor::empty(*pool, shape, dtype); }
   Tensor zeros(Shape shape, DType dtype) const;
   void clear(const Tensor& t) const;  ///< zero bytes
@@ -44,6 +47,8 @@ struct Stream {
     require(to.dtype() == dtype_of<T>(), "upload of ", name_of(dtype_of<T>()), " into ", name_of(to.dtype()));
     upload_bytes(to, from);
   }
+  /// Writes the bytes of `t` to `to`, on the host. Waits for them.
+  void download(std::byte* to, const Tensor& t) const;
   /// `t` for the host to read: itself, or where it lies on a GPU a copy, for which this waits.
   Tensor on_host(const Tensor& t) const;
   /// Waits until all that was asked for is done, and throws what went wrong with it.

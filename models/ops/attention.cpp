@@ -7,12 +7,13 @@ namespace spikesink::ops {
 Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::string_view path) {
   const std::int64_t N = matrix_dims(qkv.value).rows;
   Tensor out = pass.empty({N, dims.out_width()}, qkv.value.dtype());
-  Tensor lse = pass.empty({N / dims.length, dims.n_heads, dims.length}, qkv.value.dtype());
+  Tensor lse = pass.empty({N / dims.length, dims.n_heads, dims.length}, acc_dtype(qkv.value.dtype()));
   kernels::attention_forward(
       pass.stream, {.out = out, .lse = lse, .qkv = qkv.value, .starts = pass.batch.document_starts, .dims = dims});
   if (pass.observer && pass.mode != Pass::Mode::kRecompute)
     pass.observer->attention(path, {.qkv = qkv.value, .lse = lse, .starts = pass.batch.document_starts, .dims = dims});
-  return pass.record(out, [&pass, dims, out, lse, qkv = qkv.value, to_qkv = qkv.grad](Tensor dout) {
+  return pass.record(out, [&pass, dims, out, lse, kept = pass.keep(qkv), to_qkv = qkv.grad](Tensor dout) {
+    const Tensor qkv = kept.get();
     Tensor dqkv = pass.like(qkv);
     kernels::attention_backward(pass.stream, {.dqkv = dqkv,
                                               .dout = dout,

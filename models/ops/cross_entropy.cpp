@@ -4,7 +4,7 @@
 namespace spikesink::ops {
 
 Tensor cross_entropy(Pass& pass, const Var& x, const Param& weight, const Tensor& targets, double grad_scale) {
-  Tensor loss = pass.empty({matrix_dims(x.value).rows}, x.value.dtype());
+  Tensor loss = pass.empty({matrix_dims(x.value).rows}, acc_dtype(x.value.dtype()));
   const bool train = pass.mode == Pass::Mode::kTrain;
   Tensor dx = train ? pass.like(x.value) : Tensor{};
   kernels::linear_cross_entropy(pass.stream, {.loss = loss,

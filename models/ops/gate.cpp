@@ -7,15 +7,14 @@ namespace spikesink::ops {
 Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head) {
   const std::int64_t length = pass.batch.length;
   constexpr auto kRows = kernels::GateRows::kToken;
-  Tensor y = pass.like(heads.value);
-  kernels::gate_forward(pass.stream, {.y = y,
-                                      .x = heads.value,
-                                      .logits = logits.value,
-                                      .rows = kRows,
-                                      .n_heads = num_heads,
-                                      .d_head = d_head,
-                                      .length = length});
-  return pass.record(y, [&pass, num_heads, d_head, length, x = heads.value, g = logits.value, to_x = heads.grad,
+  const auto forward = [&pass, num_heads, d_head, length, x = heads.value, g = logits.value] {
+    Tensor y = pass.like(x);
+    kernels::gate_forward(
+        pass.stream,
+        {.y = y, .x = x, .logits = g, .rows = kRows, .n_heads = num_heads, .d_head = d_head, .length = length});
+    return y;
+  };
+  const auto backward = [&pass, num_heads, d_head, length, x = heads.value, g = logits.value, to_x = heads.grad,
                          to_g = logits.grad](Tensor dy) {
     Tensor dx = pass.like(x), dg = pass.like(g);
     kernels::gate_backward(pass.stream, {.dx = dx,
@@ -29,7 +28,8 @@ Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t
                                          .length = length});
     to_x.add(pass, dx);
     to_g.add(pass, dg);
-  });
+  };
+  return pass.record(forward(), backward, forward);
 }
 
 Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std::int64_t num_heads,
@@ -37,28 +37,32 @@ Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std
   const std::int64_t length = pass.batch.length;
   // A row for all tokens is a vector to the optimizer and a matrix of one row to the kernel.
   const Shape shape = logits.shape.rank() == 1 ? Shape{1, logits.shape[0]} : logits.shape;
-  Tensor y = pass.like(heads.value);
-  kernels::gate_forward(pass.stream, {.y = y,
-                                      .x = heads.value,
-                                      .logits = logits.value.view(shape),
-                                      .rows = rows,
-                                      .n_heads = num_heads,
-                                      .d_head = d_head,
-                                      .length = length});
-  return pass.record(
-      y, [&pass, &logits, rows, num_heads, d_head, length, shape, x = heads.value, to_x = heads.grad](Tensor dy) {
-        Tensor dx = pass.like(x);
-        kernels::gate_backward(pass.stream, {.dx = dx,
-                                             .dlogits = logits.grad.view(shape),
-                                             .dy = dy,
-                                             .x = x,
-                                             .logits = logits.value.view(shape),
-                                             .rows = rows,
-                                             .n_heads = num_heads,
-                                             .d_head = d_head,
-                                             .length = length});
-        to_x.add(pass, dx);
-      });
+  const auto forward = [&pass, &logits, rows, num_heads, d_head, length, shape, x = heads.value] {
+    Tensor y = pass.like(x);
+    kernels::gate_forward(pass.stream, {.y = y,
+                                        .x = x,
+                                        .logits = logits.value.view(shape),
+                                        .rows = rows,
+                                        .n_heads = num_heads,
+                                        .d_head = d_head,
+                                        .length = length});
+    return y;
+  };
+  const auto backward = [&pass, &logits, rows, num_heads, d_head, length, shape, x = heads.value,
+                         to_x = heads.grad](Tensor dy) {
+    Tensor dx = pass.like(x);
+    kernels::gate_backward(pass.stream, {.dx = dx,
+                                         .dlogits = logits.grad.view(shape),
+                                         .dy = dy,
+                                         .x = x,
+                                         .logits = logits.value.view(shape),
+                                         .rows = rows,
+                                         .n_heads = num_heads,
+                                         .d_head = d_head,
+                                         .length = length});
+    to_x.add(pass, dx);
+  };
+  return pass.record(forward(), backward, forward);
 }
 
 }  // namespace spikesink::ops

@@ -6,23 +6,33 @@
 namespace spikesink::ops {
 
 Var rms_norm(Pass& pass, Var x, const Param& weight, double eps) {
-  Tensor y = pass.like(x.value), rstd = pass.empty({matrix_dims(y).rows}, y.dtype());
-  kernels::rms_norm_forward(pass.stream, {.y = y, .rstd = rstd, .x = x.value, .weight = weight.value, .eps = eps});
-  return pass.record(y, [&pass, &weight, x = x.value, rstd, to_x = x.grad](Tensor dy) {
+  Tensor rstd = pass.empty({matrix_dims(x.value).rows}, acc_dtype(x.value.dtype()));
+  const auto forward = [&pass, &weight, x = x.value, rstd, eps] {
+    Tensor y = pass.like(x);
+    kernels::rms_norm_forward(pass.stream, {.y = y, .rstd = rstd, .x = x, .weight = weight.value, .eps = eps});
+    return y;
+  };
+  const auto backward = [&pass, &weight, x = x.value, rstd, to_x = x.grad](Tensor dy) {
     Tensor dx = pass.like(x);
     kernels::rms_norm_backward(
         pass.stream, {.dx = dx, .dweight = weight.grad, .dy = dy, .x = x, .weight = weight.value, .rstd = rstd});
     to_x.add(pass, dx);
-  });
+  };
+  return pass.record(forward(), backward, forward);
 }
 
 Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double eps) {
   const Shape rows{matrix_dims(x.value).rows};
-  Tensor y = pass.like(x.value), mean = pass.empty(rows, y.dtype()), rstd = pass.empty(rows, y.dtype());
-  kernels::layer_norm_forward(
-      pass.stream,
-      {.y = y, .mean = mean, .rstd = rstd, .x = x.value, .weight = weight.value, .bias = bias.value, .eps = eps});
-  return pass.record(y, [&pass, &weight, &bias, x = x.value, mean, rstd, to_x = x.grad](Tensor dy) {
+  const DType sums = acc_dtype(x.value.dtype());
+  Tensor mean = pass.empty(rows, sums), rstd = pass.empty(rows, sums);
+  const auto forward = [&pass, &weight, &bias, x = x.value, mean, rstd, eps] {
+    Tensor y = pass.like(x);
+    kernels::layer_norm_forward(
+        pass.stream,
+        {.y = y, .mean = mean, .rstd = rstd, .x = x, .weight = weight.value, .bias = bias.value, .eps = eps});
+    return y;
+  };
+  const auto backward = [&pass, &weight, &bias, x = x.value, mean, rstd, to_x = x.grad](Tensor dy) {
     Tensor dx = pass.like(x);
     kernels::layer_norm_backward(pass.stream, {.dx = dx,
                                                .dweight = weight.grad,
@@ -33,15 +43,19 @@ Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double
                                                .mean = mean,
                                                .rstd = rstd});
     to_x.add(pass, dx);
-  });
+  };
+  return pass.record(forward(), backward, forward);
 }
 
 Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, const Param* bias) {
-  Tensor y = pass.like(x.value);
-  kernels::dynamic_tanh_forward(
-      pass.stream,
-      {.y = y, .x = x.value, .weight = weight.value, .bias = bias ? bias->value : Tensor{}, .alpha = alpha.value});
-  return pass.record(y, [&pass, &weight, &alpha, bias, x = x.value, to_x = x.grad](Tensor dy) {
+  const auto forward = [&pass, &weight, &alpha, bias, x = x.value] {
+    Tensor y = pass.like(x);
+    kernels::dynamic_tanh_forward(
+        pass.stream,
+        {.y = y, .x = x, .weight = weight.value, .bias = bias ? bias->value : Tensor{}, .alpha = alpha.value});
+    return y;
+  };
+  const auto backward = [&pass, &weight, &alpha, bias, x = x.value, to_x = x.grad](Tensor dy) {
     Tensor dx = pass.like(x);
     kernels::dynamic_tanh_backward(pass.stream, {.dx = dx,
                                                  .dweight = weight.grad,
@@ -52,7 +66,8 @@ Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, con
                                                  .weight = weight.value,
                                                  .alpha = alpha.value});
     to_x.add(pass, dx);
-  });
+  };
+  return pass.record(forward(), backward, forward);
 }
 
 }  // namespace spikesink::ops

@@ -18,6 +18,8 @@
 
 #include "tests/cuda_emulation/control.h"
 
+struct CUgraph_st;
+
 /// What a stream has still to do.
 struct CUstream_st {
   struct Task {
@@ -26,7 +28,22 @@ struct CUstream_st {
     bool even_after_fault = false;
   };
   std::deque<Task> tasks;
+  std::unique_ptr<CUgraph_st> recording = {};  ///< what is asked for goes there while a graph is captured
+
+  inline void push(Task task);
 };
+
+/// What was asked for between the begin and the end of a capture, to be done again and again.
+struct CUgraph_st {
+  std::vector<CUstream_st::Task> tasks;
+};
+
+void CUstream_st::push(Task task) {
+  if (recording)
+    recording->tasks.push_back(std::move(task));
+  else
+    tasks.push_back(std::move(task));
+}
 
 struct CUevent_st {
   std::shared_ptr<const bool> last;  ///< is the last record done? null: never recorded
@@ -83,11 +100,16 @@ struct Runtime {
     Runtime& runtime;
   };
 
+  bool capturing() const {
+    return std::any_of(streams.begin(), streams.end(), [](const auto* s) { return s->recording != nullptr; });
+  }
+
   CUstream_st* of(cudaStream_t stream) { return stream ? stream : streams.front(); }
 
   /// Runs heads of queues, of a stream drawn each time, until `done` holds. After a fault the rest is dropped.
   template <class F>
   cudaError_t drain(F&& done) {
+    if (capturing()) return fail(cudaErrorStreamCaptureUnsupported);
     const Access access(*this);
     while (!done()) {
       std::vector<CUstream_st*> able;
@@ -178,7 +200,7 @@ cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::functi
                     c.gridDim.z <= 65535;
   if (!fine) return r->fail(cudaErrorInvalidConfiguration);
   if (c.dynamicSmemBytes > limit) return r->fail(cudaErrorInvalidValue);
-  r->of(c.stream)->tasks.push_back({[grid = Grid{c.gridDim, c.blockDim, c.dynamicSmemBytes, std::move(thread)}] {
+  r->of(c.stream)->push({[grid = Grid{c.gridDim, c.blockDim, c.dynamicSmemBytes, std::move(thread)}] {
     ++runtime().launches;
     run(grid);
   }});
@@ -187,7 +209,7 @@ cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::functi
 
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   const Locked r;
-  r->of(stream)->tasks.push_back({[work = std::move(work)] {
+  r->of(stream)->push({[work = std::move(work)] {
     ++runtime().launches;
     work();
   }});
@@ -219,6 +241,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid device ordinal";
     case cudaErrorNotReady:
       return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
     case cudaErrorLaunchFailure:
       return Locked()->fault.c_str();
   }
@@ -242,11 +266,17 @@ cudaError_t cudaFree(void* memory) {  // waits for the device, as CUDA's does
   const cudaError_t now = r->release(r->device, memory);
   return earlier == cudaSuccess ? now : earlier;
 }
-cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) { return cudaMalloc(memory, bytes); }
+/// CUDA would make memory a part of the graph; the project's graphs have none of their own.
+cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t stream) {
+  const Locked r;
+  if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
+  return cudaMalloc(memory, bytes);
+}
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   const Locked r;
+  if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
   if (memory && !inside(r->device, memory, 1)) return r->fail(cudaErrorInvalidValue);
-  r->of(stream)->tasks.push_back(
+  r->of(stream)->push(
       {.run = [memory] { Locked()->release(Locked()->device, memory); }, .even_after_fault = true});
   return cudaSuccess;
 }
@@ -285,12 +315,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     return r->fail(cudaErrorInvalidValue);
   const bool from_pageable = !from_device && !inside(r->pinned, from, bytes);
   const bool to_pageable = !to_device && !inside(r->pinned, to, bytes);
+  if (r->of(stream)->recording && (from_pageable || to_pageable)) return r->fail(cudaErrorStreamCaptureUnsupported);
   if (from_pageable) {
     const auto* const bytes_of = static_cast<const char*>(from);
-    r->of(stream)->tasks.push_back(
+    r->of(stream)->push(
         {[to, taken = std::vector<char>(bytes_of, bytes_of + bytes)] { std::memcpy(to, taken.data(), taken.size()); }});
   } else {
-    r->of(stream)->tasks.push_back({[to, from, bytes] { std::memcpy(to, from, bytes); }});
+    r->of(stream)->push({[to, from, bytes] { std::memcpy(to, from, bytes); }});
   }
   return to_pageable ? cudaStreamSynchronize(stream) : cudaSuccess;
 }
@@ -298,7 +329,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
   const Locked r;
   if (!inside(r->device, memory, bytes)) return r->fail(cudaErrorInvalidValue);
-  r->of(stream)->tasks.push_back({[memory, value, bytes] { std::memset(memory, value, bytes); }});
+  r->of(stream)->push({[memory, value, bytes] { std::memset(memory, value, bytes); }});
   return cudaSuccess;
 }
 
@@ -319,7 +350,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const Locked r;
-  if (event->last) r->of(stream)->tasks.push_back({.run = [] {}, .after = event->last});
+  if (event->last) r->of(stream)->push({.run = [] {}, .after = event->last});
   return cudaSuccess;
 }
 
@@ -335,7 +366,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const Locked r;
   const auto done = std::make_shared<bool>(false);
   event->last = done;
-  r->of(stream)->tasks.push_back({.run = [done] { *done = true; }, .even_after_fault = true});
+  r->of(stream)->push({.run = [done] { *done = true; }, .even_after_fault = true});
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
@@ -352,3 +383,29 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int valu
   r->shared_limits[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const Locked r;
+  if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
+  r->of(stream)->recording = std::make_unique<CUgraph_st>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const Locked r;
+  *graph = r->of(stream)->recording.release();
+  return *graph ? cudaSuccess : r->fail(cudaErrorInvalidValue);
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {
+  *made = new CUgraph_st(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  const Locked r;
+  for (const auto& task : graph->tasks) r->of(stream)->push(task);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) { return cudaGraphDestroy(graph); }

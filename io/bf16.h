@@ -4,8 +4,7 @@
 
 namespace spikesink {
 
-/// bfloat16 as the host sees it: the upper half of an f32. Storage only: tests and files convert, nothing computes in
-/// it.
+/// bfloat16 as the host and files have it: the upper half of an f32. Storage only: nothing computes in it.
 class bf16 {
  public:
   bf16() = default;
