@@ -6,13 +6,16 @@
 namespace spikesink::kernels::cuda {
 namespace {
 
-constexpr int kTile = 64;        // queries, and keys, that meet at a time
+constexpr int kTile = 128;       // queries, and keys, that meet at a time
 constexpr int kDepth = 32;       // channels of them in shared memory
-constexpr int kSide = 16;        // a block is kSide x kSide threads
-constexpr int kEach = 4;         // queries, and keys, of a thread
 constexpr int kRow = kTile + 4;  // so that rows begin in other banks and at 16 bytes
-constexpr int kThreads = kSide * kSide;
+constexpr int kSide = 16;        // a block is kSide x kSide threads
+constexpr int kEach = 8;         // queries, and keys, of a thread, in two groups, half a tile apart
+constexpr int kThreads = kSide * kSide, kHalf = kEach / 2;
 static_assert(kSide * kEach == kTile);
+
+/// Where number i of the queries or keys of a part of the threads lies in a tile.
+__device__ constexpr int place(int part, int i) { return i / kHalf * (kTile / 2) + part * kHalf + i % kHalf; }
 
 struct Sizes {
   std::int64_t num_heads, group, D, length, width, sequences;
@@ -23,6 +26,7 @@ struct Sizes {
 /// take neighbouring rows, so that stores do not meet in a bank.
 template <int W, class T>
 __device__ void load_tile(float* tile, const T* x, std::int64_t rows, std::int64_t channels, std::int64_t width) {
+#pragma unroll 1  // the scores need the registers
   for (int step = static_cast<int>(threadIdx.x); step < kTile * kDepth / W; step += kThreads) {
     const int row = step % kTile, channel = step / kTile * W;
     Floats<W> v{};
@@ -35,7 +39,7 @@ __device__ void load_tile(float* tile, const T* x, std::int64_t rows, std::int64
 /// alpha of kTile keys of a head, blockIdx.x = (tile, sequence, head): the first tiles meet the most queries and start
 /// first. A thread has kEach keys and, of each tile of queries, kEach queries; the order of the sums is fixed.
 template <int W, class T>
-__global__ void __launch_bounds__(kThreads, 3)
+__global__ void __launch_bounds__(kThreads, 2)
     mass_kernel(float* alpha, const T* qkv, const float* lse, const std::int32_t* starts, Sizes d) {
   alignas(16) __shared__ float q_tile[kDepth * kRow], k_tile[kDepth * kRow];
   __shared__ float query_lse[kTile], sums[kSide][kTile];
@@ -44,8 +48,7 @@ __global__ void __launch_bounds__(kThreads, 3)
                      h = task % d.num_heads, first_key = blockIdx.x / heads * kTile;
   const T *const q = qkv + b * d.length * d.width + h * d.D, *const k = qkv + b * d.length * d.width +
                                                                         (d.num_heads + h / d.group) * d.D;
-  const int query_part = static_cast<int>(threadIdx.x) / kSide * kEach,
-            key_part = static_cast<int>(threadIdx.x) % kSide * kEach;
+  const int query_part = static_cast<int>(threadIdx.x) / kSide, key_part = static_cast<int>(threadIdx.x) % kSide;
   float sum[kEach] = {};
   for (std::int64_t first = first_key; first < d.length; first += kTile) {
     const std::int64_t queries = d.length - first;
@@ -66,27 +69,33 @@ __global__ void __launch_bounds__(kThreads, 3)
       load_tile<W>(q_tile, q + first * d.width + channel, queries, d.D - channel, d.width);
       load_tile<W>(k_tile, k + first_key * d.width + channel, d.length - first_key, d.D - channel, d.width);
       __syncthreads();
-#pragma unroll 8
+#pragma unroll 2
       for (int c = 0; c < kDepth; ++c) {
-        const auto q_at = load<kEach>(q_tile + c * kRow + query_part), k_at = load<kEach>(k_tile + c * kRow + key_part);
+        const float *const q_row = q_tile + c * kRow, *const k_row = k_tile + c * kRow;
+        const Floats<kHalf> q_at[] = {load<kHalf>(q_row + place(query_part, 0)),
+                                      load<kHalf>(q_row + place(query_part, kHalf))},
+                            k_at[] = {load<kHalf>(k_row + place(key_part, 0)),
+                                      load<kHalf>(k_row + place(key_part, kHalf))};
 #pragma unroll
         for (int i = 0; i < kEach; ++i)
 #pragma unroll
-          for (int j = 0; j < kEach; ++j) scores[i][j] += q_at.at[i] * k_at.at[j];
+          for (int j = 0; j < kEach; ++j) scores[i][j] += q_at[i / kHalf].at[i % kHalf] * k_at[j / kHalf].at[j % kHalf];
       }
     }
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const std::int64_t t = first + query_part + i;
+      const int query = place(query_part, i);
+      const int last = static_cast<int>(first - first_key) + query;  // of the keys that it sees, in the tile
+      const int earliest = query_start[query] - static_cast<int>(first_key);
+      const bool exists = query < queries;
 #pragma unroll
       for (int j = 0; j < kEach; ++j) {
-        const std::int64_t key = first_key + key_part + j;
-        const bool sees = t < d.length && key <= t && key >= query_start[query_part + i];
-        if (sees) sum[j] += math::exp(d.scale * scores[i][j] - query_lse[query_part + i]);
+        const int key = place(key_part, j);
+        if (exists && key <= last && key >= earliest) sum[j] += math::exp(d.scale * scores[i][j] - query_lse[query]);
       }
     }
   }
-  for (int j = 0; j < kEach; ++j) sums[query_part / kEach][key_part + j] = sum[j];
+  for (int j = 0; j < kEach; ++j) sums[query_part][place(key_part, j)] = sum[j];
   __syncthreads();
   const std::int64_t key = first_key + threadIdx.x;
   if (threadIdx.x >= kTile || key >= d.length) return;

@@ -74,6 +74,7 @@ TEST_CASE("attention_mass is the column mean of the T x T probabilities, and sum
                                                                         {2, 3, 3, 4, 65},
                                                                         {1, 2, 2, 32, 200},
                                                                         {1, 2, 1, 40, 129},
+                                                                        {1, 2, 1, 8, 300},
                                                                         {1, 2, 1, 256, 67}}));
   CAPTURE(name_of(stream.device), name_of(dtype), B, H, K, D, T, stream.num_threads);
   const AttentionDims d{.n_heads = H, .n_kv_heads = K, .d_head = D, .length = T, .scale = 0.7};
