@@ -2,17 +2,19 @@
 
 namespace spikesink::kernels {
 
-void require_attention(const AttentionDims& d, const Tensor& qkv, const Tensor& lse, const Tensor& starts) {
+void require_attention(const Stream& stream, const AttentionDims& d, const Tensor& qkv, const Tensor& lse,
+                       const Tensor& starts) {
   require(d.n_heads > 0 && d.n_kv_heads > 0 && d.n_heads % d.n_kv_heads == 0, "attention heads: ", d.n_heads, " over ",
           d.n_kv_heads, " key-value heads");
   require(d.d_head > 0 && d.length > 0 && d.scale > 0, "attention: d_head ", d.d_head, ", length ", d.length,
           ", scale ", d.scale);
   const std::int64_t N = matrix_dims(qkv).rows;
   require(N % d.length == 0, "attention qkv: ", N, " rows are not whole sequences of ", d.length);
-  require_tensor(qkv, "attention qkv", {N, d.qkv_width()}, qkv.dtype());
-  require_tensor(lse, "attention lse", {N / d.length, d.n_heads, d.length}, qkv.dtype());
+  require_tensor(qkv, "attention qkv", {N, d.qkv_width()}, qkv.dtype(), stream.device);
+  require_tensor(lse, "attention lse", {N / d.length, d.n_heads, d.length}, acc_dtype(qkv.dtype()), stream.device);
   if (!starts) return;
-  require_tensor(starts, "attention starts", {N}, DType::kI32);
+  require_tensor(starts, "attention starts", {N}, DType::kI32, stream.device);
+  if (stream.device != Device::kCpu || stream.dry) return;
   for (std::int64_t n = 0; n < N; ++n) {
     const std::int64_t start = starts.data<std::int32_t>()[n];
     require(start >= 0 && start <= n % d.length, "attention starts: ", start, " at position ", n % d.length, " of row ",
@@ -21,13 +23,13 @@ void require_attention(const AttentionDims& d, const Tensor& qkv, const Tensor& 
 }
 
 void attention_forward(const Stream& stream, const AttentionForward& a) {
-  require_attention(a.dims, a.qkv, a.lse, a.starts);
+  require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
   require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype());
   cpu::attention_forward(stream, a);
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a) {
-  require_attention(a.dims, a.qkv, a.lse, a.starts);
+  require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
   const std::int64_t N = a.qkv.shape()[0];
   require_tensor(a.out, "attention out", {N, a.dims.out_width()}, a.qkv.dtype());
   require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype());

@@ -45,8 +45,9 @@ struct AttentionBackward {
 };
 void attention_backward(const Stream& stream, const AttentionBackward& args);
 
-/// Checks the sizes against the rows of qkv, and each of the starts; ContractError names what does not fit.
-void require_attention(const AttentionDims& dims, const Tensor& qkv, const Tensor& lse, const Tensor& starts);
+/// Checks the sizes against the rows of qkv, and on the CPU each of the starts; ContractError names what does not fit.
+void require_attention(const Stream& stream, const AttentionDims& dims, const Tensor& qkv, const Tensor& lse,
+                       const Tensor& starts);
 
 namespace cpu {
 void attention_forward(const Stream& stream, const AttentionForward& args);

@@ -17,7 +17,7 @@ void embedding_forward(const Stream& stream, const EmbeddingForward& a) {
   });
 }
 
-void embedding_backward(const Stream& stream, const EmbeddingBackward& a) {
+void embedding_backward(const Stream& stream, const EmbeddingBackward& a, Scratch) {
   with_dtype(a.dy.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.dy);
     const std::int32_t* tokens = a.tokens.data<std::int32_t>();

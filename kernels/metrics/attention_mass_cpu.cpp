@@ -1,3 +1,5 @@
+#include <omp.h>
+
 #include <algorithm>
 
 #include "kernels/attention/query_block.h"
@@ -8,10 +10,11 @@
 
 namespace spikesink::kernels::cpu {
 
-void attention_mass(const Stream& stream, const AttentionMass& a) {
+void attention_mass(const Stream& stream, const AttentionMass& a, Scratch scratch) {
   with_dtype(a.qkv.dtype(), [&]<class T>() {
     const auto& d = a.dims;
     const std::int64_t time = d.length, W = d.qkv_width(), group = d.n_heads / d.n_kv_heads;
+    T* const scores = scratch.take<T>(stream.num_threads * std::min(kQueries, time) * time);
     parallel_tasks(stream, a.qkv.shape()[0] / time * d.n_heads, [&](std::int64_t task) {
       const std::int64_t b = task / d.n_heads, h = task % d.n_heads;
       const T* q = a.qkv.data<T>() + b * time * W + h * d.d_head;
@@ -19,8 +22,7 @@ void attention_mass(const Stream& stream, const AttentionMass& a) {
       const T* lse = a.lse.data<T>() + task * time;
       T* alpha = a.alpha.data<T>() + task * time;
       std::fill_n(alpha, time, T(0));
-      const Tensor scratch = stream.empty({std::min(kQueries, time), time}, a.qkv.dtype());
-      T* s = scratch.data<T>();
+      T* const s = scores + omp_get_thread_num() * std::min(kQueries, time) * time;
       for (std::int64_t first = 0; first < time; first += kQueries) {
         const std::int64_t rows = std::min(kQueries, time - first);
         const FirstKeys first_keys(a.starts, b * time + first, rows);

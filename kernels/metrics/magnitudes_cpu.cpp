@@ -1,7 +1,8 @@
+#include <omp.h>
+
 #include <algorithm>
 #include <bit>
 #include <type_traits>
-#include <vector>
 
 #include "kernels/core/parallel.h"
 #include "kernels/metrics/magnitudes.h"
@@ -22,31 +23,29 @@ Bits<T> magnitude(T x) {
 /// Maxima of a sequence (rows, C).
 template <class T>
 void maxima(T* channel_max, T* token_max, const T* x, std::int64_t rows, std::int64_t C) {
-  std::vector<Bits<T>> channels(static_cast<std::size_t>(C), 0);
-  Bits<T>* const top = channels.data();
+  std::fill_n(channel_max, C, T(0));
   for (std::int64_t t = 0; t < rows; ++t) {
     Bits<T> token = 0;
 #pragma omp simd reduction(max : token)
     for (std::int64_t c = 0; c < C; ++c) {
       const Bits<T> m = magnitude(x[t * C + c]);
-      top[c] = std::max(top[c], m);
+      channel_max[c] = std::bit_cast<T>(std::max(std::bit_cast<Bits<T>>(channel_max[c]), m));
       token = std::max(token, m);
     }
     token_max[t] = std::bit_cast<T>(token);
   }
-  std::transform(channels.begin(), channels.end(), channel_max, [](Bits<T> m) { return std::bit_cast<T>(m); });
 }
 
 /// The magnitude of rank (n - 1) / 2, by its digits of 16 bits from the highest on: those of all numbers that begin as
-/// it does are counted, and the rank falls into one of the counts. Two sweeps in f32, four in f64.
+/// it does are counted, and the rank falls into one of the counts. Two sweeps in f32, four in f64. `counts` has room
+/// for kMedianCounts.
 template <class T>
-T lower_median(const T* x, std::int64_t n) {
+T lower_median(const T* x, std::int64_t n, std::int64_t* counts) {
   constexpr int kDigit = 16;
-  std::vector<std::int64_t> counts;
   std::int64_t rank = (n - 1) / 2;
   Bits<T> found = 0;
   for (int shift = 8 * sizeof(T) - kDigit; shift >= 0; shift -= kDigit) {
-    counts.assign(std::size_t{1} << kDigit, 0);
+    std::fill_n(counts, kMedianCounts, 0);
     const int above = shift + kDigit;
     const bool first = above == 8 * sizeof(T);
     for (std::int64_t i = 0; i < n; ++i) {
@@ -61,13 +60,14 @@ T lower_median(const T* x, std::int64_t n) {
 }
 }  // namespace
 
-void magnitudes(const Stream& stream, const Magnitudes& a) {
+void magnitudes(const Stream& stream, const Magnitudes& a, Scratch scratch) {
+  std::int64_t* const counts = scratch.take<std::int64_t>(stream.num_threads * kMedianCounts);
   with_dtype(a.x.dtype(), [&]<class T>() {
     const std::int64_t C = matrix_dims(a.x).cols, length = a.length;
     parallel_tasks(stream, a.median.numel(), [&](std::int64_t b) {
       const T* x = a.x.data<T>() + b * length * C;
       maxima(a.channel_max.data<T>() + b * C, a.token_max.data<T>() + b * length, x, length, C);
-      a.median.data<T>()[b] = lower_median(x, length * C);
+      a.median.data<T>()[b] = lower_median(x, length * C, counts + omp_get_thread_num() * kMedianCounts);
     });
   });
 }

@@ -7,13 +7,20 @@ using namespace spikesink::test;
 using kernels::AttentionDims;
 
 namespace {
-/// alpha by way of attention_forward's log-sum-exp, as an observer does it.
+/// alpha by way of attention_forward's log-sum-exp, taken on the CPU in double.
 Tensor mass(const Stream& stream, const Tensor& qkv, const AttentionDims& d, const Tensor& starts = {}) {
   const std::int64_t N = qkv.shape()[0], B = N / d.length;
-  const Tensor out = poisoned({N, d.out_width()}, qkv.dtype()), lse = poisoned({B, d.n_heads, d.length}, qkv.dtype());
-  kernels::attention_forward(stream, {.out = out, .lse = lse, .qkv = qkv, .starts = starts, .dims = d});
-  Tensor alpha = poisoned({B, d.n_heads, d.length}, qkv.dtype());
-  kernels::attention_mass(stream, {.alpha = alpha, .qkv = qkv, .lse = lse, .starts = starts, .dims = d});
+  const DType f64 = DType::kF64, acc = acc_dtype(qkv.dtype());
+  const Tensor out = poisoned({N, d.out_width()}, f64), lse = poisoned({B, d.n_heads, d.length}, f64),
+               in_double = from_values(qkv.shape(), f64, values(qkv));
+  kernels::attention_forward(Stream::cpu(1), {.out = out, .lse = lse, .qkv = in_double, .starts = starts, .dims = d});
+  const Tensor kept = on(stream, from_values(lse.shape(), acc, values(lse))), here = on(stream, qkv),
+               starts_here = starts ? on(stream, starts) : starts;
+  const auto [alpha] = repeated(stream, [&] {
+    const Tensor result = on(stream, poisoned({B, d.n_heads, d.length}, acc));
+    kernels::attention_mass(stream, {.alpha = result, .qkv = here, .lse = kept, .starts = starts_here, .dims = d});
+    return std::array{result};
+  });
   return alpha;
 }
 }  // namespace
@@ -34,17 +41,18 @@ TEST_CASE("uniform attention over 64 positions has the mass H_64 / 64 on the fir
 
 TEST_CASE("a head whose queries all meet the key of one position puts the mass of its later queries there",
           "[kernels][metrics]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const std::int64_t T = GENERATE(10, 130);
   // Head 0 reads key-value head 0, whose key at position 0 has a 1 in channel 0; head 1 reads head 1 with position 4.
   const AttentionDims d{.n_heads = 2, .n_kv_heads = 2, .d_head = 2, .length = T, .scale = 1};
   const Tensor qkv = filled({T, d.qkv_width()}, dtype, 0);
-  with_dtype(dtype, [&]<class S>() {
+  with_host_type(dtype, [&]<class S>() {
     S* x = qkv.data<S>();
     for (std::int64_t t = 0; t < T; ++t) x[t * 12] = x[t * 12 + 2] = S(200);
     x[4] = x[4 * 12 + 6] = S(1);
   });
-  const auto alpha = values(mass(Stream::cpu(1), qkv, d));
+  const auto alpha = values(mass(stream, qkv, d));
   CAPTURE(name_of(dtype), T);
   const auto share = [&](double queries) { return Approx(queries / static_cast<double>(T)).margin(1e-6); };
   const auto* second = alpha.data() + T;
@@ -58,15 +66,17 @@ TEST_CASE("a head whose queries all meet the key of one position puts the mass o
 }
 
 TEST_CASE("attention_mass is the column mean of the T x T probabilities, and sums to 1", "[kernels][metrics]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 2, 1},
                                                                         {2, 4, 2, 8, 63},
                                                                         {1, 2, 1, 16, 64},
                                                                         {2, 3, 3, 4, 65},
                                                                         {1, 2, 2, 32, 200},
+                                                                        {1, 2, 1, 40, 129},
+                                                                        {1, 2, 1, 8, 300},
                                                                         {1, 2, 1, 256, 67}}));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), B, H, K, D, T, stream.num_threads);
+  CAPTURE(name_of(stream.device), name_of(dtype), B, H, K, D, T, stream.num_threads);
   const AttentionDims d{.n_heads = H, .n_kv_heads = K, .d_head = D, .length = T, .scale = 0.7};
   const Tensor qkv = random({B * T, d.qkv_width()}, dtype, 1);
   const auto x = values(qkv);
@@ -99,7 +109,8 @@ TEST_CASE("attention_mass is the column mean of the T x T probabilities, and sum
 }
 
 TEST_CASE("uniform attention within documents has the mass of each document's queries", "[kernels][metrics]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   // Documents [0, 50), [50, 53), [53, 140), then [0, 140) in the second sequence.
   const AttentionDims d{.n_heads = 2, .n_kv_heads = 1, .d_head = 4, .length = 140, .scale = 0.5};
   std::vector<std::int32_t> starts(280, 0);
@@ -112,6 +123,5 @@ TEST_CASE("uniform attention within documents has the mass of each document's qu
       for (std::size_t k = first; k <= t; ++k)
         want[(row / 140 * 2 + h) * 140 + k] += 1.0 / (static_cast<double>(t - first + 1) * 140);
     }
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
   check_close(mass(stream, filled({280, d.qkv_width()}, dtype, 0), d, ids(starts)), want, 64);
 }

@@ -14,21 +14,29 @@ struct Result {
 Result run(const Stream& stream, const Tensor& x, std::int64_t length) {
   const auto [N, C] = matrix_dims(x);
   const std::int64_t B = N / length;
-  Result r{poisoned({B, C}, x.dtype()), poisoned({B, length}, x.dtype()), poisoned({B}, x.dtype())};
-  kernels::magnitudes(
-      stream, {.channel_max = r.channel_max, .token_max = r.token_max, .median = r.median, .x = x, .length = length});
-  return r;
+  const Tensor here = on(stream, x);
+  const auto poison = [&](Shape shape) { return on(stream, poisoned(shape, acc_dtype(x.dtype()))); };
+  const auto [channel_max, token_max, median] = repeated(stream, [&, C = C] {
+    const Result r{poison({B, C}), poison({B, length}), poison({B})};
+    kernels::magnitudes(
+        stream,
+        {.channel_max = r.channel_max, .token_max = r.token_max, .median = r.median, .x = here, .length = length});
+    return std::array{r.channel_max, r.token_max, r.median};
+  });
+  return {channel_max, token_max, median};
 }
 }  // namespace
 
 TEST_CASE("magnitudes are the exact maxima and the exact lower median of each sequence", "[kernels][metrics]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [B, T, C] = GENERATE(table<int, int, int>({{1, 1, 1}, {1, 1, 2}, {3, 5, 7}, {2, 64, 33}, {5, 40, 100}}));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), B, T, C, stream.num_threads);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  // The last but one leave a block of rows, of columns and of counted elements.
+  const auto [B, T, C] = GENERATE(
+      table<int, int, int>({{1, 1, 1}, {1, 1, 2}, {3, 5, 7}, {2, 64, 33}, {2, 130, 300}, {2, 3, 2600}, {5, 40, 104}}));
+  CAPTURE(name_of(stream.device), name_of(dtype), B, T, C, stream.num_threads);
   const Tensor x = random({B * T, C}, dtype, 1);
-  with_dtype(dtype, [&, c = C, b = B, t = T]<class Scalar>() {  // a spike, in the last sequence
-    x.data<Scalar>()[(b * t - 1) * c] = Scalar(-3000);
+  with_host_type(dtype, [&, c = C, b = B, t = T]<class Scalar>() {  // a spike, in the last sequence
+    x.data<Scalar>()[(b * t - 1) * c] = Scalar(-3000.0f);
   });
   std::vector<double> channels, tokens, medians;
   auto h = values(x);
@@ -59,16 +67,28 @@ TEST_CASE("the median tells numbers apart that differ in their last bit, and ran
   CHECK(values(run(Stream::cpu(1), from_values({4, 1}, DType::kF32, {-0.0, 0, 1e-42, INFINITY}), 4).median)[0] == 0);
 }
 
+TEST_CASE("the median in f32 tells numbers apart that differ in their last bit, on CUDA too", "[kernels][metrics]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const double next = 1 + 0x1p-23, second = 1 + 0x1p-22;
+  CHECK(values(run(stream, from_values({3, 1}, DType::kF32, {second, -1, next}), 3).median)[0] == next);
+  CHECK(values(run(stream, from_values({4, 1}, DType::kF32, {second, -1, next, 9}), 4).median)[0] == next);
+  CHECK(values(run(stream, from_values({5, 1}, DType::kF32, {2, 1, 2, -2, 3}), 5).median)[0] == 2);
+  CHECK(values(run(stream, from_values({4, 1}, DType::kF32, {-0.0, 0, 1e-42, INFINITY}), 4).median)[0] == 0);
+  const double denormal = static_cast<double>(1e-42f);
+  CHECK(values(run(stream, from_values({3, 1}, DType::kF32, {denormal, 0, INFINITY}), 3).median)[0] == denormal);
+}
+
 TEST_CASE("NaN counts as the largest magnitude", "[kernels][metrics]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const Result r = run(Stream::cpu(1), from_values({2, 3}, dtype, {1, -NAN, -2, INFINITY, 3, 4}), 2);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const Result r = run(stream, from_values({2, 3}, dtype, {1, -NAN, -2, INFINITY, 3, 4}), 2);
   CHECK(values(r.channel_max)[0] == INFINITY);
   CHECK(std::isnan(values(r.channel_max)[1]));
   CHECK(values(r.channel_max)[2] == 4);
   CHECK(std::isnan(values(r.token_max)[0]));
   CHECK(values(r.token_max)[1] == INFINITY);
   CHECK(values(r.median)[0] == 3);  // 1 2 3 | 4 inf nan
-  CHECK(std::isnan(values(run(Stream::cpu(1), from_values({3, 1}, dtype, {NAN, 1, NAN}), 3).median)[0]));
+  CHECK(std::isnan(values(run(stream, from_values({3, 1}, dtype, {NAN, 1, NAN}), 3).median)[0]));
 }
 
 TEST_CASE("magnitudes refuse broken sequences and outputs of another shape", "[kernels][metrics]") {

@@ -118,6 +118,7 @@ T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> x) 
   return old;
 }
 
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
 /// The sine and cosine of pi x, of the exact product.
 inline void sincospif(float x, float* sine, float* cosine) {
   const double angle = 3.14159265358979323846 * fmod(static_cast<double>(x), 2);
