@@ -118,6 +118,8 @@ T atomicCAS(T* at, std::type_identity_t<T> expected, std::type_identity_t<T> x) 
   return old;
 }
 
+inline int min(int a, int b) { return b < a ? b : a; }
+inline int max(int a, int b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 template <class T>
 T __ldg(const T* p) {
