@@ -11,7 +11,8 @@ namespace {
 /// A warp owns 16 kM keys. Beyond 128 channels a block makes the gradients of only half of them.
 template <int kD>
 struct KeyForm {
-  static constexpr int kM = 1, kKeys = kWarps * 16 * kM, kQueries = kD <= 128 ? 64 : 32, kStages = kD <= 128 ? 2 : 1;
+  static constexpr int kM = kD <= 64 ? 2 : 1, kKeys = kWarps * 16 * kM, kQueries = kD == 128 ? 64 : 32;
+  static constexpr int kStages = kD <= 128 ? 2 : 1;
   static constexpr int kOut = kD <= 128 ? kD : 128, kParts = kD / kOut;
   static constexpr std::int64_t kTileBytes = kQueries * kD * 2;
   static constexpr std::int64_t kSharedBytes =
@@ -36,10 +37,10 @@ struct QueryTile {
 };
 
 template <int kD>
-__global__ __launch_bounds__(kThreads) void key_kernel(__nv_bfloat16* dqkv, const __nv_bfloat16* qkv,
-                                                       const __nv_bfloat16* dout, const float* lse, const float* delta,
-                                                       const std::int32_t* starts, const std::int32_t* smallest,
-                                                       FlashDims d) {
+__global__ __launch_bounds__(kThreads, 2) void key_kernel(__nv_bfloat16* dqkv, const __nv_bfloat16* qkv,
+                                                          const __nv_bfloat16* dout, const float* lse,
+                                                          const float* delta, const std::int32_t* starts,
+                                                          const std::int32_t* smallest, FlashDims d) {
   using Form = KeyForm<kD>;
   constexpr int kM = Form::kM, kQueries = Form::kQueries, kOut = Form::kOut;
   const Tile<kD> k{dynamic_shared<__nv_bfloat16>()}, v{k.memory + Form::kKeys * kD};
@@ -99,44 +100,46 @@ __global__ __launch_bounds__(kThreads) void key_kernel(__nv_bfloat16* dqkv, cons
     __syncthreads();  // the tile is there
     const QueryTile<kD> tile(stages + stage * QueryTile<kD>::kElements);
     const int query = at.tile * kQueries;
-    Sums<kM, kQueries> p, ds;  // rows are keys, columns queries
-    p.clear();
-    p.add_scores(k, warp_row, tile.q);
-    const bool masked = starts || query < warp_first + 16 * kM - 1;
+    if (warp_row < rows && query + kQueries > warp_first) {  // else none of the warp's keys is seen
+      Sums<kM, kQueries> p, ds;                              // rows are keys, columns queries
+      p.clear();
+      p.add_scores(k, warp_row, tile.q);
+      const bool masked = starts || query < warp_first + 16 * kM - 1;
 #pragma unroll
-    for (int j = 0; j < kQueries / 8; ++j)
+      for (int j = 0; j < kQueries / 8; ++j)
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int column = p.column(j) + i;
-        const float top = tile.lse[column] * kLog2E;
-        const int start = starts ? tile.starts[column] : 0;
+        for (int i = 0; i < 2; ++i) {
+          const int column = p.column(j) + i;
+          const float top = tile.lse[column] * kLog2E;
+          const int start = starts ? tile.starts[column] : 0;
 #pragma unroll
-        for (int m = 0; m < kM; ++m)
+          for (int m = 0; m < kM; ++m)
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            float& s = p.at[m][j].at[2 * half + i];
-            s = fast_exp2(s * d.scale_log2 - top);
-            const int key = warp_first + p.row(m, half);
-            if (masked && (key > query + column || key < start)) s = 0;
-          }
-      }
-    dv.add_product(p, tile.dout, part);
-    ds.clear();
-    ds.add_scores(v, warp_row, tile.dout);
+            for (int half = 0; half < 2; ++half) {
+              float& s = p.at[m][j].at[2 * half + i];
+              s = fast_exp2(s * d.scale_log2 - top);
+              const int key = warp_first + p.row(m, half);
+              if (masked && (key > query + column || key < start)) s = 0;
+            }
+        }
+      dv.add_product(p, tile.dout, part);
+      ds.clear();
+      ds.add_scores(v, warp_row, tile.dout);
 #pragma unroll
-    for (int j = 0; j < kQueries / 8; ++j)
+      for (int j = 0; j < kQueries / 8; ++j)
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const float mean = tile.delta[ds.column(j) + i];
+        for (int i = 0; i < 2; ++i) {
+          const float mean = tile.delta[ds.column(j) + i];
 #pragma unroll
-        for (int m = 0; m < kM; ++m)
+          for (int m = 0; m < kM; ++m)
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            float& s = ds.at[m][j].at[2 * half + i];
-            s = p.at[m][j].at[2 * half + i] * (s - mean);
-          }
-      }
-    dk.add_product(ds, tile.q, part);
+            for (int half = 0; half < 2; ++half) {
+              float& s = ds.at[m][j].at[2 * half + i];
+              s = p.at[m][j].at[2 * half + i] * (s - mean);
+            }
+        }
+      dk.add_product(ds, tile.q, part);
+    }
     __syncthreads();  // the tile has been read
     if constexpr (Form::kStages == 1)
       if (!next.done()) load(next, 0);
@@ -156,9 +159,10 @@ struct QueryForm {
 };
 
 template <int kD>
-__global__ __launch_bounds__(kThreads) void query_kernel(__nv_bfloat16* dqkv, const __nv_bfloat16* qkv,
-                                                         const __nv_bfloat16* dout, const float* lse,
-                                                         const float* delta, const std::int32_t* starts, FlashDims d) {
+__global__ __launch_bounds__(kThreads, 2) void query_kernel(__nv_bfloat16* dqkv, const __nv_bfloat16* qkv,
+                                                            const __nv_bfloat16* dout, const float* lse,
+                                                            const float* delta, const std::int32_t* starts,
+                                                            FlashDims d) {
   using Form = QueryForm<kD>;
   constexpr int kM = Form::kM, kKeys = Form::kKeys;
   const Tile<kD> q{dynamic_shared<__nv_bfloat16>()}, g{q.memory + Form::kQueries * kD};
@@ -213,24 +217,26 @@ __global__ __launch_bounds__(kThreads) void query_kernel(__nv_bfloat16* dqkv, co
     }
     __syncthreads();  // the tile is there
     const Tile<kD> k{stages + stage * 2 * kKeys * kD}, v{k.memory + kKeys * kD};
-    Sums<kM, kKeys> p, ds;
-    p.clear();
-    p.add_scores(q, warp_row, k);
-    ds.clear();
-    ds.add_scores(g, warp_row, v);
-    const bool masked = starts || key + kKeys - 1 > warp_first;
+    if (warp_row < rows && key < warp_first + 16 * kM) {  // else none of the warp's queries sees it
+      Sums<kM, kKeys> p, ds;
+      p.clear();
+      p.add_scores(q, warp_row, k);
+      ds.clear();
+      ds.add_scores(g, warp_row, v);
+      const bool masked = starts || key + kKeys - 1 > warp_first;
 #pragma unroll
-    for (int m = 0; m < kM; ++m)
+      for (int m = 0; m < kM; ++m)
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; ++j)
+        for (int j = 0; j < kKeys / 8; ++j)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int half = i / 2, s = key + p.column(j) + i % 2;
-          const bool hidden = masked && (s > warp_first + p.row(m, half) || s < start[m][half]);
-          const float probability = hidden ? 0 : fast_exp2(p.at[m][j].at[i] * d.scale_log2 - top[m][half]);
-          ds.at[m][j].at[i] = probability * (ds.at[m][j].at[i] - mean[m][half]);
-        }
-    dq.add_product(ds, k, 0);
+          for (int i = 0; i < 4; ++i) {
+            const int half = i / 2, s = key + p.column(j) + i % 2;
+            const bool hidden = masked && (s > warp_first + p.row(m, half) || s < start[m][half]);
+            const float probability = hidden ? 0 : fast_exp2(p.at[m][j].at[i] * d.scale_log2 - top[m][half]);
+            ds.at[m][j].at[i] = probability * (ds.at[m][j].at[i] - mean[m][half]);
+          }
+      dq.add_product(ds, k, 0);
+    }
     __syncthreads();  // the tile has been read
     if constexpr (Form::kStages == 1)
       if (more) load(key + kKeys, 0);

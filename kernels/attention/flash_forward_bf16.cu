@@ -96,9 +96,10 @@ __global__ __launch_bounds__(kThreads) void forward_kernel(__nv_bfloat16* out, f
     copy_async_wait<0>();
     __syncthreads();  // q and k are there, v has been read
     fill(v, values, key);
+    const bool seen = warp_row < rows && key < warp_first + 16 * kM;  // by one of the warp's queries
     Sums<kM, kKeys> scores;
     scores.clear();
-    scores.add_scores(q, warp_row, k);
+    if (seen) scores.add_scores(q, warp_row, k);
     if (starts || key + kKeys - 1 > warp_first) {
 #pragma unroll
       for (int m = 0; m < kM; ++m)
@@ -113,8 +114,10 @@ __global__ __launch_bounds__(kThreads) void forward_kernel(__nv_bfloat16* out, f
     copy_async_wait<0>();
     __syncthreads();  // v is there, k has been read
     if (key + kKeys < keys_end) fill(k, keys, key + kKeys);
-    softmax.step(scores, sums, d.scale_log2);
-    sums.add_product(scores, v, 0);
+    if (seen) {
+      softmax.step(scores, sums, d.scale_log2);
+      sums.add_product(scores, v, 0);
+    }
   }
 
 #pragma unroll
