@@ -25,11 +25,14 @@ elseif(SPIKESINK_CUDA)
   target_link_libraries(spikesink_cuda INTERFACE CUDA::cudart_static)
 endif()
 
-# spikesink_cuda_sources(variable): the .cu files of the current folder and below, ready for a target there.
+# spikesink_cuda_sources(variable [folder]): the .cu files of a folder, the current one by default, and below, ready for a
+# target of the current folder.
 function(spikesink_cuda_sources variable)
   set(sources)
+  set(folder ${CMAKE_CURRENT_SOURCE_DIR} ${ARGN})
+  list(GET folder -1 folder)
   if(SPIKESINK_CUDA)
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cu)
     if(SPIKESINK_CUDA STREQUAL "EMULATED")
       foreach(source ${sources})  # files that call a library have a twin that stands in for it
         cmake_path(GET source STEM name)

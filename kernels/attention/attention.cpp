@@ -1,6 +1,16 @@
 #include "kernels/attention/attention.h"
 
+#include "kernels/attention/query_block.h"
+#include "kernels/core/dispatch.h"
+
 namespace spikesink::kernels {
+namespace {
+
+/// Products of q and k that causality leaves, in units of two FLOPs a channel.
+double score_flops(const AttentionDims& d, std::int64_t N) {
+  return static_cast<double>(N) * static_cast<double>(d.length + 1) * static_cast<double>(d.out_width());
+}
+}  // namespace
 
 void require_attention(const Stream& stream, const AttentionDims& d, const Tensor& qkv, const Tensor& lse,
                        const Tensor& starts) {
@@ -8,6 +18,8 @@ void require_attention(const Stream& stream, const AttentionDims& d, const Tenso
           d.n_kv_heads, " key-value heads");
   require(d.d_head > 0 && d.length > 0 && d.scale > 0, "attention: d_head ", d.d_head, ", length ", d.length,
           ", scale ", d.scale);
+  require(stream.device == Device::kCpu || (d.d_head % 2 == 0 && d.d_head <= 256), "attention on cuda: d_head ",
+          d.d_head, ", expected an even one up to 256");
   const std::int64_t N = matrix_dims(qkv).rows;
   require(N % d.length == 0, "attention qkv: ", N, " rows are not whole sequences of ", d.length);
   require_tensor(qkv, "attention qkv", {N, d.qkv_width()}, qkv.dtype(), stream.device);
@@ -22,19 +34,31 @@ void require_attention(const Stream& stream, const AttentionDims& d, const Tenso
   }
 }
 
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
+  if constexpr (kHasCuda)
+    if (stream.device == Device::kCuda) return cuda::attention_plan(stream, dims, dtype, with_starts);
+  return {.cudnn = false, .text = "hand-written"};
+}
+
 void attention_forward(const Stream& stream, const AttentionForward& a) {
   require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
-  require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype());
-  cpu::attention_forward(stream, a);
+  require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype(), stream.device);
+  stream.count_flops(2 * score_flops(a.dims, a.qkv.shape()[0]));
+  dispatch<cpu::attention_forward, cuda::attention_forward>(
+      stream, a, {.cpu = stream.num_threads * cpu::forward_scratch(a.dims, a.qkv.dtype()), .cuda = 0});
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a) {
   require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
   const std::int64_t N = a.qkv.shape()[0];
-  require_tensor(a.out, "attention out", {N, a.dims.out_width()}, a.qkv.dtype());
-  require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype());
-  require_tensor(a.dqkv, "attention dqkv", {N, a.dims.qkv_width()}, a.qkv.dtype());
-  cpu::attention_backward(stream, a);
+  require_tensor(a.out, "attention out", {N, a.dims.out_width()}, a.qkv.dtype(), stream.device);
+  require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype(), stream.device);
+  require_tensor(a.dqkv, "attention dqkv", {N, a.dims.qkv_width()}, a.qkv.dtype(), stream.device);
+  stream.count_flops(4 * score_flops(a.dims, N));
+  dispatch<cpu::attention_backward, cuda::attention_backward>(
+      stream, a,
+      {.cpu = stream.num_threads * cpu::backward_scratch(a.dims, a.qkv.dtype()),
+       .cuda = cuda::flash_backward_bytes(a.dims, N, static_cast<bool>(a.starts))});
 }
 
 }  // namespace spikesink::kernels

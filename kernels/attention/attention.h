@@ -1,4 +1,7 @@
 #pragma once
+#include <string>
+
+#include "kernels/core/scratch.h"
 #include "kernels/core/stream.h"
 
 namespace spikesink::kernels {
@@ -21,14 +24,17 @@ struct AttentionDims {
 /// arXiv:1706.03762; grouped queries Ainslie et al. 2023, arXiv:2305.13245; blocks and lse Dao et al. 2022,
 /// arXiv:2205.14135.
 ///
+/// On CUDA d_head is even and at most 256. Sums run in f32 there; with bf16 storage each probability, and each gradient
+/// of a score, is rounded to bf16 before it meets its row of v, dout, q or k.
+///
 /// With `starts`, tokens see their own document only: the sum runs over starts[t] <= s <= t, where starts[t] is the
 /// position (of row n: within its sequence, from 0) at which the document of t begins. Keys before the smallest start
 /// of a block of queries cost nothing.
 struct AttentionForward {
   Tensor out;     ///< out (N, H D)
-  Tensor lse;     ///< out (N / T, H, T)
+  Tensor lse;     ///< out (N / T, H, T) acc_dtype
   Tensor qkv;     ///< (N, (H + 2 K) D)
-  Tensor starts;  ///< i32 (N), 0 <= starts[n] <= n % T; or no tensor: all 0
+  Tensor starts;  ///< i32 (N), 0 <= starts[n] <= n % T, which on CUDA the caller answers for; or no tensor: all 0
   AttentionDims dims;
 };
 void attention_forward(const Stream& stream, const AttentionForward& args);
@@ -38,7 +44,7 @@ struct AttentionBackward {
   Tensor dqkv;    ///< out (N, (H + 2 K) D), must not overlap an input
   Tensor dout;    ///< (N, H D)
   Tensor out;     ///< (N, H D), of the forward
-  Tensor lse;     ///< (N / T, H, T), of the forward
+  Tensor lse;     ///< (N / T, H, T) acc_dtype, of the forward
   Tensor qkv;     ///< (N, (H + 2 K) D)
   Tensor starts;  ///< i32 (N), of the forward; or no tensor
   AttentionDims dims;
@@ -49,8 +55,26 @@ void attention_backward(const Stream& stream, const AttentionBackward& args);
 void require_attention(const Stream& stream, const AttentionDims& dims, const Tensor& qkv, const Tensor& lse,
                        const Tensor& starts);
 
+/// What serves an attention on a stream's device, and why: a line for the log.
+struct AttentionPlan {
+  bool cudnn;
+  std::string text;
+};
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
+
 namespace cpu {
-void attention_forward(const Stream& stream, const AttentionForward& args);
-void attention_backward(const Stream& stream, const AttentionBackward& args);
+void attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);
+void attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
 }  // namespace cpu
+namespace cuda {
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
+void attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);
+void attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
+
+/// The scratch of the hand-written backward: a float a query and head, and with starts one of each 16 queries.
+inline std::int64_t flash_backward_bytes(const AttentionDims& d, std::int64_t N, bool with_starts) {
+  const std::int64_t tiles = N / d.length * ((d.length + 15) / 16);
+  return scratch_bytes<float>(N * d.n_heads) + (with_starts ? scratch_bytes<std::int32_t>(tiles) : 0);
+}
+}  // namespace cuda
 }  // namespace spikesink::kernels

@@ -64,7 +64,7 @@ T dot(const T* a, const T* b, std::int64_t n) {
 }
 }  // namespace
 
-void attention_forward(const Stream& stream, const AttentionForward& a) {
+void attention_forward(const Stream& stream, const AttentionForward& a, Scratch scratch) {
   with_dtype(a.qkv.dtype(), [&]<class T>() {
     const auto& d = a.dims;
     const std::int64_t time = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width(),
@@ -81,8 +81,7 @@ void attention_forward(const Stream& stream, const AttentionForward& a) {
       const T* q = base + first * W + h * D;
       const T* k = base + skipped * W + (d.n_heads + h / group) * D;
       const T* v = k + d.n_kv_heads * D;
-      const Tensor scratch = stream.empty({rows, keys}, a.qkv.dtype());
-      T* s = scratch.data<T>();
+      T* const s = own_part(scratch, forward_scratch(d, a.qkv.dtype())).take<T>(rows * keys);
       gemm<T>(stream, s, keys, {q, W}, {k, W, true}, rows, keys, D, T(d.scale));
       T* lse = a.lse.data<T>() + (b * d.n_heads + h) * time + first;
       for (std::int64_t r = 0; r < rows; ++r)
@@ -92,7 +91,7 @@ void attention_forward(const Stream& stream, const AttentionForward& a) {
   });
 }
 
-void attention_backward(const Stream& stream, const AttentionBackward& a) {
+void attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
   with_dtype(a.qkv.dtype(), [&]<class T>() {
     const auto& d = a.dims;
     const std::int64_t time = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width(),
@@ -106,18 +105,19 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
       const std::int64_t k_column = (d.n_heads + kv) * D, v_column = k_column + d.n_kv_heads * D;
       // Rows of k, v and their gradients lie far apart in qkv; every block reads and adds to them, so they are
       // gathered.
-      const Tensor gathered = stream.empty({4, time, D}, a.qkv.dtype());
-      T *k = gathered.data<T>(), *v = k + time * D, *dk = v + time * D, *dv = dk + time * D;
+      Scratch own = own_part(scratch, backward_scratch(d, a.qkv.dtype()));
+      T *const k = own.take<T>(4 * time * D), *const v = k + time * D, *const dk = v + time * D,
+               *const dv = dk + time * D;
       copy_rows(k, D, base + k_column, W, time, D);
       copy_rows(v, D, base + v_column, W, time, D);
       std::fill_n(dk, 2 * time * D, T(0));
-      const Tensor scratch = stream.empty({2, kQueries, time}, a.qkv.dtype());
+      T* const scores = own.take<T>(2 * std::min(kQueries, time) * time);
       for (std::int64_t h = kv * group; h < (kv + 1) * group; ++h)
         for (std::int64_t first = 0; first < time; first += kQueries) {
           const std::int64_t rows = std::min(kQueries, time - first);
           const FirstKeys first_keys(a.starts, b * time + first, rows);
           const std::int64_t skipped = first_keys.smallest(), keys = first + rows - skipped;
-          T *p = scratch.data<T>(), *ds = p + rows * keys;
+          T *p = scores, *ds = p + rows * keys;
           const T* q = base + first * W + h * D;
           const std::int64_t out_offset = (b * time + first) * O + h * D;
           const T *out = a.out.data<T>() + out_offset, *dout = a.dout.data<T>() + out_offset;

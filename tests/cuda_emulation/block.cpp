@@ -9,6 +9,7 @@
 #include <boost/context/protected_fixedsize_stack.hpp>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -34,6 +35,12 @@ constexpr std::size_t kStackBytes = 256 * 1024;
 struct Abandoned {};
 
 enum class State { kReady, kBarrier, kWarp, kDone };
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes, valid;
+};
 
 /// A fiber that takes the part of one thread after another. AddressSanitizer is told of each change of stacks.
 class Thread {
@@ -72,6 +79,10 @@ class Thread {
   unsigned mask = 0, source = 0;  // of a warp function
   std::uint64_t value = 0, result = 0;
   bool holds = false;
+  WarpFunction all = nullptr;
+  void* given = nullptr;
+  std::vector<Copy> uncommitted;
+  std::deque<std::vector<Copy>> groups;  ///< of copies not waited for, the oldest first
 
  private:
   boost::context::fiber loop(boost::context::fiber&& scheduler) {
@@ -161,15 +172,24 @@ struct Scheduler {
     for (unsigned l = 0; l < 32; ++l) {
       if (!(last.mask >> l & 1)) continue;
       const Thread* t = lane_of(l);
-      const bool here = t && t->state == State::kWarp && t->mask == last.mask && t->at.line() == last.at.line() &&
-                        t->at.column() == last.at.column() && std::strcmp(t->at.file_name(), last.at.file_name()) == 0;
+      const bool here = t && t->state == State::kWarp && t->mask == last.mask && t->all == last.all &&
+                        t->at.line() == last.at.line() && t->at.column() == last.at.column() &&
+                        std::strcmp(t->at.file_name(), last.at.file_name()) == 0;
       if (!here) return;
       if (t->holds) votes |= 1u << l;
+    }
+    const WarpFunction all = last.all;
+    if (all) {
+      void* given[32];
+      for (unsigned l = 0; l < 32; ++l) given[l] = lane_of(l)->given;
+      all(given);
     }
     for (unsigned l = 0; l < 32; ++l) {
       if (!(last.mask >> l & 1)) continue;
       Thread& t = *lane_of(l);
-      if (t.source < 32) {
+      if (all) {
+        t.all = nullptr;
+      } else if (t.source < 32) {
         if (!(last.mask >> t.source & 1)) trap("a shuffle from a lane outside of the mask", last.at);
         t.result = lane_of(t.source)->value;
       } else {
@@ -205,6 +225,9 @@ struct Scheduler {
       t.flat = static_cast<unsigned>(i);
       t.index = {t.flat % blockDim.x, t.flat / blockDim.x % blockDim.y, t.flat / blockDim.x / blockDim.y};
       t.state = State::kReady;
+      t.all = nullptr;
+      t.uncommitted.clear();
+      t.groups.clear();
       turn.push_back(&t);
     }
     num_waiting = 0;
@@ -329,6 +352,34 @@ unsigned ballot(unsigned mask, bool holds, Place at) {
   self.source = 32;  // none
   scheduler().wait(State::kWarp, at);
   return static_cast<unsigned>(self.result);
+}
+
+void together(WarpFunction all, void* given, Place at) {
+  Thread& self = *scheduler().current;
+  self.mask = 0xffffffffu;
+  self.holds = false;
+  self.source = 32;
+  self.all = all;
+  self.given = given;
+  scheduler().wait(State::kWarp, at);
+}
+
+void copy_later(void* to, const void* from, std::size_t bytes, std::size_t valid) {
+  scheduler().current->uncommitted.push_back({to, from, bytes, valid});
+}
+
+void commit_copies() {
+  Thread& self = *scheduler().current;
+  self.groups.push_back(std::exchange(self.uncommitted, {}));
+}
+
+void wait_for_copies(std::size_t groups_left) {
+  Thread& self = *scheduler().current;
+  for (; self.groups.size() > groups_left; self.groups.pop_front())
+    for (const Copy& copy : self.groups.front()) {
+      std::memcpy(copy.to, copy.from, copy.valid);
+      std::memset(static_cast<char*>(copy.to) + copy.valid, 0, copy.bytes - copy.valid);
+    }
 }
 
 void set_order(Order order, std::uint64_t seed) {

@@ -37,5 +37,14 @@ std::uint64_t shuffle(unsigned mask, std::uint64_t value, unsigned source, Place
 /// The lanes of the mask whose `holds` is true.
 unsigned ballot(unsigned mask, bool holds, Place at);
 unsigned lane();
+/// One lane's part in a function of a whole warp: the last of the 32 lanes to come calls `all` with what each gave.
+using WarpFunction = void (*)(void* const (&given)[32]);
+void together(WarpFunction all, void* given, Place at);
+
+/// cp.async as late as it may be: `bytes` bytes, the first `valid` of them from `from` and zeros after, are written
+/// when the thread waits for their group, so that who reads them before sees what was there.
+void copy_later(void* to, const void* from, std::size_t bytes, std::size_t valid);
+void commit_copies();
+void wait_for_copies(std::size_t groups_left);
 
 }  // namespace cuda_emulation

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/core/launch.cuh"
+#include "kernels/core/mma.cuh"
 #include "kernels/core/reduce.cuh"
 #include "kernels/core/vec.cuh"
 
@@ -49,6 +50,34 @@ __global__ void neighbour(float* out, bool wait) {
   own[t] = static_cast<float>(t);
   if (wait) __syncthreads();
   out[t] = own[(t + 1) % kThreads];
+}
+
+__global__ void copy_async_kernel(float* out, bool wait, int shift) {
+  __shared__ float shared[kThreads];
+  const unsigned t = threadIdx.x;
+  out[t] = static_cast<float>(t + 1);
+  __syncthreads();
+  spikesink::copy_async<4>(shared + t, out + t + shift, true);
+  spikesink::copy_async_commit();
+  if (wait) spikesink::copy_async_wait<0>();
+  __syncthreads();
+  out[t] = shared[kThreads - 1 - t];
+}
+
+__global__ void load_matrices_kernel(float* out, int shift) {
+  auto* const shared = dynamic_shared<__nv_bfloat16>();
+  for (unsigned i = threadIdx.x; i < kThreads * 16; i += kThreads) shared[i] = 1.0f;
+  __syncthreads();
+  std::uint32_t pairs[4];
+  spikesink::load_matrices<false>(pairs, shared + threadIdx.x * 8 + shift);
+  out[threadIdx.x] = static_cast<float>(pairs[0]);
+}
+
+__global__ void mma_kernel(float* out) {
+  if (threadIdx.x == 40) return;
+  spikesink::FragmentC c{};
+  spikesink::mma(c, {}, {});
+  out[threadIdx.x] = c.at[0];
 }
 
 __global__ void sums_that_overtake(float* out) {
@@ -183,6 +212,11 @@ void kernel_given_host_memory() {
 
 float read_of_unwritten_memory() { return run(read_only)[5]; }
 float read_of_unwritten_shared_memory() { return run(leave_in_shared, 2, 2)[1]; }
+
+std::vector<float> asynchronous_copy(bool with_wait) { return run(copy_async_kernel, kThreads, 1, 0, with_wait, 0); }
+void asynchronous_copy_past_end() { run(copy_async_kernel, kThreads, 1, 0, true, 1); }
+void misaligned_rows_of_matrices() { run(load_matrices_kernel, kThreads, 1, kThreads * 16 * 2, 1); }
+void mma_without_a_lane() { run(mma_kernel); }
 
 float two_streams(bool with_event) {
   const Stream first = Stream::cuda(), second = Stream::cuda();

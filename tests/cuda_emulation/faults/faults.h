@@ -30,6 +30,13 @@ void kernel_given_host_memory();
 float read_of_unwritten_memory();
 float read_of_unwritten_shared_memory();  ///< by the second of two blocks, after the first has written it
 
+/// What an asynchronous copy of t + 1 brings into shared memory, read after a barrier, with and without waiting for the
+/// copy itself.
+std::vector<float> asynchronous_copy(bool with_wait);
+void asynchronous_copy_past_end();  ///< of device memory
+void misaligned_rows_of_matrices();
+void mma_without_a_lane();
+
 /// A copy on one stream and a kernel that reads what it brings on another, with and without an event between them.
 float two_streams(bool with_event);
 /// A pinned buffer changed before its copy has run, with and without waiting.

@@ -119,6 +119,18 @@ TEST_CASE("a pinned buffer that is changed before its copy has run is copied as 
   CHECK(faults::pinned_buffer_reused(true) == 1);
 }
 
+TEST_CASE("an asynchronous copy that nobody waited for has not come, and copies and matrices are checked",
+          "[cuda_faults]") {
+  const auto waited = faults::asynchronous_copy(true), early = faults::asynchronous_copy(false);
+  for (std::size_t t = 0; t < 64; ++t) {
+    CHECK(waited[t] == 64 - static_cast<float>(t));
+    CHECK(std::isnan(early[t]));
+  }
+  CHECK_THAT(dying_words(faults::asynchronous_copy_past_end), Contains("AddressSanitizer"));
+  CHECK_THROWS_WITH(faults::misaligned_rows_of_matrices(), Contains("not a multiple of its size"));
+  CHECK_THROWS_WITH(faults::mma_without_a_lane(), Contains("waits in a warp function in") && Contains("mma.cuh"));
+}
+
 TEST_CASE("launches that no GPU would take are refused where they are made", "[cuda_faults]") {
   CHECK_THROWS_WITH(faults::too_many_threads(), Contains("invalid configuration") && Contains("faults.cu:"));
   CHECK_THROWS_WITH(faults::too_much_shared_memory(), Contains("shared memory of the kernel: invalid argument"));

@@ -125,6 +125,8 @@ inline void sincospif(float x, float* sine, float* cosine) {
   *sine = static_cast<float>(sin(angle));
   *cosine = static_cast<float>(cos(angle));
 }
+inline int min(int a, int b) { return b < a ? b : a; }
+inline int max(int a, int b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 template <class T>
 T __ldg(const T* p) {
