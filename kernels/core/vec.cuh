@@ -23,13 +23,41 @@ struct Floats {
   float at[n];
 };
 
+/// `n` elements in as many registers as they have words: of bf16, half of what Floats take. (As a Vec, each of bf16
+/// would have a register of its own.)
+template <class T, int n>
+struct __attribute__((may_alias, aligned(alignof(Vec<T, n>)))) Packed {
+  std::uint32_t words[n * sizeof(T) / 4];
+
+  __device__ float at(int i) const {
+    if constexpr (sizeof(T) == 4) return __builtin_bit_cast(float, words[i]);
+    const std::uint32_t word = words[i / 2];
+    return __builtin_bit_cast(float, i % 2 ? word & 0xffff0000u : word << 16);
+  }
+};
+template <class T, int n>
+requires(n * sizeof(T) < 4) struct Packed<T, n> {
+  T element;
+
+  __device__ float at(int) const { return static_cast<float>(element); }
+};
+
 template <int n, class T>
-__device__ inline Floats<n> load(const T* from) {
-  const auto raw = *reinterpret_cast<const Vec<T, n>*>(from);
+__device__ inline Packed<T, n> load_packed(const T* from) {
+  return *reinterpret_cast<const Packed<T, n>*>(from);
+}
+
+template <class T, int n>
+__device__ inline Floats<n> floats(const Packed<T, n>& packed) {
   Floats<n> out;
 #pragma unroll
-  for (int i = 0; i < n; ++i) out.at[i] = static_cast<float>(raw.at[i]);
+  for (int i = 0; i < n; ++i) out.at[i] = packed.at(i);
   return out;
+}
+
+template <int n, class T>
+__device__ inline Floats<n> load(const T* from) {
+  return floats(load_packed<n>(from));
 }
 
 /// Rounds to the nearest.

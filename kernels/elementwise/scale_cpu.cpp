@@ -32,10 +32,10 @@ void scale_forward(const Stream& stream, const ScaleForward& a) {
   });
 }
 
-void scale_backward(const Stream& stream, const ScaleBackward& a) {
+void scale_backward(const Stream& stream, const ScaleBackward& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
-    add_row_sums<T>(stream, N, C, {a.ds}, [&, C = C](std::int64_t n, T* ds) {
+    add_row_sums<T>(stream, N, C, {a.ds}, scratch, [&, C = C](std::int64_t n, T* ds) {
       *ds += backward_part(a.dx.data<T>() + n * C, a.dy.data<T>() + n * C, a.x.data<T>() + n * C, *a.s.data<T>(), C);
     });
   });

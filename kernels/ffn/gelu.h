@@ -7,7 +7,7 @@ namespace spikesink::kernels {
 /// kTanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which is off by up to 5e-4.
 enum class GeluForm { kExact, kTanh };
 
-/// y = gelu(x). Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2.
+/// y = gelu(x). Source: Hendrycks & Gimpel 2016, arXiv:1606.08415, section 2. On CUDA computed in f32.
 struct GeluForward {
   Tensor y;  ///< out, of any shape; may be x
   Tensor x;  ///< as y
@@ -28,4 +28,8 @@ namespace cpu {
 void gelu_forward(const Stream& stream, const GeluForward& args);
 void gelu_backward(const Stream& stream, const GeluBackward& args);
 }  // namespace cpu
+namespace cuda {
+void gelu_forward(const Stream& stream, const GeluForward& args);
+void gelu_backward(const Stream& stream, const GeluBackward& args);
+}  // namespace cuda
 }  // namespace spikesink::kernels

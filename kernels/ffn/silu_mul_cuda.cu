@@ -1,4 +1,4 @@
-#include "kernels/core/launch.cuh"
+#include "kernels/core/cells.cuh"
 #include "kernels/core/vec.cuh"
 #include "kernels/ffn/silu_mul.h"
 #include "kernels/ffn/silu_mul_math.h"
@@ -6,22 +6,38 @@
 namespace spikesink::kernels::cuda {
 namespace {
 
-/// Blocks (n, part of the row), one access of W elements a thread.
+constexpr int kForwardRows = 2, kBackwardRows = 1;  // of a thread, whose accesses are then all under way at once
+
 template <int W, class T>
-__global__ void forward_kernel(T* y, const T* gate_up, std::int64_t F) {
-  const std::int64_t n = blockIdx.x, f = (std::int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * W;
+__global__ void __launch_bounds__(Cells::kThreads)
+    forward_kernel(T* y, const T* gate_up, std::int64_t N, std::int64_t F) {
+  const Cell at = cell(F / W, kForwardRows);
+  const std::int64_t f = at.step * W;
   if (f >= F) return;
-  auto gate = load<W>(gate_up + n * 2 * F + f);
-  const auto up = load<W>(gate_up + n * 2 * F + F + f);
+  Packed<T, W> gate[kForwardRows], up[kForwardRows];
 #pragma unroll
-  for (int i = 0; i < W; ++i) gate.at[i] = math::silu_mul(gate.at[i], up.at[i]);
-  store(y + n * F + f, gate);
+  for (int u = 0; u < kForwardRows; ++u)
+    if (const std::int64_t n = at.row + u * at.stride; n < N) {
+      gate[u] = load_packed<W>(gate_up + n * 2 * F + f);
+      up[u] = load_packed<W>(gate_up + n * 2 * F + F + f);
+    }
+#pragma unroll
+  for (int u = 0; u < kForwardRows; ++u) {
+    const std::int64_t n = at.row + u * at.stride;
+    if (n >= N) return;
+    auto out = floats(gate[u]);
+#pragma unroll
+    for (int i = 0; i < W; ++i) out.at[i] = math::silu_mul(out.at[i], up[u].at(i));
+    store(y + n * F + f, out);
+  }
 }
 
 template <int W, class T>
-__global__ void backward_kernel(T* dgate_up, const T* dy, const T* gate_up, std::int64_t F) {
-  const std::int64_t n = blockIdx.x, f = (std::int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * W;
-  if (f >= F) return;
+__global__ void __launch_bounds__(Cells::kThreads)
+    backward_kernel(T* dgate_up, const T* dy, const T* gate_up, std::int64_t N, std::int64_t F) {
+  const Cell at = cell(F / W, kBackwardRows);
+  const std::int64_t n = at.row, f = at.step * W;
+  if (f >= F || n >= N) return;
   auto gate = load<W>(gate_up + n * 2 * F + f), up = load<W>(gate_up + n * 2 * F + F + f);
   const auto d = load<W>(dy + n * F + f);
 #pragma unroll
@@ -33,9 +49,6 @@ __global__ void backward_kernel(T* dgate_up, const T* dy, const T* gate_up, std:
   store(dgate_up + n * 2 * F + f, gate);
   store(dgate_up + n * 2 * F + F + f, up);
 }
-
-/// Blocks for `steps` steps in each of N rows.
-Extent grid(std::int64_t N, std::int64_t steps) { return {N, (steps + row_threads(steps) - 1) / row_threads(steps)}; }
 }  // namespace
 
 void silu_mul_forward(const Stream& stream, const SiluMulForward& a) {
@@ -43,7 +56,8 @@ void silu_mul_forward(const Stream& stream, const SiluMulForward& a) {
     const auto [N, F] = matrix_dims(a.y);
     T *const y = a.y.data<T>(), *const gate_up = a.gate_up.data<T>();
     with_width<T>(F % kWidth<T> == 0 && aligned_16({y, gate_up}), [&, N = N, F = F]<int W>() {
-      launch(stream, forward_kernel<W, T>, grid(N, F / W), row_threads(F / W), 0, y, gate_up, F);
+      const Cells cells(N, F / W, kForwardRows);
+      launch(stream, forward_kernel<W, T>, cells.grid, cells.block, 0, y, gate_up, N, F);
     });
   });
 }
@@ -53,7 +67,8 @@ void silu_mul_backward(const Stream& stream, const SiluMulBackward& a) {
     const auto [N, F] = matrix_dims(a.dy);
     T *const dgate_up = a.dgate_up.data<T>(), *const dy = a.dy.data<T>(), *const gate_up = a.gate_up.data<T>();
     with_width<T>(F % kWidth<T> == 0 && aligned_16({dgate_up, dy, gate_up}), [&, N = N, F = F]<int W>() {
-      launch(stream, backward_kernel<W, T>, grid(N, F / W), row_threads(F / W), 0, dgate_up, dy, gate_up, F);
+      const Cells cells(N, F / W, kBackwardRows);
+      launch(stream, backward_kernel<W, T>, cells.grid, cells.block, 0, dgate_up, dy, gate_up, N, F);
     });
   });
 }

@@ -9,15 +9,15 @@ template <class T>
 void forward_row(T* y, const T* x, const T* weight, const T* bias, T alpha, std::int64_t C) {
   if (bias) {
 #pragma omp simd
-    for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]) + bias[c];
+    for (std::int64_t c = 0; c < C; ++c) y[c] = math::dynamic_tanh(x[c], weight[c], alpha) + bias[c];
   } else {
 #pragma omp simd
-    for (std::int64_t c = 0; c < C; ++c) y[c] = weight[c] * math::tanh(alpha * x[c]);
+    for (std::int64_t c = 0; c < C; ++c) y[c] = math::dynamic_tanh(x[c], weight[c], alpha);
   }
 }
 
-/// dx of a row; returns what it gives to dalpha.
-template <class T>
+/// dx of a row, put there or added; returns what it gives to dalpha.
+template <bool kAdd, class T>
 T backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T alpha, std::int64_t C) {
   T dalpha = 0;
 #pragma omp simd reduction(+ : dalpha)
@@ -25,7 +25,7 @@ T backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T al
     const auto d = math::dynamic_tanh_gradient(x[c], weight[c], alpha, dy[c]);
     dweight[c] += d.weight;
     dalpha += d.alpha;
-    dx[c] = d.x;
+    dx[c] = kAdd ? dx[c] + d.x : d.x;
   }
   return dalpha;
 }
@@ -43,11 +43,11 @@ void dynamic_tanh_forward(const Stream& stream, const DynamicTanhForward& a) {
   });
 }
 
-void dynamic_tanh_backward(const Stream& stream, const DynamicTanhBackward& a) {
+void dynamic_tanh_backward(const Stream& stream, const DynamicTanhBackward& a, Scratch scratch) {
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
     const T *weight = a.weight.data<T>(), alpha = *a.alpha.data<T>();
-    add_row_sums<T>(stream, N, C, {a.dalpha, a.dweight, a.dbias}, [&, C = C](std::int64_t n, T* dalpha) {
+    add_row_sums<T>(stream, N, C, {a.dalpha, a.dweight, a.dbias}, scratch, [&, C = C](std::int64_t n, T* dalpha) {
       T *dweight = dalpha + 1, *dx = a.dx.data<T>() + n * C;
       const T *dy = a.dy.data<T>() + n * C, *x = a.x.data<T>() + n * C;
       if (a.dbias) {  // before dx, which may lie over dy
@@ -55,7 +55,8 @@ void dynamic_tanh_backward(const Stream& stream, const DynamicTanhBackward& a) {
 #pragma omp simd
         for (std::int64_t c = 0; c < C; ++c) dbias[c] += dy[c];
       }
-      *dalpha += backward_row(dx, dweight, dy, x, weight, alpha, C);
+      *dalpha += a.accumulate ? backward_row<true>(dx, dweight, dy, x, weight, alpha, C)
+                              : backward_row<false>(dx, dweight, dy, x, weight, alpha, C);
     });
   });
 }

@@ -4,6 +4,11 @@
 namespace spikesink::kernels::math {
 
 template <class T>
+SPIKESINK_HD inline T dynamic_tanh(T x, T weight, T alpha) {
+  return weight * tanh(alpha * x);
+}
+
+template <class T>
 struct DynamicTanhGradient {
   T x, weight, alpha;
 };

@@ -23,6 +23,7 @@ void rms_norm_backward(const Stream& stream, const RmsNormBackward& a) {
   require_tensor(a.rstd, "rms_norm rstd", {N}, acc_dtype(a.x.dtype()), stream.device);
   require_tensor(a.dy, "rms_norm dy", {N, C}, a.x.dtype(), stream.device);
   require_tensor(a.dx, "rms_norm dx", {N, C}, a.x.dtype(), stream.device);
+  require(!a.accumulate || a.dx.raw() != a.dy.raw(), "rms_norm dx: is dy, which cannot be accumulated to");
   require_tensor(a.dweight, "rms_norm dweight", {C}, acc_dtype(a.x.dtype()), stream.device);
   dispatch<cpu::rms_norm_backward, cuda::rms_norm_backward>(
       stream, a,

@@ -16,15 +16,16 @@ struct RmsNormForward {
 };
 void rms_norm_forward(const Stream& stream, const RmsNormForward& args);
 
-/// dx = rstd (weight dy - x rstd^2 mean_c(weight dy x)); dweight += sum_n dy x rstd. Rows are summed in an order that
-/// does not depend on the number of threads, nor on CUDA on the GPU.
+/// dx = rstd (weight dy - x rstd^2 mean_c(weight dy x)), added to dx where `accumulate`; dweight += sum_n dy x rstd.
+/// Rows are summed in an order that does not depend on the number of threads, nor on CUDA on the GPU.
 struct RmsNormBackward {
-  Tensor dx;       ///< out (N, C); may be dy
-  Tensor dweight;  ///< inout (C) acc_dtype, added to
-  Tensor dy;       ///< (N, C)
-  Tensor x;        ///< (N, C)
-  Tensor weight;   ///< (C)
-  Tensor rstd;     ///< (N) acc_dtype, of the forward
+  Tensor dx;                ///< out (N, C); may be dy. With `accumulate` inout, and not dy
+  Tensor dweight;           ///< inout (C) acc_dtype, added to
+  Tensor dy;                ///< (N, C)
+  Tensor x;                 ///< (N, C)
+  Tensor weight;            ///< (C)
+  Tensor rstd;              ///< (N) acc_dtype, of the forward
+  bool accumulate = false;  ///< dx holds a gradient already, that of a residual for one
 };
 void rms_norm_backward(const Stream& stream, const RmsNormBackward& args);
 

@@ -7,8 +7,8 @@
 namespace spikesink::kernels::cpu {
 namespace {
 
-/// dx of a row; dy x rstd is added to dweight.
-template <class T>
+/// dx of a row, put there or added; dy x rstd is added to dweight.
+template <bool kAdd, class T>
 void backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T rstd, std::int64_t C) {
   T dot = 0;
 #pragma omp simd reduction(+ : dot)
@@ -18,7 +18,8 @@ void backward_row(T* dx, T* dweight, const T* dy, const T* x, const T* weight, T
   for (std::int64_t c = 0; c < C; ++c) {
     const T d = dy[c];
     dweight[c] += math::rms_norm_dweight(d, x[c], rstd);
-    dx[c] = math::rms_norm_dx(d, x[c], weight[c], rstd, shrink);
+    const T out = math::rms_norm_dx(d, x[c], weight[c], rstd, shrink);
+    dx[c] = kAdd ? dx[c] + out : out;
   }
 }
 }  // namespace
@@ -47,8 +48,9 @@ void rms_norm_backward(const Stream& stream, const RmsNormBackward& a, Scratch s
   with_dtype(a.x.dtype(), [&]<class T>() {
     const auto [N, C] = matrix_dims(a.x);
     add_row_sums<T>(stream, N, C, {a.dweight}, scratch, [&, C = C](std::int64_t n, T* dweight) {
-      backward_row(a.dx.data<T>() + n * C, dweight, a.dy.data<T>() + n * C, a.x.data<T>() + n * C, a.weight.data<T>(),
-                   a.rstd.data<T>()[n], C);
+      (a.accumulate ? backward_row<true, T> : backward_row<false, T>)(a.dx.data<T>() + n * C, dweight,
+                                                                      a.dy.data<T>() + n * C, a.x.data<T>() + n * C,
+                                                                      a.weight.data<T>(), a.rstd.data<T>()[n], C);
     });
   });
 }
