@@ -66,15 +66,10 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
       const auto sample = samples.begin() + (first + b) * row;
       tokens.insert(tokens.end(), sample, sample + length);
     }
-    const auto to_device = [&](const std::vector<std::int32_t>& values) {
-      Tensor t = stream.empty({B * length}, DType::kI32);
-      stream.upload(t, values.data());
-      return t;
-    };
     const Tensor starts =
-        options.end_of_text ? to_device(document_starts(tokens, length, *options.end_of_text)) : Tensor{};
+        options.end_of_text ? upload_ids(stream, document_starts(tokens, length, *options.end_of_text)) : Tensor{};
     Pass pass(stream, {B, length, starts}, Pass::Mode::kForwardOnly, &sinks);
-    model.hidden(pass, to_device(tokens));
+    model.hidden(pass, upload_ids(stream, tokens));
   }
   out.sinks = sinks.figures();
   return out;

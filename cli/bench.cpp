@@ -84,7 +84,7 @@ class Timed {
     session_.model->params().init(1);
   }
   TrainBenchResult run(std::int64_t steps) const {
-    return bench_training(session_.stream, *session_.model, config_.train, steps);
+    return bench_training(session_.stream, *session_.model, config_.train, config_.system.state_precision, steps);
   }
 
  private:

@@ -63,7 +63,7 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
 }
 
 Var Decoder::hidden(Pass& pass, const Tensor& tokens) const {
-  require_tensor(tokens, "decoder tokens", {pass.batch.sequences * pass.batch.length}, DType::kI32);
+  require_tensor(tokens, "decoder tokens", {pass.batch.sequences * pass.batch.length}, DType::kI32, pass.stream.device);
   pass.recompute_cheap = recompute_ == Recompute::kCheap;
   Var x = ops::embedding(pass, tokens, *embedding_);
   if (config_.attention.gate.source == GateSource::kToken) pass.token_embedding = ops::branch(pass, x);

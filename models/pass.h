@@ -28,6 +28,8 @@ class Pass;
 class Grad {
  public:
   void add(const Pass& pass, Tensor g) const;  ///< takes g over
+  /// The sum so far, for an op that can add to it in place: if there is one and nobody else holds it. Else no tensor.
+  Tensor addend() const { return *slot_ && slot_->sole_owner() ? *slot_ : Tensor{}; }
   Tensor take() const { return std::exchange(*slot_, Tensor{}); }
   const Tensor& peek() const { return *slot_; }
 

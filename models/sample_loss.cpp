@@ -6,6 +6,12 @@
 
 namespace spikesink {
 
+Tensor upload_ids(const Stream& stream, std::span<const std::int32_t> ids) {
+  Tensor t = stream.empty({static_cast<std::int64_t>(ids.size())}, DType::kI32);
+  stream.upload(t, ids.data());
+  return t;
+}
+
 std::vector<std::int32_t> document_starts(std::span<const std::int32_t> tokens, std::int64_t length,
                                           std::int32_t end_of_text) {
   std::vector<std::int32_t> starts(tokens.size());
@@ -54,13 +60,8 @@ PassInput upload(const Stream& stream, std::span<const std::int32_t> samples, co
     targets.insert(targets.end(), sample + 1, sample + 1 + T);
     std::fill_n(targets.end() - T, shape.loss_from_position - 1, -1);  // position p predicts the token after it
   }
-  const auto to_device = [&](const std::vector<std::int32_t>& values) {
-    Tensor t = stream.empty({total * T}, DType::kI32);
-    stream.upload(t, values.data());
-    return t;
-  };
-  PassInput input{to_device(tokens), to_device(targets)};
-  if (shape.end_of_text) input.starts = to_device(document_starts(tokens, T, *shape.end_of_text));
+  PassInput input{upload_ids(stream, tokens), upload_ids(stream, targets)};
+  if (shape.end_of_text) input.starts = upload_ids(stream, document_starts(tokens, T, *shape.end_of_text));
   return input;
 }
 

@@ -19,6 +19,9 @@ struct SampleShape {
   std::optional<std::int32_t> end_of_text = std::nullopt;
 };
 
+/// Token ids, or other i32, on the stream's device.
+Tensor upload_ids(const Stream& stream, std::span<const std::int32_t> ids);
+
 /// The first position of the document that every one of `tokens` lies in, rows of `length` one after another: the
 /// position after the last end of text before it, or 0. For Batch::document_starts.
 std::vector<std::int32_t> document_starts(std::span<const std::int32_t> tokens, std::int64_t length,
@@ -46,6 +49,7 @@ class TrainingPasses {
   double loss() const;
   /// Memory that activations lie in.
   const Pool& pool() const { return *passes_.pool; }
+  bool has_own_pool() const { return passes_.pool != stream_.pool; }
 
  private:
   /// Passes of one number of sequences.

@@ -117,7 +117,8 @@ std::optional<std::string> CheckpointWriter::problem() {
   }
 }
 
-void CheckpointWriter::save(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& state) {
+void CheckpointWriter::save(const Stream& stream, const ParamSet& params, const Optimizer& optimizer,
+                            const TrainingState& state) {
   wait();
   snapshot_->take(stream, params, optimizer, state);
   const auto policy = config_.async ? std::launch::async : std::launch::deferred;

@@ -105,7 +105,8 @@ struct SystemConfig {
 
   void fields(auto&& v) {
     v("device", device, "auto (cuda in a build that has it, else cpu) | cpu | cuda");
-    v("precision", precision, "auto (bf16 on cuda, f32 on the CPU) | bf16 (cuda only) | f32 | f64 (CPU only, for checks)");
+    v("precision", precision,
+      "auto (bf16 on cuda, f32 on the CPU) | bf16 (cuda only) | f32 | f64 (CPU only, for checks)");
     v("recompute", recompute,
       "none | cheap: outputs of norms, activations and gates are computed again on the way back | layer: only each "
       "layer's input is kept; least memory, a third more work");

@@ -8,11 +8,7 @@ namespace spikesink {
 
 Optimizer::Optimizer(const Stream& stream, ParamSet& params, const OptimizerConfig& config, StatePrecision state,
                      std::uint64_t seed)
-    : stream_(stream),
-      params_(params),
-      config_(config),
-      seed_(seed),
-      grad_squares_(stream.zeros({1}, DType::kF64)) {
+    : stream_(stream), params_(params), config_(config), seed_(seed), grad_squares_(stream.zeros({1}, DType::kF64)) {
   std::int64_t first = 0;
   for (const Param& p : params.all()) {
     const bool narrow = p.value.dtype() == DType::kBF16, master = narrow && state == StatePrecision::kF32;

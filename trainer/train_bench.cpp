@@ -30,22 +30,27 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
-TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, std::int64_t steps) {
+TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
+                                std::int64_t steps) {
   require(steps > 0, "bench_training: ", steps, " steps");
   constexpr int kWarmUp = 2;
   const ModelConfig& config = model.config();
   const std::int64_t sequences = train.sequences(config.context);
   const auto samples = random_samples(config, sequences);
-  Optimizer optimizer(stream, model.params(), train.optimizer);
+  Optimizer optimizer(stream, model.params(), train.optimizer, state);
+  optimizer.init_masters(1);
+  TrainingPasses passes(
+      stream, model,
+      {.context = config.context, .micro_batch = train.micro_batch, .loss_from_position = train.loss_from_position});
   std::vector<double> seconds, rates;
   for (std::int64_t step = 1; step <= kWarmUp + steps; ++step) {
-    rates.push_back(measure_matrix_rate(stream, model.params().all().front().value.dtype()));
+    rates.push_back(training_peak(stream, model.params().all().front().value.dtype()));
     const auto begin = std::chrono::steady_clock::now();
     model.params().zero_grads();
-    accumulate_gradients(
-        stream, model, samples,
-        {.context = config.context, .micro_batch = train.micro_batch, .loss_from_position = train.loss_from_position});
+    passes.run(samples);
     optimizer.step(train.optimizer.lr, step);
+    passes.loss();
+    optimizer.grad_norm();
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (step > kWarmUp) seconds.push_back(took);
   }
@@ -60,7 +65,7 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
           .step_seconds_max = std::ranges::max(seconds),
           .matrix_rate = median(rates),
           .flops_per_token = cost_of(config, train.loss_from_position).flops(),
-          .pool_peak_bytes = stream.pool->peak_bytes(),
+          .pool_peak_bytes = stream.pool->peak_bytes() + (passes.has_own_pool() ? passes.pool().peak_bytes() : 0),
           .process_peak_bytes = usage.ru_maxrss * 1024};
 }
 

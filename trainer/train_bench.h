@@ -13,7 +13,7 @@ struct TrainBenchResult {
   int threads = 0;
   double step_seconds = 0;  ///< forward, backward and optimizer
   double step_seconds_min = 0, step_seconds_max = 0;
-  double matrix_rate = 0;               ///< FLOP/s of a large matrix product
+  double matrix_rate = 0;               ///< what MFU is a share of: see training_peak()
   double flops_per_token = 0;           ///< see models/cost.h
   std::int64_t pool_peak_bytes = 0;     ///< tensors
   std::int64_t process_peak_bytes = 0;  ///< resident, of the whole process
@@ -25,6 +25,7 @@ struct TrainBenchResult {
 
 /// Times `steps` steps on random tokens, after two that are not counted. The model must be allocated with gradients and
 /// initialised.
-TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, std::int64_t steps);
+TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
+                                std::int64_t steps);
 
 }  // namespace spikesink

@@ -140,7 +140,7 @@ class Loop {
     }
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
-    peak_ = measure_matrix_rate(job_.stream, job_.model.params().all().front().value.dtype());
+    peak_ = training_peak(job_.stream, job_.model.params().all().front().value.dtype());
     job_.stream.pool->release_cached();
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token; {} threads, {:.0f} GFLOP/s matrix rate",
                           count_text(static_cast<double>(cost_.parameters())), cost_.flops(), job_.stream.num_threads,
@@ -165,9 +165,8 @@ class Loop {
       writer_.wait();
       const bool bad_loss = !std::isfinite(loss);
       // The step changed nothing, so its forward can be seen again.
-      const std::string where =
-          bad_loss ? first_not_finite_activation(job_.stream, job_.model, samples, shape_of(job_))
-                   : first_not_finite_gradient(job_.stream, job_.model.params());
+      const std::string where = bad_loss ? first_not_finite_activation(job_.stream, job_.model, samples, shape_of(job_))
+                                         : first_not_finite_gradient(job_.stream, job_.model.params());
       throw DivergenceError(fmt::format(
           "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
           "last checkpoint",

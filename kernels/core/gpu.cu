@@ -21,6 +21,44 @@ int num_devices() {
   return 0;
 }
 
+namespace {
+__global__ void nothing_kernel() {}
+
+/// Can it run this build's kernels at all?
+void require_served(int index) {
+  cudaDeviceProp properties{};
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  const std::string gpu = std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
+                          "." + std::to_string(properties.minor);
+  if (properties.major < 8)
+    throw UsageError("system.device: cuda, but GPU " + std::to_string(index) + " (" + gpu +
+                     ") is too old: 8.0 or later is needed; set system.device=cpu");
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(nothing_kernel)) != cudaSuccess) {
+    const std::string reason = cudaGetErrorString(cudaGetLastError());
+    throw UsageError("system.device: cuda, but this build has no code for GPU " + std::to_string(index) + " (" + gpu +
+                     "; " + reason + "); configure it with -DCMAKE_CUDA_ARCHITECTURES=" +
+                     std::to_string(properties.major) + std::to_string(properties.minor));
+  }
+}
+}  // namespace
+
+Info info(void*) {
+  int index = 0;
+  CUDA_CHECK(cudaGetDevice(&index));
+  cudaDeviceProp properties{};
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  std::size_t free = 0, total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return {.name = properties.name,
+          .major = properties.major,
+          .minor = properties.minor,
+          .free_bytes = static_cast<std::int64_t>(free),
+          .total_bytes = static_cast<std::int64_t>(total),
+          .multiprocessors = properties.multiProcessorCount,
+          .shared_bytes = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin)};
+}
+
 NativeStream new_stream(int index) {
   int count = 0;
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
@@ -32,6 +70,7 @@ NativeStream new_stream(int index) {
     throw UsageError("system.device: cuda, but there is no GPU " + std::to_string(index) + " among " +
                      std::to_string(count) + "; start at most as many processes as there are GPUs");
   CUDA_CHECK(cudaSetDevice(index));
+  require_served(index);
   cudaStream_t stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   return {stream, [](void* s) { (void)cudaStreamDestroy(native(s)); }};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 namespace spikesink {
 
@@ -21,6 +22,16 @@ using NativeStream = std::shared_ptr<void>;
 /// GPUs that a program can use; 0 without a driver.
 int num_devices();
 
+/// What the driver says of a stream's GPU.
+struct Info {
+  std::string name;
+  int major, minor;                      ///< compute capability
+  std::int64_t free_bytes, total_bytes;  ///< memory
+  int multiprocessors;
+  std::int64_t shared_bytes;  ///< most that a block may take
+};
+Info info(void* stream);
+
 /// A stream on GPU `index`. Throws UsageError where there is no such GPU.
 NativeStream new_stream(int index);
 
@@ -33,8 +44,8 @@ void release(void* stream, std::byte* memory) noexcept;
 void copy(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes);
 void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero bytes
 
-/// Between the two, what is put into the stream is recorded instead of run. Nothing may wait for the stream, allocate or
-/// release there.
+/// Between the two, what is put into the stream is recorded instead of run. Nothing may wait for the stream, allocate
+/// or release there.
 void begin_recording(void* stream);
 std::shared_ptr<void> end_recording(void* stream);  ///< a cudaGraphExec_t
 void replay(void* stream, void* graph);

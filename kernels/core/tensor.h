@@ -89,7 +89,6 @@ struct MatrixDims {
 MatrixDims matrix_dims(const Tensor& x);
 
 /// Throws ContractError with `what`, the tensor's shape, dtype and device and the expected ones unless they agree.
-void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype,
-                    Device device = Device::kCpu);
+void require_tensor(const Tensor& t, std::string_view what, const Shape& shape, DType dtype, Device device);
 
 }  // namespace spikesink

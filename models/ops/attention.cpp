@@ -13,13 +13,13 @@ Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::stri
   if (pass.observer && pass.mode != Pass::Mode::kRecompute)
     pass.observer->attention(path, {.qkv = qkv.value, .lse = lse, .starts = pass.batch.document_starts, .dims = dims});
   return pass.record(out, [&pass, dims, out, lse, kept = pass.keep(qkv), to_qkv = qkv.grad](Tensor dout) {
-    const Tensor qkv = kept.get();
-    Tensor dqkv = pass.like(qkv);
+    const Tensor rows = kept.get();
+    Tensor dqkv = pass.like(rows);
     kernels::attention_backward(pass.stream, {.dqkv = dqkv,
                                               .dout = dout,
                                               .out = out,
                                               .lse = lse,
-                                              .qkv = qkv,
+                                              .qkv = rows,
                                               .starts = pass.batch.document_starts,
                                               .dims = dims});
     to_qkv.add(pass, std::move(dqkv));

@@ -8,9 +8,10 @@ Var linear(Pass& pass, Var x, const Param& weight) {
   Tensor y = pass.empty({matrix_dims(x.value).rows, weight.shape[0]}, x.value.dtype());
   kernels::linear_forward(pass.stream, {.y = y, .x = x.value, .weight = weight.value});
   return pass.record(y, [&pass, &weight, kept = pass.keep(x), to_x = x.grad](Tensor dy) {
-    const Tensor x = kept.get();
-    Tensor dx = pass.like(x);
-    kernels::linear_backward(pass.stream, {.dx = dx, .dweight = weight.grad, .dy = dy, .x = x, .weight = weight.value});
+    const Tensor input = kept.get();
+    Tensor dx = pass.like(input);
+    kernels::linear_backward(pass.stream,
+                             {.dx = dx, .dweight = weight.grad, .dy = dy, .x = input, .weight = weight.value});
     to_x.add(pass, dx);
   });
 }

@@ -13,10 +13,15 @@ Var rms_norm(Pass& pass, Var x, const Param& weight, double eps) {
     return y;
   };
   const auto backward = [&pass, &weight, x = x.value, rstd, to_x = x.grad](Tensor dy) {
-    Tensor dx = pass.like(x);
-    kernels::rms_norm_backward(
-        pass.stream, {.dx = dx, .dweight = weight.grad, .dy = dy, .x = x, .weight = weight.value, .rstd = rstd});
-    to_x.add(pass, dx);
+    const Tensor sum = to_x.addend(), dx = sum ? sum : pass.like(x);
+    kernels::rms_norm_backward(pass.stream, {.dx = dx,
+                                             .dweight = weight.grad,
+                                             .dy = dy,
+                                             .x = x,
+                                             .weight = weight.value,
+                                             .rstd = rstd,
+                                             .accumulate = static_cast<bool>(sum)});
+    if (!sum) to_x.add(pass, dx);
   };
   return pass.record(forward(), backward, forward);
 }
@@ -33,7 +38,7 @@ Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double
     return y;
   };
   const auto backward = [&pass, &weight, &bias, x = x.value, mean, rstd, to_x = x.grad](Tensor dy) {
-    Tensor dx = pass.like(x);
+    const Tensor sum = to_x.addend(), dx = sum ? sum : pass.like(x);
     kernels::layer_norm_backward(pass.stream, {.dx = dx,
                                                .dweight = weight.grad,
                                                .dbias = bias.grad,
@@ -41,8 +46,9 @@ Var layer_norm(Pass& pass, Var x, const Param& weight, const Param& bias, double
                                                .x = x,
                                                .weight = weight.value,
                                                .mean = mean,
-                                               .rstd = rstd});
-    to_x.add(pass, dx);
+                                               .rstd = rstd,
+                                               .accumulate = static_cast<bool>(sum)});
+    if (!sum) to_x.add(pass, dx);
   };
   return pass.record(forward(), backward, forward);
 }
@@ -56,7 +62,7 @@ Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, con
     return y;
   };
   const auto backward = [&pass, &weight, &alpha, bias, x = x.value, to_x = x.grad](Tensor dy) {
-    Tensor dx = pass.like(x);
+    const Tensor sum = to_x.addend(), dx = sum ? sum : pass.like(x);
     kernels::dynamic_tanh_backward(pass.stream, {.dx = dx,
                                                  .dweight = weight.grad,
                                                  .dbias = bias ? bias->grad : Tensor{},
@@ -64,8 +70,9 @@ Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, con
                                                  .dy = dy,
                                                  .x = x,
                                                  .weight = weight.value,
-                                                 .alpha = alpha.value});
-    to_x.add(pass, dx);
+                                                 .alpha = alpha.value,
+                                                 .accumulate = static_cast<bool>(sum)});
+    if (!sum) to_x.add(pass, dx);
   };
   return pass.record(forward(), backward, forward);
 }

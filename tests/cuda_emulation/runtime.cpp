@@ -254,6 +254,24 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : Locked()->fail(cudaErrorInvalidDevice); }
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {.name = "emulated GPU",
+                 .major = 9,
+                 .minor = 0,
+                 .multiProcessorCount = 4,
+                 .sharedMemPerBlockOptin = cuda_emulation::kMostShared};
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *total = cuda_emulation::kDeviceBytes;
+  *free = *total - Locked()->device_bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) { return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { return Locked()->drain_all(); }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
@@ -276,8 +294,7 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   const Locked r;
   if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
   if (memory && !inside(r->device, memory, 1)) return r->fail(cudaErrorInvalidValue);
-  r->of(stream)->push(
-      {.run = [memory] { Locked()->release(Locked()->device, memory); }, .even_after_fault = true});
+  r->of(stream)->push({.run = [memory] { Locked()->release(Locked()->device, memory); }, .even_after_fault = true});
   return cudaSuccess;
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {

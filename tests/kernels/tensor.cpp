@@ -52,8 +52,8 @@ TEST_CASE("matrix_dims folds the leading dimensions", "[kernels][tensor]") {
 
 TEST_CASE("require_tensor names the field, what came and what was expected", "[kernels][tensor]") {
   const Tensor t = test::empty({2, 3}, DType::kF32);
-  CHECK_NOTHROW(require_tensor(t, "x", {2, 3}, DType::kF32));
-  CHECK_THROWS_WITH(require_tensor(t, "x", {3, 2}, DType::kF32), "x: (2, 3) f32, expected (3, 2) f32");
-  CHECK_THROWS_WITH(require_tensor(t, "x", {2, 3}, DType::kF64), "x: (2, 3) f32, expected (2, 3) f64");
-  CHECK_THROWS_WITH(require_tensor({}, "x", {2, 3}, DType::kF64), "x: no tensor, expected (2, 3) f64");
+  CHECK_NOTHROW(require_tensor(t, "x", {2, 3}, DType::kF32, Device::kCpu));
+  CHECK_THROWS_WITH(require_tensor(t, "x", {3, 2}, DType::kF32, Device::kCpu), "x: (2, 3) f32, expected (3, 2) f32");
+  CHECK_THROWS_WITH(require_tensor(t, "x", {2, 3}, DType::kF64, Device::kCpu), "x: (2, 3) f32, expected (2, 3) f64");
+  CHECK_THROWS_WITH(require_tensor({}, "x", {2, 3}, DType::kF64, Device::kCpu), "x: no tensor, expected (2, 3) f64");
 }

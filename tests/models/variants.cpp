@@ -159,11 +159,9 @@ TEST_CASE("a document sees nothing of the one before it", "[models][variants]") 
   model.params().allocate(stream, DType::kF64, false);
   model.params().init(1);
   const auto hidden_of = [&](std::vector<std::int32_t> tokens) {
-    const Tensor x = stream.empty({c.context}, DType::kI32);
-    std::ranges::copy(tokens, x.data<std::int32_t>());
-    const Batch batch{1, c.context};
-    Pass pass(stream, {1, c.context, document_starts(stream, x, batch, 6)}, Pass::Mode::kForwardOnly);
-    const Var h = model.hidden(pass, x);
+    const Tensor starts = upload_ids(stream, document_starts(tokens, c.context, 6));
+    Pass pass(stream, {1, c.context, starts}, Pass::Mode::kForwardOnly);
+    const Var h = model.hidden(pass, upload_ids(stream, tokens));
     return std::vector<double>(h.value.span<double>().begin(), h.value.span<double>().end());
   };
   const auto a = hidden_of({1, 2, 3, 6, 4, 5, 1, 2}), b = hidden_of({3, 3, 5, 6, 4, 5, 1, 2});

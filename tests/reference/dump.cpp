@@ -51,13 +51,13 @@ void perturb(ParamSet& params) {
 Tensor logits_of(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                  const SampleShape& shape) {
   const std::int64_t T = shape.context, S = static_cast<std::int64_t>(samples.size()) / (T + 1), N = S * T;
-  const Tensor tokens = stream.empty({N}, DType::kI32);
+  std::vector<std::int32_t> tokens;
   for (std::int64_t s = 0; s < S; ++s)
-    std::copy_n(samples.data() + s * (T + 1), T, tokens.data<std::int32_t>() + s * T);
+    tokens.insert(tokens.end(), samples.begin() + s * (T + 1), samples.begin() + s * (T + 1) + T);
   Batch batch{S, T};
-  if (shape.end_of_text) batch.document_starts = document_starts(stream, tokens, batch, *shape.end_of_text);
+  if (shape.end_of_text) batch.document_starts = upload_ids(stream, document_starts(tokens, T, *shape.end_of_text));
   Pass pass(stream, batch, Pass::Mode::kForwardOnly);
-  const Tensor hidden = model.hidden(pass, tokens).value;
+  const Tensor hidden = model.hidden(pass, upload_ids(stream, tokens)).value;
 
   const ModelConfig& config = model.config();
   const auto& params = model.params().all();

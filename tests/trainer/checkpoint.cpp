@@ -30,7 +30,7 @@ TEST_CASE("a checkpoint gives back every bit of weights, moments and state", "[t
   const auto saved = trained.state();
   {
     CheckpointWriter writer(folder.path(), {.async = async});
-    writer.save(trained.model.params(), *trained.optimizer, kState);
+    writer.save(trained.stream, trained.model.params(), *trained.optimizer, kState);
     trained.optimizer->step(0.1, 2);  // while it is written: the copy must not see it
     writer.wait();
   }
@@ -41,7 +41,7 @@ TEST_CASE("a checkpoint gives back every bit of weights, moments and state", "[t
   CHECK(state.threads == 2);
   CHECK(state.config == kState.config);
   CHECK(state.position == kState.position);
-  load_tensors(checkpoint, other.model.params(), &*other.optimizer);
+  load_tensors(other.stream, checkpoint, other.model.params(), &*other.optimizer);
   CHECK(other.state() == saved);
   CHECK(find_checkpoint(folder.path()) == checkpoint);
   CHECK(find_checkpoint(checkpoint) == checkpoint);
@@ -52,7 +52,7 @@ TEST_CASE("the newest checkpoints stay, and latest points to the last", "[traine
   test::Trained trained(1);
   CheckpointWriter writer(folder.path(), {.keep = 2});
   for (const std::int64_t step : {1, 2, 3, 4})
-    writer.save(trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
+    writer.save(trained.stream, trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
   writer.wait();
   CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 4);
@@ -63,7 +63,7 @@ TEST_CASE("the checkpoint just written stays, whatever higher steps are left ove
   test::Trained trained(1);
   CheckpointWriter writer(folder.path(), {.keep = 1});
   for (const std::int64_t step : {40, 50, 35}) {
-    writer.save(trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
+    writer.save(trained.stream, trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
     writer.wait();
   }
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 35);
@@ -75,7 +75,7 @@ TEST_CASE("a resume takes back the checkpoints after it, and finds the newest wh
   test::Trained trained(1);
   CheckpointWriter writer(folder.path(), {.keep = 0});
   for (const std::int64_t step : {1, 2, 3})
-    writer.save(trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
+    writer.save(trained.stream, trained.model.params(), *trained.optimizer, {.step = step, .position = "{}"});
   writer.wait();
   fs::remove(folder / "latest");
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 3);
@@ -89,7 +89,7 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
   const test::TemporaryFolder folder;
   test::Trained trained(1);
   CheckpointWriter writer(folder.path(), {});
-  writer.save(trained.model.params(), *trained.optimizer, kState);
+  writer.save(trained.stream, trained.model.params(), *trained.optimizer, kState);
   writer.wait();
   const std::string checkpoint = *latest_checkpoint(folder.path()), tensors = checkpoint + "/rank_0000.h5";
 
@@ -106,14 +106,14 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
     config.ffn.d_hidden = 12;
     test::Trained other(1, config);
     const auto before = other.state();
-    CHECK_THROWS_WITH(load_tensors(checkpoint, other.model.params(), nullptr),
+    CHECK_THROWS_WITH(load_tensors(other.stream, checkpoint, other.model.params(), nullptr),
                       Catch::Contains("another model") && Catch::Contains("gate_proj"));
   }
   SECTION("a layer more") {
     ModelConfig config = test::small_model();
     config.n_layers = 2;
     test::Trained other(1, config);
-    CHECK_THROWS_WITH(load_tensors(checkpoint, other.model.params(), nullptr),
+    CHECK_THROWS_WITH(load_tensors(other.stream, checkpoint, other.model.params(), nullptr),
                       Catch::Contains("another model") && Catch::Contains("layers.1"));
   }
   SECTION("state.json cut short") {
@@ -139,10 +139,10 @@ TEST_CASE("a checkpoint that cannot be written is an error at the next save, and
   const std::string file = folder / "not_a_folder";
   std::ofstream(file) << "x";
   CheckpointWriter writer(file, {});
-  writer.save(trained.model.params(), *trained.optimizer, kState);
+  writer.save(trained.stream, trained.model.params(), *trained.optimizer, kState);
   CHECK_THROWS_AS(writer.wait(), DataError);
 
-  writer.save(trained.model.params(), *trained.optimizer, kState);
+  writer.save(trained.stream, trained.model.params(), *trained.optimizer, kState);
   std::optional<std::string> problem;
   while (!problem) problem = writer.problem();  // the loop asks after every step
   CHECK_THAT(*problem, Catch::Contains(file));

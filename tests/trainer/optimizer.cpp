@@ -21,7 +21,8 @@ std::vector<double> changes_after_step(double gradient, const OptimizerConfig& c
     before.push_back(p.value.span<double>()[0]);
     std::ranges::fill(p.grad.span<double>(), gradient);
   }
-  norm = optimizer.step(config.lr, 1);
+  optimizer.step(config.lr, 1);
+  norm = optimizer.grad_norm();
   for (std::size_t i = 0; i < before.size(); ++i) {
     const Param& p = model.params().all()[i];
     changes.push_back(p.value.span<double>()[0] - before[i] * (p.decays() ? 1 - config.lr * config.weight_decay : 1));
@@ -54,7 +55,8 @@ TEST_CASE("a gradient that is not finite changes nothing", "[trainer][optimizer]
   test::Trained trained(1);
   const auto before = trained.state();
   trained.model.params().all()[3].grad.span<float>()[2] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(std::isnan(trained.optimizer->step(0.1, 2)));
+  trained.optimizer->step(0.1, 2);
+  CHECK(std::isnan(trained.optimizer->grad_norm()));
   CHECK(trained.state() == before);
 }
 

@@ -58,8 +58,8 @@ struct Trained {
     const auto append = [&](const Tensor& t) { std::ranges::copy(t.span<float>(), std::back_inserter(all)); };
     for (std::size_t i = 0; i < model.params().all().size(); ++i) {
       append(model.params().all()[i].value);
-      append(optimizer->moments(i).m);
-      append(optimizer->moments(i).v);
+      append(optimizer->state(i).m);
+      append(optimizer->state(i).v);
     }
     return all;
   }

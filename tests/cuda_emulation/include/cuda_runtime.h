@@ -44,6 +44,14 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream = nullptr;
 };
 
+/// Of a device: those that are asked for.
+struct cudaDeviceProp {
+  char name[256];
+  int major, minor, multiProcessorCount;
+  std::size_t sharedMemPerBlockOptin;
+};
+struct cudaFuncAttributes {};
+
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 /// Of a fault in a kernel: what happened and where.
@@ -51,6 +59,10 @@ const char* cudaGetErrorString(cudaError_t error);
 
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel);
 cudaError_t cudaDeviceSynchronize();
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes);
