@@ -51,14 +51,4 @@ void add_row_sums(const Stream& stream, std::int64_t N, std::int64_t row_work, s
   }
 }
 
-/// The same for a kernel that is not given scratch.
-template <class T, class F>
-void add_row_sums(const Stream& stream, std::int64_t N, std::int64_t row_work, std::initializer_list<Tensor> sums,
-                  F&& f) {
-  std::int64_t width = 0;
-  for (const Tensor& sum : sums) width += sum ? sum.numel() : 0;
-  const Tensor memory = stream.empty({row_sums_bytes(dtype_of<T>(), N, width)}, DType::kU8);
-  add_row_sums<T>(stream, N, row_work, sums, Scratch(memory.raw()), std::forward<F>(f));
-}
-
 }  // namespace spikesink::kernels::cpu

@@ -1,6 +1,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/core/column_sums.h"
 #include "kernels/core/launch.cuh"

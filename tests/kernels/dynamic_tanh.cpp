@@ -8,7 +8,7 @@ using namespace spikesink::test;
 namespace {
 Tensor run_forward(const Stream& stream, const Tensor& x, const Tensor& weight, const Tensor& bias,
                    const Tensor& alpha) {
-  Tensor y = poisoned(x.shape(), x.dtype());
+  Tensor y = on(stream, poisoned(x.shape(), x.dtype()));
   kernels::dynamic_tanh_forward(stream, {.y = y, .x = x, .weight = weight, .bias = bias, .alpha = alpha});
   return y;
 }
@@ -16,11 +16,12 @@ Tensor run_forward(const Stream& stream, const Tensor& x, const Tensor& weight, 
 struct Backward {
   Tensor dx, dweight, dbias, dalpha;
 };
+/// `dx` may be given, dy too or, to be accumulated to, a tensor; the sums start at `sums`.
 Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight,
-                      const Tensor& alpha, bool biased, double sums = 0, Tensor dx = {}) {
-  if (!dx) dx = poisoned(x.shape(), x.dtype());
-  Backward out{dx, filled(weight.shape(), x.dtype(), sums), biased ? filled(weight.shape(), x.dtype(), sums) : Tensor(),
-               filled({1}, x.dtype(), sums)};
+                      const Tensor& alpha, bool biased, double sums = 0, Tensor dx = {}, bool accumulate = false) {
+  if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
+  const auto start = [&](Shape shape) { return on(stream, filled(shape, acc_dtype(x.dtype()), sums)); };
+  Backward out{dx, start(weight.shape()), biased ? start(weight.shape()) : Tensor(), start({1})};
   kernels::dynamic_tanh_backward(stream, {.dx = out.dx,
                                           .dweight = out.dweight,
                                           .dbias = out.dbias,
@@ -28,33 +29,79 @@ Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, c
                                           .dy = dy,
                                           .x = x,
                                           .weight = weight,
-                                          .alpha = alpha});
+                                          .alpha = alpha,
+                                          .accumulate = accumulate});
   return out;
 }
 }  // namespace
 
 TEST_CASE("dynamic_tanh_forward is weight * tanh(alpha x), plus the bias where there is one", "[kernels][norm]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {5, 64}, {65, 1000}}));
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {50, 64}, {9, 1000}, {3, 2101}}));
   const bool biased = GENERATE(false, true);
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), N, C, biased, stream.num_threads);
-  const Tensor x = random({N, C}, dtype, 1, 3), weight = random({C}, dtype, 2),
-               bias = biased ? random({C}, dtype, 3) : Tensor(), alpha = filled({1}, dtype, 0.8);
-  const Tensor y = run_forward(stream, x, weight, bias, alpha);
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, biased, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1, 3)), weight = on(stream, random({C}, dtype, 2)),
+               bias = biased ? on(stream, random({C}, dtype, 3)) : Tensor(),
+               alpha = on(stream, filled({1}, dtype, 0.8));
+  const auto [y] = repeated(stream, [&] { return std::array{run_forward(stream, x, weight, bias, alpha)}; });
 
-  const auto xs = values(x), ws = values(weight);
+  const auto xs = values(x), ws = values(weight), bs = biased ? values(bias) : std::vector<double>(ws.size(), 0);
   const double a = values(alpha)[0];
   std::vector<double> want;
   for (std::size_t i = 0; i < xs.size(); ++i) {
     const std::size_t c = i % static_cast<std::size_t>(C);
-    want.push_back(ws[c] * std::tanh(a * xs[i]) + (biased ? values(bias)[c] : 0));
+    want.push_back(ws[c] * std::tanh(a * xs[i]) + bs[c]);
   }
-  check_close(y, want, 6, biased ? 1 : 0);
+  check_close(y, want, stored(dtype, 6), biased ? dtype == DType::kBF16 ? 0.05 : 1 : 0);
 
   const Tensor in_place = copy(x);
   kernels::dynamic_tanh_forward(stream, {.y = in_place, .x = in_place, .weight = weight, .bias = bias, .alpha = alpha});
   CHECK(same_bits(in_place, y));
+}
+
+TEST_CASE("dynamic_tanh_backward is the formula's, into a place of its own, dy's, or added", "[kernels][norm]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>(
+      {{1, 1}, {3, 7}, {100, 64}, {33, 520}, {2, 4104}, {2, 8200}, {3, 2101}}));  // each way to hold a row
+  const bool biased = GENERATE(false, true);
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, biased, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2)),
+               alpha = on(stream, filled({1}, dtype, 0.7)), dy = on(stream, random({N, C}, dtype, 3)),
+               residual = on(stream, random({N, C}, dtype, 4));
+  const auto [dx, dweight, dalpha, dbias] = repeated(stream, [&] {
+    const auto d = run_backward(stream, dy, x, weight, alpha, biased, 2);
+    return std::array{d.dx, d.dweight, d.dalpha, biased ? d.dbias : d.dalpha};
+  });
+
+  const auto xs = values(x), ws = values(weight), dys = values(dy);
+  const double a = values(alpha)[0];
+  std::vector<double> want_dx, want_sum = values(residual), want_dweight(ws.size(), 2.0), want_dbias(ws.size(), 2.0);
+  double want_dalpha = 2;
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    const std::size_t c = i % ws.size();
+    const double t = std::tanh(a * xs[i]), u = ws[c] * dys[i] * (1 - t * t);
+    want_dx.push_back(a * u);
+    want_sum[i] += a * u;
+    want_dweight[c] += dys[i] * t;
+    want_dbias[c] += dys[i];
+    want_dalpha += u * xs[i];
+  }
+  const double size = 2 + std::sqrt(static_cast<double>(N)), scale = dtype == DType::kBF16 ? 0.05 : 1;
+  check_close(dx, want_dx, stored(dtype, 16), scale);  // 1 - t^2 cancels
+  check_close(dweight, want_dweight, 16, size);
+  check_close(dalpha, {want_dalpha}, 32, 2 + std::sqrt(static_cast<double>(N * C)));
+  if (biased) check_close(dbias, want_dbias, 16, size);
+
+  const Tensor in_place = copy(dy);
+  CHECK(same_bits(run_backward(stream, in_place, x, weight, alpha, biased, 2, in_place).dx, dx));
+  const auto sum = run_backward(stream, dy, x, weight, alpha, biased, 2, copy(residual), true);
+  check_close(sum.dx, want_sum, stored(dtype, 16), scale);
+  CHECK(same_bits(sum.dweight, dweight));
+  CHECK(same_bits(sum.dalpha, dalpha));
+  CHECK_THROWS_WITH(run_backward(stream, in_place, x, weight, alpha, biased, 2, in_place, true),
+                    Catch::Contains("dynamic_tanh dx"));
 }
 
 TEST_CASE("dynamic_tanh_backward is the gradient of its forward in x, weight, bias and alpha",
@@ -115,28 +162,31 @@ TEST_CASE("dynamic_tanh_backward adds to the gradients of parameters and may wri
 }
 
 TEST_CASE("dynamic_tanh shows NaN in its element only and bounds a spike by the weight", "[kernels][norm]") {
+  const Stream stream = GENERATE(from_range(streams()));
   const Tensor x = random({2, 40}, DType::kF32, 1), weight = filled({40}, DType::kF32, 1.5);
   x.data<float>()[11] = NAN;
   x.data<float>()[50] = -1e30f;
-  const auto y = values(run_forward(Stream::cpu(1), x, weight, {}, filled({1}, DType::kF32, 0.8)));
+  const auto y =
+      values(run_forward(stream, on(stream, x), on(stream, weight), {}, on(stream, filled({1}, DType::kF32, 0.8))));
   for (std::size_t i = 0; i < 80; ++i) CHECK(std::isnan(y[i]) == (i == 11));
   CHECK(y[50] == -1.5);
 }
 
 TEST_CASE("dynamic_tanh_backward stays finite for a huge x, and shows NaN", "[kernels][norm]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  CAPTURE(name_of(dtype));
-  const double huge = dtype == DType::kF32 ? 1e30 : 1e300;
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  CAPTURE(name_of(stream.device), name_of(dtype));
+  const double huge = dtype == DType::kF64 ? 1e300 : 1e30;
   // alpha x and dy x overflow; tanh is flat there.
-  const Tensor x = from_values({1, 2}, dtype, {huge, -huge}), weight = filled({2}, dtype, 1.5),
-               dy = filled({1, 2}, dtype, huge), alpha = filled({1}, dtype, 1e10);
-  const auto d = run_backward(Stream::cpu(1), dy, x, weight, alpha, true);
+  const Tensor x = on(stream, from_values({1, 2}, dtype, {huge, -huge})), weight = on(stream, filled({2}, dtype, 1.5)),
+               dy = on(stream, filled({1, 2}, dtype, huge)), alpha = on(stream, filled({1}, dtype, 1e10));
+  const auto d = run_backward(stream, dy, x, weight, alpha, true);
   CHECK(values(d.dx) == std::vector<double>{0, 0});
   CHECK(values(d.dalpha) == std::vector<double>{0});
   CHECK(values(d.dweight)[0] == values(dy)[0]);
   CHECK(values(d.dweight)[1] == -values(dy)[0]);
 
-  const auto nan = run_backward(Stream::cpu(1), dy, poisoned({1, 2}, dtype), weight, alpha, true);
+  const auto nan = run_backward(stream, dy, on(stream, poisoned({1, 2}, dtype)), weight, alpha, true);
   for (const Tensor& t : {nan.dx, nan.dweight, nan.dalpha})
     for (const double v : values(t)) CHECK(std::isnan(v));
 }

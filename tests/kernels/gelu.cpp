@@ -13,32 +13,54 @@ double gelu(double x, GeluForm form) {
   return 0.5 * x * (1 + std::tanh(std::sqrt(2 / pi) * (x + 0.044715 * x * x * x)));
 }
 
+/// d/dx of the above.
+double gelu_gradient(double x, GeluForm form) {
+  const double pi = std::acos(-1.0), scale = std::sqrt(2 / pi);
+  if (form == GeluForm::kExact)
+    return std::erfc(-x / std::sqrt(2.0)) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * pi);
+  const double t = std::tanh(scale * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * scale * (1 + 3 * 0.044715 * x * x);
+}
+
 Tensor run_forward(const Stream& stream, const Tensor& x, GeluForm form) {
-  Tensor y = poisoned(x.shape(), x.dtype());
+  Tensor y = on(stream, poisoned(x.shape(), x.dtype()));
   kernels::gelu_forward(stream, {.y = y, .x = x, .form = form});
   return y;
 }
 Tensor run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, GeluForm form) {
-  Tensor dx = poisoned(x.shape(), x.dtype());
+  Tensor dx = on(stream, poisoned(x.shape(), x.dtype()));
   kernels::gelu_backward(stream, {.dx = dx, .dy = dy, .x = x, .form = form});
   return dx;
 }
 }  // namespace
 
-TEST_CASE("gelu_forward follows both of its formulas", "[kernels][ffn]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
+TEST_CASE("gelu follows both of its formulas and their derivatives, in place too", "[kernels][ffn]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
-  const Shape shape = GENERATE(Shape{1}, matrix(3, 7), matrix(65, 1000));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), static_cast<int>(form), shape, stream.num_threads);
-  const Tensor x = random(shape, dtype, 1, 3), y = run_forward(stream, x, form);
-  std::vector<double> want;
-  for (const double v : values(x)) want.push_back(gelu(v, form));
+  const Shape shape = GENERATE(Shape{1}, matrix(3, 7), matrix(17, 1001));
+  const std::int64_t skipped = GENERATE(0, 1);  // 1: no access of 16 bytes is aligned
+  CAPTURE(name_of(stream.device), name_of(dtype), static_cast<int>(form), shape, skipped, stream.num_threads);
+  const auto input = [&](std::uint64_t seed, double scale) {
+    return on(stream, random({shape.numel() + skipped}, dtype, seed, scale)).slice(skipped, shape);
+  };
+  const Tensor x = input(1, 3), dy = input(2, 1);
+  const auto [y, dx] = repeated(stream, [&] {
+    return std::array{run_forward(stream, x, form), run_backward(stream, dy, x, form)};
+  });
+  const auto xs = values(x);
+  std::vector<double> want_y, want_dx = values(dy);
+  for (const double v : xs) want_y.push_back(gelu(v, form));
+  for (std::size_t i = 0; i < want_dx.size(); ++i) want_dx[i] *= gelu_gradient(xs[i], form);
   // The formula by tanh cancels for negative x, in the reference: to the size of 1 only.
-  check_close(y, want, form == GeluForm::kExact ? 8 : 24, form == GeluForm::kExact ? 0.01 : 1);
-  const Tensor in_place = copy(x);
+  const bool exact = form == GeluForm::kExact;
+  check_close(y, want_y, stored(dtype, exact ? 8 : 24), exact ? 0.01 : dtype == DType::kBF16 ? 0.05 : 1);
+  check_close(dx, want_dx, stored(dtype, 24), dtype == DType::kBF16 ? 0.05 : 1);
+  const Tensor in_place = copy(x), over_dy = copy(dy);
   kernels::gelu_forward(stream, {.y = in_place, .x = in_place, .form = form});
+  kernels::gelu_backward(stream, {.dx = over_dy, .dy = over_dy, .x = x, .form = form});
   CHECK(same_bits(in_place, y));
+  CHECK(same_bits(over_dy, dx));
 }
 
 TEST_CASE("the two forms of gelu are near, and not the same", "[kernels][ffn]") {
@@ -74,9 +96,10 @@ TEST_CASE("gelu_backward in f32 is that in f64, with the same bits on any number
 }
 
 TEST_CASE("gelu is x or 0 far out, without NaN of its own", "[kernels][ffn]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
   const GeluForm form = GENERATE(GeluForm::kExact, GeluForm::kTanh);
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  CAPTURE(static_cast<int>(form), name_of(dtype));
+  CAPTURE(name_of(stream.device), name_of(dtype), static_cast<int>(form));
   // The squares of the last ones overflow, in f32 and in f64.
   std::vector<double> x{40, 1e6, 1e12, 1e20, 1e30, 3e38};
   if (dtype == DType::kF64) x.insert(x.end(), {1e160, 1e300, 1.7e308});
@@ -84,13 +107,12 @@ TEST_CASE("gelu is x or 0 far out, without NaN of its own", "[kernels][ffn]") {
   for (std::size_t i = 0; i < positive; ++i) x.push_back(-x[i]);
   x.insert(x.end(), {0, NAN});
   const auto n = static_cast<std::int64_t>(x.size());
-  const Stream stream = Stream::cpu(1);
-  const Tensor in = from_values({n}, dtype, x);
+  const Tensor in = on(stream, from_values({n}, dtype, x));
   const auto y = values(run_forward(stream, in, form)),
-             dx = values(run_backward(stream, filled({n}, dtype, 1), in, form));
+             dx = values(run_backward(stream, on(stream, filled({n}, dtype, 1)), in, form)), in_values = values(in);
   for (std::size_t i = 0; i < positive; ++i) {
     CAPTURE(x[i]);
-    CHECK(y[i] == values(in)[i]);
+    CHECK(y[i] == in_values[i]);
     CHECK(y[i + positive] == 0);
     CHECK(dx[i] == 1);
     CHECK(dx[i + positive] == 0);

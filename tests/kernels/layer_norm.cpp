@@ -11,9 +11,11 @@ constexpr double kEps = 1e-5;
 struct Forward {
   Tensor y, mean, rstd;
 };
-Forward run_forward(const Stream& stream, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const std::int64_t N = matrix_dims(x).rows;
-  Forward f{poisoned(x.shape(), x.dtype()), poisoned({N}, x.dtype()), poisoned({N}, x.dtype())};
+Forward run_forward(const Stream& stream, const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor y = {}) {
+  const Shape rows{matrix_dims(x).rows};
+  const DType acc = acc_dtype(x.dtype());
+  Forward f{y ? y : on(stream, poisoned(x.shape(), x.dtype())), on(stream, poisoned(rows, acc)),
+            on(stream, poisoned(rows, acc))};
   kernels::layer_norm_forward(
       stream, {.y = f.y, .mean = f.mean, .rstd = f.rstd, .x = x, .weight = weight, .bias = bias, .eps = kEps});
   return f;
@@ -22,12 +24,13 @@ Forward run_forward(const Stream& stream, const Tensor& x, const Tensor& weight,
 struct Backward {
   Tensor dx, dweight, dbias;
 };
-/// `dy` may be given as dx, and the sums start at `sums`.
+/// `dx` may be given, dy too or, to be accumulated to, a tensor; the sums start at `sums`.
 Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight, double sums = 0,
-                      Tensor dx = {}) {
+                      Tensor dx = {}, bool accumulate = false) {
   const Forward f = run_forward(stream, x, weight, weight);
-  if (!dx) dx = poisoned(x.shape(), x.dtype());
-  Backward out{dx, filled(weight.shape(), x.dtype(), sums), filled(weight.shape(), x.dtype(), sums)};
+  if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
+  const Tensor start = filled(weight.shape(), acc_dtype(x.dtype()), sums);
+  Backward out{dx, on(stream, copy(start)), on(stream, copy(start))};
   kernels::layer_norm_backward(stream, {.dx = out.dx,
                                         .dweight = out.dweight,
                                         .dbias = out.dbias,
@@ -35,18 +38,24 @@ Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, c
                                         .x = x,
                                         .weight = weight,
                                         .mean = f.mean,
-                                        .rstd = f.rstd});
+                                        .rstd = f.rstd,
+                                        .accumulate = accumulate});
   return out;
 }
 }  // namespace
 
 TEST_CASE("layer_norm_forward is (x - mean) / std * weight + bias", "[kernels][norm]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>({{1, 1}, {3, 7}, {5, 64}, {65, 1000}}));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), N, C, stream.num_threads);
-  const Tensor x = random({N, C}, dtype, 1), weight = random({C}, dtype, 2), bias = random({C}, dtype, 3);
-  const Forward f = run_forward(stream, x, weight, bias);
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>(
+      {{1, 1}, {3, 7}, {5, 64}, {9, 1000}, {2, 4104}, {2, 8200}, {2, 2101}}));  // each way to hold a row
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2)),
+               bias = on(stream, random({C}, dtype, 3));
+  const auto [y, mean, rstd] = repeated(stream, [&] {
+    const Forward f = run_forward(stream, x, weight, bias);
+    return std::array{f.y, f.mean, f.rstd};
+  });
 
   const auto xs = values(x), ws = values(weight), bs = values(bias);
   std::vector<double> want_y, want_mean, want_rstd;
@@ -54,32 +63,80 @@ TEST_CASE("layer_norm_forward is (x - mean) / std * weight + bias", "[kernels][n
   for (std::size_t row = 0; row < xs.size(); row += columns) {
     double sum = 0, squares = 0;
     for (std::size_t c = 0; c < columns; ++c) sum += xs[row + c];
-    const double mean = sum / static_cast<double>(C);
-    for (std::size_t c = 0; c < columns; ++c) squares += (xs[row + c] - mean) * (xs[row + c] - mean);
-    want_mean.push_back(mean);
+    const double m = sum / static_cast<double>(C);
+    for (std::size_t c = 0; c < columns; ++c) squares += (xs[row + c] - m) * (xs[row + c] - m);
+    want_mean.push_back(m);
     want_rstd.push_back(1 / std::sqrt(squares / static_cast<double>(C) + kEps));
-    for (std::size_t c = 0; c < columns; ++c) want_y.push_back((xs[row + c] - mean) * want_rstd.back() * ws[c] + bs[c]);
+    for (std::size_t c = 0; c < columns; ++c) want_y.push_back((xs[row + c] - m) * want_rstd.back() * ws[c] + bs[c]);
   }
   const double sum_error = std::sqrt(static_cast<double>(C));  // C terms, in any order
-  check_close(f.mean, want_mean, 2 + sum_error);
-  check_close(f.rstd, want_rstd, 4 + sum_error, 0);
-  check_close(f.y, want_y, 8 + sum_error);
+  check_close(mean, want_mean, 2 + sum_error);
+  check_close(rstd, want_rstd, 4 + sum_error, 0);
+  check_close(y, want_y, stored(dtype, 8 + sum_error), dtype == DType::kBF16 ? 0.05 : 1);
 
   const Tensor in_place = copy(x);
-  kernels::layer_norm_forward(
-      stream,
-      {.y = in_place, .mean = f.mean, .rstd = f.rstd, .x = in_place, .weight = weight, .bias = bias, .eps = kEps});
-  CHECK(same_bits(in_place, f.y));
+  run_forward(stream, in_place, weight, bias, in_place);
+  CHECK(same_bits(in_place, y));
 }
 
 TEST_CASE("layer_norm keeps its digits where the mean is far above the deviation", "[kernels][norm]") {
-  const std::int64_t C = 512;
+  const Stream stream = GENERATE(from_range(streams()));
+  const std::int64_t C = GENERATE(512, 4096);
   const Tensor x = empty({1, C}, DType::kF32);
   for (std::int64_t c = 0; c < C; ++c) x.data<float>()[c] = 4096 + static_cast<float>(c % 2);  // deviation 1/2
-  const Tensor ones = filled({C}, DType::kF32, 1), zeros = filled({C}, DType::kF32, 0);
-  const Forward f = run_forward(Stream::cpu(1), x, ones, zeros);
+  const Tensor ones = on(stream, filled({C}, DType::kF32, 1)), zeros = on(stream, filled({C}, DType::kF32, 0));
+  const Forward f = run_forward(stream, on(stream, x), ones, zeros);
   CHECK(values(f.mean)[0] == 4096.5);
   CHECK(values(f.rstd)[0] == Approx(1 / std::sqrt(0.25 + kEps)).epsilon(1e-6));
+}
+
+TEST_CASE("layer_norm_backward is the formula's, into a place of its own, dy's, or added", "[kernels][norm]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const auto [N, C] = GENERATE(table<std::int64_t, std::int64_t>(
+      {{3, 7}, {100, 64}, {33, 520}, {2, 4104}, {2, 8200}, {3, 2101}}));  // each way to hold a row
+  CAPTURE(name_of(stream.device), name_of(dtype), N, C, stream.num_threads);
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2)),
+               dy = on(stream, random({N, C}, dtype, 3)), residual = on(stream, random({N, C}, dtype, 4));
+  const auto [dx, dweight, dbias] = repeated(stream, [&] {
+    const auto d = run_backward(stream, dy, x, weight, 2);
+    return std::array{d.dx, d.dweight, d.dbias};
+  });
+
+  const auto xs = values(x), ws = values(weight), dys = values(dy);
+  const auto columns = static_cast<double>(C);
+  std::vector<double> want_dx(xs.size()), want_dweight(ws.size(), 2.0), want_dbias(ws.size(), 2.0);
+  for (std::size_t row = 0; row < xs.size(); row += ws.size()) {
+    double m = 0, squares = 0, sum = 0, dot = 0;
+    for (std::size_t c = 0; c < ws.size(); ++c) m += xs[row + c] / columns;
+    for (std::size_t c = 0; c < ws.size(); ++c) squares += (xs[row + c] - m) * (xs[row + c] - m);
+    const double r = 1 / std::sqrt(squares / columns + kEps);
+    for (std::size_t c = 0; c < ws.size(); ++c) {
+      sum += ws[c] * dys[row + c];
+      dot += ws[c] * dys[row + c] * (xs[row + c] - m) * r;
+    }
+    for (std::size_t c = 0; c < ws.size(); ++c) {
+      const double z = (xs[row + c] - m) * r;
+      want_dx[row + c] = r * (ws[c] * dys[row + c] - sum / columns - z * dot / columns);
+      want_dweight[c] += dys[row + c] * z;
+      want_dbias[c] += dys[row + c];
+    }
+  }
+  check_close(dx, want_dx, stored(dtype, 32), dtype == DType::kBF16 ? 0.05 : 1);
+  const double size = 2 + std::sqrt(static_cast<double>(N));
+  check_close(dweight, want_dweight, 32, size);
+  check_close(dbias, want_dbias, 16, size);
+
+  const Tensor in_place = copy(dy);
+  CHECK(same_bits(run_backward(stream, in_place, x, weight, 2, in_place).dx, dx));
+
+  const auto [sum, sum_dweight, sum_dbias] = run_backward(stream, dy, x, weight, 2, copy(residual), true);
+  CHECK(same_bits(sum_dweight, dweight));
+  CHECK(same_bits(sum_dbias, dbias));
+  auto want = values(residual);
+  for (std::size_t i = 0; i < want.size(); ++i) want[i] += want_dx[i];
+  check_close(sum, want, stored(dtype, 32), dtype == DType::kBF16 ? 0.05 : 1);
+  CHECK_THROWS_WITH(run_backward(stream, in_place, x, weight, 2, in_place, true), Catch::Contains("layer_norm dx"));
 }
 
 TEST_CASE("layer_norm_backward is the gradient of its forward in x, weight and bias", "[kernels][norm][grad]") {

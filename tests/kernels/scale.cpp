@@ -11,26 +11,41 @@ struct Backward {
 };
 Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& s, double sum = 0,
                       Tensor dx = {}) {
-  if (!dx) dx = poisoned(x.shape(), x.dtype());
-  Backward out{dx, filled({1}, x.dtype(), sum)};
+  if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
+  Backward out{dx, on(stream, filled({1}, acc_dtype(x.dtype()), sum))};
   kernels::scale_backward(stream, {.dx = out.dx, .ds = out.ds, .dy = dy, .x = x, .s = s});
   return out;
 }
 }  // namespace
 
-TEST_CASE("scale multiplies by the scalar, in place too", "[kernels][elementwise]") {
-  const DType dtype = GENERATE(DType::kF32, DType::kF64);
-  const Shape shape = GENERATE(Shape{1}, matrix(3, 7), matrix(65, 1000));
-  const Stream stream = Stream::cpu(GENERATE(1, 3));
-  CAPTURE(name_of(dtype), shape, stream.num_threads);
-  const Tensor x = random(shape, dtype, 1), s = filled({1}, dtype, 1.7), y = poisoned(shape, dtype);
-  kernels::scale_forward(stream, {.y = y, .x = x, .s = s});
-  std::vector<double> want;
-  for (const double v : values(x)) want.push_back(v * values(s)[0]);
-  check_close(y, want, 1, 0);
-  const Tensor in_place = copy(x);
+TEST_CASE("scale multiplies by the scalar, forward and backward, in place too", "[kernels][elementwise]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
+  const Shape shape = GENERATE(Shape{1}, matrix(3, 7), matrix(33, 1001));
+  const std::int64_t skipped = GENERATE(0, 1);  // 1: no access of 16 bytes is aligned
+  CAPTURE(name_of(stream.device), name_of(dtype), shape, skipped, stream.num_threads);
+  const auto input = [&](std::uint64_t seed) {
+    return on(stream, random({shape.numel() + skipped}, dtype, seed)).slice(skipped, shape);
+  };
+  const Tensor x = input(1), dy = input(2), s = on(stream, filled({1}, dtype, 1.7));
+  const auto [y, dx, ds] = repeated(stream, [&] {
+    const Tensor out = on(stream, poisoned(shape, dtype));
+    kernels::scale_forward(stream, {.y = out, .x = x, .s = s});
+    const auto d = run_backward(stream, dy, x, s, 3);
+    return std::array{out, d.dx, d.ds};
+  });
+  const double factor = values(s)[0];
+  std::vector<double> want_y, want_dx;
+  for (const double v : values(x)) want_y.push_back(v * factor);
+  for (const double v : values(dy)) want_dx.push_back(v * factor);
+  check_close(y, want_y, stored(dtype, 1), 0);
+  check_close(dx, want_dx, stored(dtype, 1), 0);
+  check_close(ds, {3 + dot(dy, x)}, 16, 3 + std::sqrt(static_cast<double>(shape.numel())));
+
+  const Tensor in_place = copy(x), over_dy = copy(dy);
   kernels::scale_forward(stream, {.y = in_place, .x = in_place, .s = s});
   CHECK(same_bits(in_place, y));
+  CHECK(same_bits(run_backward(stream, over_dy, x, s, 3, over_dy).dx, dx));
 }
 
 TEST_CASE("scale_backward is the gradient of its forward in x and s", "[kernels][elementwise][grad]") {
