@@ -57,7 +57,7 @@ AdamWSegment part(const AdamWSegment& s, std::int64_t offset) {
 
 AdamWSegment copy_of(const AdamWSegment& s) {
   AdamWSegment c = s;
-  c.weight = copy(s.weight), c.m = copy(s.m), c.v = copy(s.v);
+  c.weight = copy(s.weight), c.grad = copy(s.grad), c.m = copy(s.m), c.v = copy(s.v);
   if (s.master) c.master = copy(s.master);
   return c;
 }
@@ -139,8 +139,9 @@ TEST_CASE("adamw in bf16 without a master rounds to a neighbour, right in the me
   stream.copy(start.weight, filled({n}, DType::kBF16, 1));
   stream.copy(start.grad, filled({n}, DType::kF32, 0.3));
   start.first = 2 * (std::int64_t{1} << 33);
-  const auto run = [&](std::uint64_t seed, std::int64_t step, std::int64_t offset = 0) {
-    const AdamWSegment s = part(copy_of(start), offset);
+  const auto run = [&](std::uint64_t seed, std::int64_t step, std::int64_t offset = 0, bool realigned = false) {
+    AdamWSegment s = part(copy_of(start), offset);
+    if (realigned) s = copy_of(s);
     const double bias = 1 - std::pow(0.9, step);  // m and v from 0: |update| = lr whatever the step
     kernels::adamw(stream, {.segments = {&s, 1},
                             .lr = 0.001 * std::sqrt(bias / 0.1),
@@ -197,6 +198,7 @@ TEST_CASE("adamw in bf16 without a master rounds to a neighbour, right in the me
 
   // Numbers belong to the element, not to the way that segments are cut, and other steps and seeds have others.
   CHECK(same_bits(run(7, 1, 1).weight, weight.slice(1, {n - 1})));
+  CHECK(same_bits(run(7, 1, 1, true).weight, weight.slice(1, {n - 1})));
   CHECK(same_bits(run(7, 1, 4098).m, m.slice(4098, {n - 4098})));
   CHECK_FALSE(same_bits(run(8, 1).weight, weight));
   CHECK_FALSE(same_bits(run(7, 2).weight, weight));
