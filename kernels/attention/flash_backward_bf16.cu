@@ -153,7 +153,7 @@ __global__ __launch_bounds__(kThreads, 2) void key_kernel(__nv_bfloat16* dqkv, c
 /// A warp owns 16 kM queries.
 template <int kD>
 struct QueryForm {
-  static constexpr int kM = kD <= 64 ? 2 : 1, kQueries = kWarps * 16 * kM, kKeys = kD <= 64 || kD > 128 ? 32 : 64;
+  static constexpr int kM = kD <= 128 ? 2 : 1, kQueries = kWarps * 16 * kM, kKeys = 32;
   static constexpr int kStages = kD <= 128 ? 2 : 1;
   static constexpr std::int64_t kSharedBytes = (2 * kQueries + kStages * 2 * kKeys) * kD * 2;
 };

@@ -133,6 +133,7 @@ TEST_CASE("attention is the causal softmax of T x T scores, forward and backward
                                                                         {1, 1, 1, 64, 129},
                                                                         {1, 1, 1, 96, 33},
                                                                         {1, 1, 1, 128, 129},
+                                                                        {2, 2, 2, 130, 20},
                                                                         {1, 2, 1, 256, 67}}));
   CAPTURE(name_of(stream.device), name_of(dtype), B, H, K, D, T, stream.num_threads);
   const AttentionDims d = dims_of(H, K, D, T);
