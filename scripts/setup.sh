@@ -4,6 +4,8 @@
 #   scripts/setup.sh            what builds and runs it
 #   scripts/setup.sh --tests    also what scripts/test.sh needs; Python packages that Debian lacks go into .venv
 #   scripts/setup.sh --all      also what scripts/test.sh --all needs
+#   scripts/setup.sh --cuda     also the headers of cudnn-frontend, into .venv, for cmake --preset cuda; may come beside the others.
+#                               CUDA's toolkit, cuBLAS and cuDNN come from NVIDIA
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,14 +23,16 @@ tests=(clang-format-14 python3-h5py python3-numpy python3-torch python3-yaml  # 
        libboost-context-dev)                                                  # fibers, to run CUDA kernels without a GPU
 all=(clang-tidy-14 libomp-14-dev)
 
-want=build
-case "${1:-}" in
-  "") ;;
-  --tests) want=tests ;;
-  --all) want=all ;;
-  -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  *) echo "setup.sh: $1: unknown option; see scripts/setup.sh --help" >&2; exit 2 ;;
-esac
+want=build cuda=
+for option; do
+  case $option in
+    --tests) want=tests ;;
+    --all) want=all ;;
+    --cuda) cuda=1 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "setup.sh: $option: unknown option; see scripts/setup.sh --help" >&2; exit 2 ;;
+  esac
+done
 [ $want = build ] || packages+=("${tests[@]}")
 [ $want != all ] || packages+=("${all[@]}")
 
@@ -71,7 +75,10 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 
-[ $want != build ] || exit 0
+requirements=()
+[ $want = build ] || requirements+=(requirements.txt)
+[ -z "$cuda" ] || requirements+=(requirements-cuda.txt)
+[ ${#requirements[@]} -gt 0 ] || exit 0
 
 # The venv sees Debian's Python packages, so it must be made by Debian's Python.
 python=/usr/bin/python3
@@ -79,10 +86,11 @@ if [ ! -x .venv/bin/python ]; then
   echo "setup: making .venv"
   "$python" -m venv --system-site-packages .venv
 fi
-stamp=.venv/requirements.installed
-if ! cmp -s scripts/requirements.txt "$stamp"; then
-  echo "setup: installing into .venv with pip: $(grep -v '^#' scripts/requirements.txt | tr '\n' ' ')"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt ||
-    fail "pip could not install scripts/requirements.txt into .venv; its last lines are above"
-  cp scripts/requirements.txt "$stamp"
-fi
+for file in "${requirements[@]}"; do
+  stamp=.venv/${file%.txt}.installed
+  cmp -s "scripts/$file" "$stamp" && continue
+  echo "setup: installing into .venv with pip: $(grep -v '^#' "scripts/$file" | tr '\n' ' ')"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r "scripts/$file" ||
+    fail "pip could not install scripts/$file into .venv; its last lines are above"
+  cp "scripts/$file" "$stamp"
+done

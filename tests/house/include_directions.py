@@ -27,7 +27,10 @@ ONLY_IN = [
     (["hdf5.h", "H5*.h", "hdf5/*"], ["io/*"]),
     (["yaml-cpp/*"], ["configs/*"]),
     (["mpi.h", "nccl.h"], ["trainer/dist/*"]),
-    (["cuda*.h", "cublas*.h", "cudnn*.h", "curand*.h", "mma.h", "nvtx3/*", "cooperative_groups*"], ["*.cu", "*.cuh"]),
+    (["cuda*.h", "cublas*.h", "cudnn*.h", "curand*.h", "mma.h", "cooperative_groups*"], ["*.cu", "*.cuh"]),
+    (["nvtx3/*"], ["kernels/core/nvtx.h"]),
+    (["cublasLt.h"], ["kernels/linear/gemm_cublaslt.cu"]),
+    (["cudnn.h", "cudnn_frontend.h"], ["kernels/attention/attention_cudnn.cu"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)

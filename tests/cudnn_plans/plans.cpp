@@ -1,0 +1,57 @@
+#include <cuda_runtime.h>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/attention/attention_cudnn.h"
+
+using namespace spikesink;
+using kernels::AttentionDims;
+
+// cudnn-frontend asks the runtime which GPU it is on; --wrap brings it here.
+extern "C" {
+cudaError_t __wrap_cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {};
+  properties->major = 9;
+  return cudaSuccess;
+}
+cudaError_t __wrap_cudaGetDeviceProperties_v2(cudaDeviceProp* properties, int device) {
+  return __wrap_cudaGetDeviceProperties(properties, device);
+}
+}
+
+namespace {
+// An H100 SXM by its public figures, in cuDNN's form.
+constexpr const char* kH100 =
+    R"({"deviceName":"NVIDIA H100 80GB HBM3","cudaDeviceId":0,"deviceVer":900,"multiProcessorCount":132,)"
+    R"("driverVer":13000,"maxSharedMemoryPerBlock":49152,"maxSharedMemoryPerBlockOptin":232448,)"
+    R"("reservedSharedMemoryPerBlock":1024,"totalGlobalMem":85028896768,"maxGridSize":[2147483647,65535,65535],)"
+    R"("maxBlockSize":[1024,1024,64],"isTccDriver":0,"l2CacheSize":52428800,"maxCtasPerSM":32,)"
+    R"("maxRegistersPerSM":65536,"maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"memClockRateKHz":2619000,)"
+    R"("pciDeviceId":0,"regsPerBlock":65536,"smClockRateKHz":1980000,"supportCoopLaunch":1,"warpSize":32})";
+}  // namespace
+
+TEST_CASE("cuDNN has Hopper plans for the attention that it is asked for, within the workspace that is counted",
+          "[kernels][attention][cuda]") {
+  const auto [H, K, D, T, B] = GENERATE(table<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>({
+      {8, 8, 64, 1024, 4},
+      {32, 32, 128, 2048, 4},  // a slice is two sequences
+      {32, 8, 128, 4096, 2},   // half of the heads of one
+      {32, 8, 128, 16384, 1},  // one group of heads
+      {16, 4, 96, 4096, 2},
+      {12, 1, 80, 1000, 3},
+      {8, 2, 32, 200, 3},
+      {2, 1, 120, 64, 1},  // the least of each kind
+  }));
+  const bool backward = GENERATE(false, true);
+  const AttentionDims d{.n_heads = H, .n_kv_heads = K, .d_head = D, .length = T, .scale = 0.125};
+  CAPTURE(H, K, D, T, B, backward);
+  REQUIRE(kernels::cuda::cudnn_refusal(d, DType::kBF16, false).empty());
+  const std::int64_t counted = kernels::cuda::cudnn_attention_bytes(d, B * T, backward);
+  const std::int64_t asked = kernels::cuda::cudnn_plan_bytes(kH100, d, B, backward);
+  CHECK(asked <= counted);
+  CHECK(counted - asked <= 1 << 20);
+}
