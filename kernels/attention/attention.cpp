@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/attention/query_block.h"
 #include "kernels/core/dispatch.h"
 
@@ -35,17 +36,24 @@ void require_attention(const Stream& stream, const AttentionDims& d, const Tenso
 }
 
 AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
+  if (stream.device == Device::kCpu) return {.cudnn = false, .text = "hand-written"};
+  std::string why = cuda::cudnn_refusal(dims, dtype, with_starts);
   if constexpr (kHasCuda)
-    if (stream.device == Device::kCuda) return cuda::attention_plan(stream, dims, dtype, with_starts);
-  return {.cudnn = false, .text = "hand-written"};
+    if (why.empty() && !stream.dry) why = cuda::cudnn_refusal(stream, dims, dtype, with_starts);
+  if (why.empty()) return {.cudnn = true, .text = "cuDNN"};
+  const std::string kernel = dtype == DType::kBF16 ? "hand-written tensor-core kernel" : "hand-written f32 kernel";
+  return {.cudnn = false, .text = kernel + " (not cuDNN: " + why + ")"};
 }
 
 void attention_forward(const Stream& stream, const AttentionForward& a) {
   require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
   require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype(), stream.device);
   stream.count_flops(2 * score_flops(a.dims, a.qkv.shape()[0]));
+  const bool cudnn = attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn;
   dispatch<cpu::attention_forward, cuda::attention_forward>(
-      stream, a, {.cpu = stream.num_threads * cpu::forward_scratch(a.dims, a.qkv.dtype()), .cuda = 0});
+      stream, a,
+      {.cpu = stream.num_threads * cpu::forward_scratch(a.dims, a.qkv.dtype()),
+       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, a.qkv.shape()[0], /*backward=*/false) : 0});
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a) {
@@ -55,10 +63,12 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
   require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype(), stream.device);
   require_tensor(a.dqkv, "attention dqkv", {N, a.dims.qkv_width()}, a.qkv.dtype(), stream.device);
   stream.count_flops(4 * score_flops(a.dims, N));
+  const bool starts = static_cast<bool>(a.starts), cudnn = attention_plan(stream, a.dims, a.qkv.dtype(), starts).cudnn;
   dispatch<cpu::attention_backward, cuda::attention_backward>(
       stream, a,
       {.cpu = stream.num_threads * cpu::backward_scratch(a.dims, a.qkv.dtype()),
-       .cuda = cuda::flash_backward_bytes(a.dims, N, static_cast<bool>(a.starts))});
+       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, N, /*backward=*/true)
+                     : cuda::flash_backward_bytes(a.dims, N, starts)});
 }
 
 }  // namespace spikesink::kernels

@@ -67,7 +67,6 @@ void attention_forward(const Stream& stream, const AttentionForward& args, Scrat
 void attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
 }  // namespace cpu
 namespace cuda {
-AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
 void attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);
 void attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
 

@@ -1,4 +1,5 @@
 #include "kernels/attention/attention.h"
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/attention/flash.cuh"
 #include "kernels/attention/flash.h"
 #include "kernels/core/vec.cuh"
@@ -55,17 +56,16 @@ BackwardAids backward_aids(const Stream& stream, const AttentionBackward& a, std
   return aids;
 }
 
-AttentionPlan attention_plan(const Stream&, const AttentionDims&, DType dtype, bool) {
-  return {.cudnn = false,
-          .text = dtype == DType::kBF16 ? "hand-written tensor-core kernel" : "hand-written kernel in plain f32"};
-}
-
-void attention_forward(const Stream& stream, const AttentionForward& a, Scratch) {
+void attention_forward(const Stream& stream, const AttentionForward& a, Scratch scratch) {
+  if (attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn)
+    return cudnn_attention_forward(stream, a, scratch);
   if (a.qkv.dtype() == DType::kBF16) return flash_forward_bf16(stream, a);
   flash_forward_f32(stream, a);
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
+  if (attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn)
+    return cudnn_attention_backward(stream, a, scratch);
   if (a.qkv.dtype() == DType::kBF16) return flash_backward_bf16(stream, a, scratch);
   flash_backward_f32(stream, a, scratch);
 }
