@@ -1,5 +1,7 @@
 #include "models/module.h"
 
+#include "kernels/core/nvtx.h"
+
 namespace spikesink {
 
 void report(Pass& pass, const std::string& path, const Var& y) {
@@ -12,8 +14,13 @@ void report(Pass& pass, const std::string& path, const Var& y) {
 }
 
 Var Module::operator()(Pass& pass, Var x) const {
+  if (path_.empty()) return forward(pass, std::move(x));
+  const Range range(path_.c_str());
+  // On the way back these two come in the other order, around the steps of forward.
+  if constexpr (kHasRanges) pass.on_the_way_back(end_range);
   Var y = forward(pass, std::move(x));
-  if (!path_.empty()) report(pass, path_, y);
+  report(pass, path_, y);
+  if constexpr (kHasRanges) pass.on_the_way_back([this] { begin_range(path_.c_str()); });
   return y;
 }
 

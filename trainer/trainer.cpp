@@ -8,6 +8,8 @@
 #include <csignal>
 
 #include "io/failure.h"
+#include "kernels/attention/attention.h"
+#include "kernels/core/gpu.h"
 #include "models/cost.h"
 #include "models/not_finite.h"
 #include "models/sample_loss.h"
@@ -142,14 +144,37 @@ class Loop {
     metrics_.emplace(job_.folder, job_.logging);
     peak_ = training_peak(job_.stream, job_.model.params().all().front().value.dtype());
     job_.stream.pool->release_cached();
-    log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token; {} threads, {:.0f} GFLOP/s matrix rate",
-                          count_text(static_cast<double>(cost_.parameters())), cost_.flops(), job_.stream.num_threads,
-                          peak_ / 1e9));
+    log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token",
+                          count_text(static_cast<double>(cost_.parameters())), cost_.flops()));
+    log_.line("runs:  " + where());
     log_.line(fmt::format("run:   {} steps of {} sequences of {} tokens, {} tokens in all, into {}", total_, sequences_,
                           context_, count_text(static_cast<double>(total_ * sequences_ * context_)),
                           job_.folder.path()));
     first_step_ = step_;
     begin_ = interval_ = Clock::now();
+  }
+
+  /// Device, rates and what was chosen for it, once in the log.
+  std::string where() const {
+    const DType dtype = job_.model.params().all().front().value.dtype();
+    if (job_.stream.device == Device::kCpu)
+      return fmt::format("on the CPU in {}, {} threads; MFU is a share of {:.0f} GFLOP/s, its matrix rate now",
+                         name_of(dtype), job_.stream.num_threads, peak_ / 1e9);
+    const AttentionConfig& attention = job_.model.config().attention;
+    const kernels::AttentionPlan plan = kernels::attention_plan(job_.stream,
+                                                                {.n_heads = attention.n_heads,
+                                                                 .n_kv_heads = attention.kv_heads(),
+                                                                 .d_head = attention.d_head,
+                                                                 .length = context_,
+                                                                 .scale = 1},
+                                                                dtype, job_.end_of_text.has_value());
+    std::string text = "on cuda";
+    if constexpr (kHasCuda) {
+      const gpu::Info gpu = gpu::info(job_.stream.native.get());
+      text = fmt::format("on {} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
+    }
+    return fmt::format("{} in {}; attention: {}; MFU is a share of {:.0f} TFLOP/s", text, name_of(dtype), plan.text,
+                       peak_ / 1e12);
   }
 
   void one_step() {

