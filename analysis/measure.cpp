@@ -58,8 +58,7 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
   // Short sequences, so more of them at a time.
   const std::int64_t at_once = std::max<std::int64_t>(options.micro_batch * context / length, 1);
   SinkObserver sinks(stream, options.metrics.sink_epsilon);
-  for (std::int64_t first = 0; first < total; first += at_once) {
-    const std::int64_t B = std::min(at_once, total - first);
+  for_passes(stream, total, at_once, [&](std::int64_t first, std::int64_t B) {
     std::vector<std::int32_t> tokens;
     tokens.reserve(static_cast<std::size_t>(B * length));
     for (std::int64_t b = 0; b < B; ++b) {
@@ -70,7 +69,7 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
         options.end_of_text ? upload_ids(stream, document_starts(tokens, length, *options.end_of_text)) : Tensor{};
     Pass pass(stream, {B, length, starts}, Pass::Mode::kForwardOnly, &sinks);
     model.hidden(pass, upload_ids(stream, tokens));
-  }
+  });
   out.sinks = sinks.figures();
   return out;
 }

@@ -79,22 +79,23 @@ void run(const TrainOptions& options) {
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
-  const bool finished = train({.stream = session.stream,
-                               .model = *session.model,
-                               .loader = loader,
-                               .probe = probe,
-                               .folder = folder,
-                               .train = config.train,
-                               .state_precision = config.system.state_precision,
-                               .seed = static_cast<std::uint64_t>(config.run.seed),
-                               .checkpoint = config.checkpoint,
-                               .logging = config.metrics.logging,
-                               .end_of_text = document_end(config, *tokenizer),
-                               .config = write_config(config),
-                               .notes = notes_on(held_out_counts),
-                               .resuming = options.resume,
-                               .resume = resume});
-  if (!finished) throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");
+  const TrainResult result = train({.stream = session.stream,
+                                    .model = *session.model,
+                                    .loader = loader,
+                                    .probe = probe,
+                                    .folder = folder,
+                                    .train = config.train,
+                                    .state_precision = config.system.state_precision,
+                                    .seed = static_cast<std::uint64_t>(config.run.seed),
+                                    .checkpoint = config.checkpoint,
+                                    .logging = config.metrics.logging,
+                                    .end_of_text = document_end(config, *tokenizer),
+                                    .config = write_config(config),
+                                    .notes = notes_on(held_out_counts),
+                                    .resuming = options.resume,
+                                    .resume = resume});
+  if (!result.finished)
+    throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");
 }
 
 }  // namespace

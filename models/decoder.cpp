@@ -64,7 +64,7 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
 
 Var Decoder::hidden(Pass& pass, const Tensor& tokens) const {
   require_tensor(tokens, "decoder tokens", {pass.batch.sequences * pass.batch.length}, DType::kI32, pass.stream.device);
-  pass.recompute_cheap = recompute_ == Recompute::kCheap;
+  pass.recompute_cheap = recompute_ == Recompute::kCheap && pass.mode == Pass::Mode::kTrain;
   Var x = ops::embedding(pass, tokens, *embedding_);
   if (config_.attention.gate.source == GateSource::kToken) pass.token_embedding = ops::branch(pass, x);
   if (embedding_scale_) x = ops::scale(pass, std::move(x), *embedding_scale_);

@@ -90,14 +90,13 @@ void TrainingPasses::run(std::span<const std::int32_t> samples) {
   counted_ = counted_tokens(total, shape_);
   stream_.clear(total_);
   const PassInput input = upload(stream_, samples, shape_, model_.config().vocab_size);
-  for (std::int64_t first = 0; first < total; first += shape_.micro_batch) {
-    const std::int64_t B = std::min(shape_.micro_batch, total - first);
+  for_passes(stream_, total, shape_.micro_batch, [&](std::int64_t first, std::int64_t B) {
     const PassInput part = input.slice(first, B, shape_.context);
     if (stream_.device == Device::kCuda)
       pass_by_graph(part, B, 1 / counted_);
     else
       one_pass(part, B, 1 / counted_);
-  }
+  });
 }
 
 double TrainingPasses::loss() const { return stream_.on_host(total_).data<double>()[0] / counted_; }
@@ -138,11 +137,10 @@ double mean_loss(const Stream& stream, const Decoder& model, std::span<const std
   const std::int64_t total = num_sequences(samples, shape), T = shape.context;
   const Tensor sum = stream.zeros({1}, DType::kF64);
   const PassInput input = upload(stream, samples, shape, model.config().vocab_size);
-  for (std::int64_t first = 0; first < total; first += shape.micro_batch) {
-    const std::int64_t B = std::min(shape.micro_batch, total - first);
+  for_passes(stream, total, shape.micro_batch, [&](std::int64_t first, std::int64_t B) {
     const PassInput part = input.slice(first, B, T);
     run_pass(stream, model, part, {B, T, part.starts}, Pass::Mode::kForwardOnly, observer, 0, sum);
-  }
+  });
   return stream.on_host(sum).data<double>()[0] / counted_tokens(total, shape);
 }
 

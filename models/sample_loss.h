@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -26,6 +27,20 @@ Tensor upload_ids(const Stream& stream, std::span<const std::int32_t> ids);
 /// position after the last end of text before it, or 0. For Batch::document_starts.
 std::vector<std::int32_t> document_starts(std::span<const std::int32_t> tokens, std::int64_t length,
                                           std::int32_t end_of_text);
+
+/// Calls f(first, count) for each pass that `total` sequences take, `at_once` of them in each and the rest in the last.
+/// On a dry stream, where whole passes are alike, the first counts for all of them.
+template <class F>
+void for_passes(const Stream& stream, std::int64_t total, std::int64_t at_once, F&& f) {
+  std::int64_t first = 0;
+  if (const std::int64_t whole = total / at_once; stream.dry && whole > 1) {
+    const double before = stream.dry->flops;
+    f(first, at_once);
+    stream.dry->flops += static_cast<double>(whole - 1) * (stream.dry->flops - before);
+    first = whole * at_once;
+  }
+  for (; first < total; first += at_once) f(first, std::min(at_once, total - first));
+}
 
 /// What passes read, on the device: inputs, targets and first positions, i32, a sequence after another.
 struct PassInput {

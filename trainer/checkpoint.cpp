@@ -66,8 +66,19 @@ std::map<std::int64_t, fs::path> whole_checkpoints(const std::string& folder) {
   return found;
 }
 
+/// What a tensor takes in the copy.
+std::size_t padded(const Tensor& t) { return (static_cast<std::size_t>(t.bytes()) + 63) / 64 * 64; }
+
 std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 }  // namespace
+
+std::int64_t checkpoint_bytes(const ParamSet& params, const Optimizer& optimizer) {
+  std::size_t sum = 0;
+  for_each_tensor(params, &optimizer, [&](const char*, const Tensor& whole, const Param& param) {
+    for (const NamedTensor& part : split_parts(param, whole)) sum += padded(part.tensor);
+  });
+  return static_cast<std::int64_t>(sum);
+}
 
 struct CheckpointWriter::Snapshot {
   struct Entry {
@@ -83,14 +94,13 @@ struct CheckpointWriter::Snapshot {
   void take(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& of) {
     entries.clear();
     state = of;
+    bytes.resize(static_cast<std::size_t>(checkpoint_bytes(params, optimizer)));
     std::size_t offset = 0;
     for_each_tensor(params, &optimizer, [&](const char* group, const Tensor& whole, const Param& param) {
       for (const auto& [part, tensor] : split_parts(param, whole)) {
         entries.push_back({group + part->name, part->shape, tensor.dtype(), offset});
-        const auto size = static_cast<std::size_t>(tensor.bytes());
-        if (bytes.size() < offset + size) bytes.resize(offset + size);
         stream.download(bytes.data() + offset, tensor);
-        offset += (size + 63) / 64 * 64;
+        offset += padded(tensor);
       }
     });
   }

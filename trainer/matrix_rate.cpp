@@ -2,24 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <string_view>
 #include <vector>
 
 #include "kernels/core/gpu.h"
 #include "kernels/linear/linear.h"
+#include "trainer/gpus.h"
 
 namespace spikesink {
-namespace {
-
-struct StatedRate {
-  std::string_view name;  // a part of CUDA's name
-  double flops;
-};
-// Dense bf16 rates of the makers' data sheets. PCIe cards before the others of their kind.
-constexpr StatedRate kStated[] = {{"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989e12}, {"H200", 989e12},
-                                  {"GH200", 989e12},     {"A100", 312e12},     {"A800", 312e12}, {"B200", 2250e12}};
-
-}  // namespace
 
 double measure_matrix_rate(const Stream& stream, DType dtype) {
   const bool gpu = stream.device == Device::kCuda && !kCudaEmulated;
@@ -31,10 +20,8 @@ double measure_matrix_rate(const Stream& stream, DType dtype) {
     stream.upload(x, values.data());
     stream.upload(weight, values.data());
   };
-  if (dtype == DType::kBF16)
-    fill.template operator()<bf16>();
-  else
-    with_dtype(dtype, fill);
+  if (!stream.dry && dtype == DType::kBF16) fill.template operator()<bf16>();
+  if (!stream.dry && dtype != DType::kBF16) with_dtype(dtype, fill);
   double best = 0;
   for (int i = 0; i < 6; ++i) {
     const auto begin = std::chrono::steady_clock::now();
@@ -46,13 +33,15 @@ double measure_matrix_rate(const Stream& stream, DType dtype) {
   return best;
 }
 
+std::optional<double> stated_rate(DType dtype, std::string_view gpu_name) {
+  const auto known = known_gpu(gpu_name);
+  return known && dtype == DType::kBF16 ? std::optional(known->bf16_flops) : std::nullopt;
+}
+
 double training_peak(const Stream& stream, DType dtype) {
   if constexpr (kHasCuda) {
-    if (stream.device == Device::kCuda && dtype == DType::kBF16) {
-      const std::string name = gpu::info(stream.native.get()).name;
-      for (const auto& [part, flops] : kStated)
-        if (name.find(part) != std::string::npos) return flops;
-    }
+    if (stream.device == Device::kCuda)
+      if (const auto stated = stated_rate(dtype, gpu::info(stream.native.get()).name)) return *stated;
   }
   return measure_matrix_rate(stream, dtype);
 }

@@ -10,6 +10,7 @@
 #include "models/cost.h"
 #include "models/sample_loss.h"
 #include "trainer/matrix_rate.h"
+#include "trainer/memory.h"
 #include "trainer/optimizer.h"
 
 namespace spikesink {
@@ -54,6 +55,7 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (step > kWarmUp) seconds.push_back(took);
   }
+  const MemoryUse memory = MemoryUse::of(stream, passes);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return {.parameters = model.params().num_elements(),
@@ -65,7 +67,8 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
           .step_seconds_max = std::ranges::max(seconds),
           .matrix_rate = median(rates),
           .flops_per_token = cost_of(config, train.loss_from_position).flops(),
-          .pool_peak_bytes = stream.pool->peak_bytes() + (passes.has_own_pool() ? passes.pool().peak_bytes() : 0),
+          .pool_peak_bytes = memory.peak,
+          .pool_reserved_bytes = memory.reserved,
           .process_peak_bytes = usage.ru_maxrss * 1024};
 }
 

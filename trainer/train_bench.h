@@ -13,10 +13,11 @@ struct TrainBenchResult {
   int threads = 0;
   double step_seconds = 0;  ///< forward, backward and optimizer
   double step_seconds_min = 0, step_seconds_max = 0;
-  double matrix_rate = 0;               ///< what MFU is a share of: see training_peak()
-  double flops_per_token = 0;           ///< see models/cost.h
-  std::int64_t pool_peak_bytes = 0;     ///< tensors
-  std::int64_t process_peak_bytes = 0;  ///< resident, of the whole process
+  double matrix_rate = 0;                ///< what MFU is a share of: see training_peak()
+  double flops_per_token = 0;            ///< see models/cost.h
+  std::int64_t pool_peak_bytes = 0;      ///< of tensors: MemoryUse::peak
+  std::int64_t pool_reserved_bytes = 0;  ///< MemoryUse::reserved
+  std::int64_t process_peak_bytes = 0;   ///< resident, of the whole process
 
   double tokens_per_second() const { return static_cast<double>(tokens_per_step) / step_seconds; }
   /// Share of the matrix rate that the model's FLOPs reach.

@@ -74,7 +74,7 @@ class Loop {
         total_(job.train.total_steps(context_)),
         cost_(cost_of(job.model.config(), job.train.loss_from_position)) {}
 
-  bool run() {
+  TrainResult run() {
     try {
       return run_to_the_end();
     } catch (const Failure& failure) {
@@ -91,7 +91,7 @@ class Loop {
             .end_of_text = job.end_of_text};
   }
 
-  bool run_to_the_end() {
+  TrainResult run_to_the_end() {
     start();
     const StopSignals signals;
     if (step_ == 0) probe();
@@ -103,11 +103,16 @@ class Loop {
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
     log_.close_progress();
+    const MemoryUse steps = MemoryUse::of(job_.stream, passes_);
+    memory_ = memory_.or_more(steps);
+    log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse",
+                          static_cast<double>(memory_.peak) / 1048576,
+                          static_cast<double>(memory_.reserved) / 1048576));
     const bool finished = step_ >= total_;
     log_.line(finished ? fmt::format("done: {} steps, {} tokens, in {}", step_,
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
                        : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
-    return finished;
+    return {finished, memory_, steps};
   }
 
   bool save_is_due() const {
@@ -143,7 +148,9 @@ class Loop {
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
     peak_ = training_peak(job_.stream, job_.model.params().all().front().value.dtype());
+    memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
+    job_.stream.pool->reset_peak();
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token",
                           count_text(static_cast<double>(cost_.parameters())), cost_.flops()));
     log_.line("runs:  " + where());
@@ -273,11 +280,12 @@ class Loop {
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
   bool writer_failed_ = false;
   double peak_ = 0;
+  MemoryUse memory_;
   Clock::time_point begin_, interval_;
 };
 
 }  // namespace
 
-bool train(const TrainJob& job) { return Loop(job).run(); }
+TrainResult train(const TrainJob& job) { return Loop(job).run(); }
 
 }  // namespace spikesink

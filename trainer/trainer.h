@@ -7,6 +7,7 @@
 #include "models/decoder.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
+#include "trainer/memory.h"
 #include "trainer/probe.h"
 #include "trainer/run_folder.h"
 
@@ -38,13 +39,19 @@ struct TrainJob {
   std::optional<ResumePoint> resume;        ///< none: from step 0
 };
 
+struct TrainResult {
+  bool finished;     ///< false: a signal stopped it after a checkpoint
+  MemoryUse memory;  ///< that its tensors took
+  MemoryUse steps;   ///< after the matrix rate was measured
+};
+
 /// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.
-/// Returns true when the last step is behind it, false when SIGTERM, SIGINT or SIGHUP stopped it after a checkpoint.
+/// Returns when the last step is behind it, or when SIGTERM, SIGINT or SIGHUP has stopped it.
 /// DivergenceError when the loss or the gradient is not finite; DataError from the data, or when a file cannot be
 /// written.
 ///
 /// Step s (1-based) is logged with the loss that its gradients came from, before its update. A probe, then a checkpoint
 /// follow the update. A resume overwrites the model, and moves the loader.
-bool train(const TrainJob& job);
+TrainResult train(const TrainJob& job);
 
 }  // namespace spikesink

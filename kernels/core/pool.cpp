@@ -1,5 +1,7 @@
 #include "kernels/core/pool.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 #include <map>
@@ -32,30 +34,42 @@ struct Pool::State {
   Device device = Device::kCpu;
   bool dry = false, recorded = false;
   std::mutex mutex;
-  std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size
+  std::map<std::int64_t, std::vector<std::byte*>> cached;  // by size; null: counted as kept, and gone
   std::int64_t live = 0, peak = 0, reserved = 0;
 
   ~State() { release(); }
 
   std::byte* from_system(std::int64_t bytes) const {
-    if (dry) return reinterpret_cast<std::byte*>(std::uintptr_t{kLarge});
+    if (dry) {  // addresses that are nobody else's and that nobody can read
+      void* const block =
+          mmap(nullptr, address_range(bytes), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (block == MAP_FAILED) throw std::bad_alloc();
+      return static_cast<std::byte*>(block);
+    }
     if constexpr (kHasCuda) {
       if (stream) return gpu::allocate(stream.get(), bytes);
     }
     return static_cast<std::byte*>(::operator new(static_cast<std::size_t>(bytes), kAlignment));
   }
-  void to_system(std::byte* block) const {
-    if (dry) return;
+  void to_system(std::byte* block, std::int64_t bytes) const {
+    if (!block) return;
+    if (dry) {
+      munmap(block, address_range(bytes));
+      return;
+    }
     if constexpr (kHasCuda) {
       if (stream) return gpu::release(stream.get(), block);
     }
     ::operator delete(block, kAlignment);
   }
+  static std::size_t address_range(std::int64_t bytes) {
+    return static_cast<std::size_t>(std::max<std::int64_t>(bytes, 1));
+  }
   bool keeps_blocks() const { return !(kCudaEmulated && stream) || recorded; }
 
   void release() {
     for (auto& [size, blocks] : cached) {
-      for (std::byte* block : blocks) to_system(block);
+      for (std::byte* block : blocks) to_system(block, size);
       reserved -= size * static_cast<std::int64_t>(blocks.size());
     }
     cached.clear();
@@ -83,24 +97,22 @@ std::shared_ptr<std::byte> Pool::allocate(std::int64_t bytes) {
   std::byte* block = nullptr;
   {
     const std::lock_guard lock(state_->mutex);
-    if (auto& blocks = state_->cached[size]; !blocks.empty()) {
-      block = blocks.back();
+    auto& blocks = state_->cached[size];
+    const bool reused = !blocks.empty();
+    if (reused) block = blocks.back();
+    if (!block) block = state_->from_system(state_->keeps_blocks() ? size : std::max<std::int64_t>(bytes, 1));
+    if (reused)
       blocks.pop_back();
-    } else {
-      block = state_->from_system(state_->keeps_blocks() ? size : std::max<std::int64_t>(bytes, 1));
+    else
       state_->reserved += size;
-    }
     state_->live += size;
     state_->peak = std::max(state_->peak, state_->live);
   }  // unlocked here: a pointer that finds no memory for its count gives the block back at once
   return {block, [state = state_, size](std::byte* p) {
             const std::lock_guard back(state->mutex);
-            if (state->keeps_blocks()) {
-              state->cached[size].push_back(p);
-            } else {
-              state->to_system(p);
-              state->reserved -= size;
-            }
+            const bool kept = state->keeps_blocks();
+            if (!kept) state->to_system(p, size);
+            state->cached[size].push_back(kept ? p : nullptr);
             state->live -= size;
           }};
 }

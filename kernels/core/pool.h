@@ -19,7 +19,7 @@ class Pool {
   Pool();  ///< host memory
   /// Device memory of a CUDA stream. With `recorded` its blocks are kept under emulation too, as recorded kernels need.
   explicit Pool(std::shared_ptr<void> native_stream, bool recorded = false);
-  /// Counts only: blocks of a pool of `device` that hold no memory. Their addresses are not to be read.
+  /// Counts only: blocks of a pool of `device` that have addresses and no memory. A read of them is a fault.
   static std::shared_ptr<Pool> dry(Device device);
 
   Device device() const;

@@ -39,7 +39,9 @@ Stream Stream::cuda(int index) {
 
 Stream Stream::dry_run(Device device, int threads) {
   return {.pool = Pool::dry(device),
-          .num_threads = threads,
+          .num_threads = device == Device::kCuda ? 1
+                         : threads > 0           ? threads
+                                                 : omp_get_max_threads(),
           .device = device,
           .libraries = std::make_shared<Libraries>(),
           .dry = std::make_shared<Work>()};

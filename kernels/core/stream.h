@@ -22,7 +22,7 @@ struct Stream {
   /// Throws UsageError where there is no such GPU, or no CUDA in the build.
   static Stream cuda(int index = 0);
   /// A stream that computes nothing: kernels return after their checks, while the pool counts bytes and `dry` counts
-  /// FLOPs. Its tensors have shapes and no values; what is read back from them is zeros.
+  /// FLOPs. Its tensors have shapes and no values; what is read back from them is zeros. `threads` as cpu()'s.
   static Stream dry_run(Device device, int threads = 1);
 
   std::shared_ptr<Pool> pool;
