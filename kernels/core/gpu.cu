@@ -125,8 +125,8 @@ Event record_event(void* stream) {
 double seconds_between(const Event& begin, const Event& end) {
   CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(end.get())));
   float milliseconds = 0;
-  CUDA_CHECK(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin.get()),
-                                  static_cast<cudaEvent_t>(end.get())));
+  CUDA_CHECK(
+      cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin.get()), static_cast<cudaEvent_t>(end.get())));
   return 1e-3 * static_cast<double>(milliseconds);
 }
 
