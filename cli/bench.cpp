@@ -1,9 +1,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 
+#include "analysis/measure.h"
+#include "cli/bench.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/session.h"
@@ -17,7 +23,7 @@ struct BenchOptions {
   std::string config;
   std::vector<std::string> overrides;
   std::int64_t steps = 7;
-  bool variants = false, json = false;
+  bool variants = false, probe = false, json = false;
 };
 
 /// What is timed without a config: 34M parameters, 26M of them in the layers. No data is read.
@@ -27,7 +33,18 @@ data: {train: [random tokens]}
 train: {steps: 1, batch_tokens: 2048, micro_batch: 4}
 )";
 
-void print(const TrainBenchResult& r) {
+/// What a probe takes of a run that probes every `interval` steps.
+struct ProbeCost {
+  double seconds;
+  std::int64_t sequences, interval;
+
+  double share(double step_seconds) const {
+    const double steps = static_cast<double>(interval) * step_seconds;
+    return seconds / (steps + seconds);
+  }
+};
+
+void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
   const auto line = [](const char* name, double value, const char* unit, const std::string& note) {
     fmt::print("{:<16}{:>12.5g} {:<10} {}\n", name, value, unit, note);
   };
@@ -35,39 +52,66 @@ void print(const TrainBenchResult& r) {
   line("step", 1e3 * r.step_seconds, "ms",
        fmt::format("{} tokens; median of {}, {:.5g} to {:.5g}", r.tokens_per_step, r.steps, 1e3 * r.step_seconds_min,
                    1e3 * r.step_seconds_max));
-  line("tokens", r.tokens_per_second(), "per second", fmt::format("{} threads", r.threads));
+  line("tokens", r.tokens_per_second(), "per second",
+       r.graph_replays > 0 ? fmt::format("{} passes by CUDA graph", r.graph_replays)
+                           : fmt::format("{} threads", r.threads));
   line("model", r.tokens_per_second() * r.flops_per_token / 1e9, "GFLOP/s",
        fmt::format("{:.4g} FLOPs a token", r.flops_per_token));
-  line("matrix product", r.matrix_rate / 1e9, "GFLOP/s", "large product, between the steps");
-  line("MFU", 100 * r.mfu(), "%", "model over matrix product");
+  if (r.matrix_rate != r.measured_matrix_rate)
+    line("stated rate", r.matrix_rate / 1e9, "GFLOP/s", r.device + ", dense bf16");
+  line("matrix product", r.measured_matrix_rate / 1e9, "GFLOP/s", "a large one, in the same run");
+  line("MFU", 100 * r.mfu(), "%",
+       r.matrix_rate != r.measured_matrix_rate ? "model over stated rate" : "model over matrix product");
   line("tensors", static_cast<double>(r.pool_peak_bytes) / 1048576, "MiB", "peak of the pool");
+  if (r.device_total_bytes > 0)
+    line("GPU", static_cast<double>(r.device_used_bytes) / 1048576, "MiB",
+         fmt::format("in use after the steps, of {:.5g}; pools hold {:.5g}",
+                     static_cast<double>(r.device_total_bytes) / 1048576,
+                     static_cast<double>(r.pool_reserved_bytes) / 1048576));
   line("process", static_cast<double>(r.process_peak_bytes) / 1048576, "MiB", "peak resident memory");
+  if (probe)
+    line("probe", 1e3 * probe->seconds, "ms",
+         fmt::format("{} sequences; {:.3g} % of the time at one every {} steps", probe->sequences,
+                     100 * probe->share(r.step_seconds), probe->interval));
 }
 
-void print_json(const TrainBenchResult& r, const Config& config) {
+void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe) {
   const ModelConfig& m = config.model;
-  fmt::print("{}\n", nlohmann::ordered_json{{"parameters", r.parameters},
-                                            {"d_model", m.d_model},
-                                            {"n_layers", m.n_layers},
-                                            {"n_heads", m.attention.n_heads},
-                                            {"d_head", m.attention.d_head},
-                                            {"d_hidden", m.ffn.hidden(m.d_model)},
-                                            {"vocab_size", m.vocab_size},
-                                            {"context", m.context},
-                                            {"sequences", config.train.sequences(m.context)},
-                                            {"micro_batch", config.train.micro_batch},
-                                            {"threads", r.threads},
-                                            {"steps", r.steps},
-                                            {"step_seconds", r.step_seconds},
-                                            {"step_seconds_min", r.step_seconds_min},
-                                            {"step_seconds_max", r.step_seconds_max},
-                                            {"tokens_per_second", r.tokens_per_second()},
-                                            {"flops_per_token", r.flops_per_token},
-                                            {"matrix_rate", r.matrix_rate},
-                                            {"mfu", r.mfu()},
-                                            {"pool_peak_bytes", r.pool_peak_bytes},
-                                            {"process_peak_bytes", r.process_peak_bytes}}
-                         .dump());
+  nlohmann::ordered_json all{{"parameters", r.parameters},
+                             {"d_model", m.d_model},
+                             {"n_layers", m.n_layers},
+                             {"n_heads", m.attention.n_heads},
+                             {"d_head", m.attention.d_head},
+                             {"d_hidden", m.ffn.hidden(m.d_model)},
+                             {"vocab_size", m.vocab_size},
+                             {"context", m.context},
+                             {"sequences", config.train.sequences(m.context)},
+                             {"micro_batch", config.train.micro_batch},
+                             {"device", r.device},
+                             {"threads", r.threads},
+                             {"steps", r.steps},
+                             {"step_seconds", r.step_seconds},
+                             {"step_seconds_min", r.step_seconds_min},
+                             {"step_seconds_max", r.step_seconds_max},
+                             {"tokens_per_second", r.tokens_per_second()},
+                             {"flops_per_token", r.flops_per_token},
+                             {"matrix_rate", r.matrix_rate},
+                             {"measured_matrix_rate", r.measured_matrix_rate},
+                             {"mfu", r.mfu()},
+                             {"pool_peak_bytes", r.pool_peak_bytes},
+                             {"pool_reserved_bytes", r.pool_reserved_bytes},
+                             {"process_peak_bytes", r.process_peak_bytes}};
+  if (r.device_total_bytes > 0) {
+    all["device_used_bytes"] = r.device_used_bytes;
+    all["device_total_bytes"] = r.device_total_bytes;
+    all["graph_replays"] = r.graph_replays;
+  }
+  if (probe) {
+    all["probe_seconds"] = probe->seconds;
+    all["probe_sequences"] = probe->sequences;
+    all["probe_share"] = probe->share(r.step_seconds);
+  }
+  fmt::print("{}\n", all.dump());
 }
 
 Config config_of(const BenchOptions& options, const std::vector<std::string>& more = {}) {
@@ -85,6 +129,21 @@ class Timed {
   }
   TrainBenchResult run(std::int64_t steps) const {
     return bench_training(session_.stream, *session_.model, config_.train, config_.system.state_precision, steps);
+  }
+  /// The config's probe, on random tokens, after a smaller one for warm-up. Nothing is written.
+  ProbeCost probe() const {
+    const std::int64_t sequences = config_.metrics.probe.sequences;
+    const MeasureOptions options{.metrics = config_.metrics.probe,
+                                 .micro_batch = config_.train.micro_batch,
+                                 .loss_from_position = config_.train.loss_from_position};
+    const std::vector<std::int32_t> samples = random_samples(config_.model, sequences);
+    const auto few = static_cast<std::size_t>(std::min(sequences, config_.train.micro_batch));
+    const auto row = static_cast<std::size_t>(config_.model.context + 1);
+    measure(session_.stream, *session_.model, std::span(samples).first(few * row), options);
+    const auto begin = std::chrono::steady_clock::now();
+    measure(session_.stream, *session_.model, samples, options);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return {.seconds = seconds, .sequences = sequences, .interval = config_.metrics.logging.probe_every_steps};
   }
 
  private:
@@ -143,8 +202,10 @@ void run_variants(const BenchOptions& options) {
 void run(const BenchOptions& options) {
   if (options.variants) return run_variants(options);
   const Config config = config_of(options);
-  const TrainBenchResult result = Timed(config).run(options.steps);
-  options.json ? print_json(result, config) : print(result);
+  const Timed timed(config);
+  const TrainBenchResult result = timed.run(options.steps);
+  const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
+  options.json ? print_json(result, config, probe) : print(result, probe);
 }
 
 }  // namespace
@@ -152,6 +213,7 @@ void run(const BenchOptions& options) {
 void add_bench_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("bench", "Time the program, each figure beside its limit");
   command->require_subcommand(1);
+  add_bench_kernels_command(*command);
   CLI::App* train = command->add_subcommand(
       "train", "Whole training steps on random tokens, beside the rate of a large matrix product in the same run");
   auto options = std::make_shared<BenchOptions>();
@@ -160,8 +222,14 @@ void add_bench_command(CLI::App& app) {
   train->add_option("--steps", options->steps, "steps to time")->check(at_least_one)->capture_default_str();
   train->add_flag("--variants", options->variants,
                   "every kind of norm, FFN and gate against the config, in alternation");
+  train->add_flag("--probe", options->probe, "time the probe of the config's metrics as well");
   train->add_flag("--json", options->json, "print one JSON object a line");
-  train->footer("OMP_NUM_THREADS sets the number of threads.");
+  train->footer(
+      "A step is what a run's is: passes of train.micro_batch sequences, then the optimizer. OMP_NUM_THREADS sets the\n"
+      "number of CPU threads. On a GPU whose maker states a dense bf16 rate, MFU is the share of that.\n\n"
+      "Examples\n"
+      "  spikesink bench train\n"
+      "  spikesink bench train configs/benchmark/7b_t4096.yaml --probe       on one 80 GB GPU");
   train->callback([options] { run(*options); });
 }
 

@@ -9,6 +9,9 @@
 
 namespace spikesink::cli {
 
+/// Where a config asks kernels to run. UsageError where it cannot be.
+Stream make_stream(const SystemConfig& system);
+
 /// Where a config asks a model to run, and the model, with its memory but no values yet.
 struct Session {
   Stream stream;

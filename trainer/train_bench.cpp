@@ -9,12 +9,20 @@
 #include "kernels/core/random.h"
 #include "models/cost.h"
 #include "models/sample_loss.h"
+#include "trainer/bench/clock.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/memory.h"
 #include "trainer/optimizer.h"
 
 namespace spikesink {
 namespace {
+
+/// Measured in memory that is given back: the peaks are those of training.
+double matrix_rate_aside(const Stream& stream, DType dtype) {
+  return measure_matrix_rate(stream.with_own_pool(), dtype);
+}
+
+}  // namespace
 
 std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows) {
   const Random random{.seed = 1, .stream = name_hash("bench samples")};
@@ -23,13 +31,6 @@ std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t 
     samples[i] = static_cast<std::int32_t>(random.below(i, static_cast<std::uint64_t>(model.vocab_size)));
   return samples;
 }
-
-double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
-}
-
-}  // namespace
 
 TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
                                 std::int64_t steps) {
@@ -43,9 +44,13 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
   TrainingPasses passes(
       stream, model,
       {.context = config.context, .micro_batch = train.micro_batch, .loss_from_position = train.loss_from_position});
+  const DType dtype = model.params().all().front().value.dtype();
+  const std::int64_t replays_before = Graph::num_replays(stream);
+  const bool cuda = stream.device == Device::kCuda;
+  const double measured_on_gpu = cuda ? matrix_rate_aside(stream, dtype) : 0;
   std::vector<double> seconds, rates;
   for (std::int64_t step = 1; step <= kWarmUp + steps; ++step) {
-    rates.push_back(training_peak(stream, model.params().all().front().value.dtype()));
+    rates.push_back(training_peak(stream, dtype));
     const auto begin = std::chrono::steady_clock::now();
     model.params().zero_grads();
     passes.run(samples);
@@ -58,18 +63,30 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
   const MemoryUse memory = MemoryUse::of(stream, passes);
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return {.parameters = model.params().num_elements(),
-          .tokens_per_step = sequences * config.context,
-          .steps = steps,
-          .threads = stream.num_threads,
-          .step_seconds = median(seconds),
-          .step_seconds_min = std::ranges::min(seconds),
-          .step_seconds_max = std::ranges::max(seconds),
-          .matrix_rate = median(rates),
-          .flops_per_token = cost_of(config, train.loss_from_position).flops(),
-          .pool_peak_bytes = memory.peak,
-          .pool_reserved_bytes = memory.reserved,
-          .process_peak_bytes = usage.ru_maxrss * 1024};
+  TrainBenchResult result{.parameters = model.params().num_elements(),
+                          .tokens_per_step = sequences * config.context,
+                          .steps = steps,
+                          .threads = stream.num_threads,
+                          .step_seconds = median(seconds),
+                          .step_seconds_min = std::ranges::min(seconds),
+                          .step_seconds_max = std::ranges::max(seconds),
+                          .matrix_rate = median(rates),
+                          .measured_matrix_rate = cuda ? measured_on_gpu : median(rates),
+                          .flops_per_token = cost_of(config, train.loss_from_position).flops(),
+                          .pool_peak_bytes = memory.peak,
+                          .pool_reserved_bytes = memory.reserved,
+                          .process_peak_bytes = usage.ru_maxrss * 1024,
+                          .device = "cpu",
+                          .graph_replays = Graph::num_replays(stream) - replays_before};
+  if constexpr (kHasCuda) {
+    if (cuda) {
+      const gpu::Info gpu = gpu::info(stream.native.get());
+      result.device = gpu.name;
+      result.device_total_bytes = gpu.total_bytes;
+      result.device_used_bytes = gpu.total_bytes - gpu.free_bytes;
+    }
+  }
+  return result;
 }
 
 }  // namespace spikesink

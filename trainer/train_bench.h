@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "models/decoder.h"
 #include "trainer/config.h"
@@ -14,15 +16,24 @@ struct TrainBenchResult {
   double step_seconds = 0;  ///< forward, backward and optimizer
   double step_seconds_min = 0, step_seconds_max = 0;
   double matrix_rate = 0;                ///< what MFU is a share of: see training_peak()
+  double measured_matrix_rate = 0;       ///< of a large product in the same run
   double flops_per_token = 0;            ///< see models/cost.h
   std::int64_t pool_peak_bytes = 0;      ///< of tensors: MemoryUse::peak
   std::int64_t pool_reserved_bytes = 0;  ///< MemoryUse::reserved
   std::int64_t process_peak_bytes = 0;   ///< resident, of the whole process
+  std::string device;                    ///< the GPU's name, or "cpu"
+  // On a GPU:
+  std::int64_t device_used_bytes = 0;  ///< after the steps: pools, context, libraries, and other programs
+  std::int64_t device_total_bytes = 0;
+  std::int64_t graph_replays = 0;  ///< of passes, in all steps
 
   double tokens_per_second() const { return static_cast<double>(tokens_per_step) / step_seconds; }
   /// Share of the matrix rate that the model's FLOPs reach.
   double mfu() const { return tokens_per_second() * flops_per_token / matrix_rate; }
 };
+
+/// `rows` of T + 1 tokens, drawn evenly.
+std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows);
 
 /// Times `steps` steps on random tokens, after two that are not counted. The model must be allocated with gradients and
 /// initialised.

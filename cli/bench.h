@@ -1,0 +1,12 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace spikesink::cli {
+
+// One function a benchmark, each a subcommand of `bench`.
+void add_bench_kernels_command(CLI::App& bench);
+
+}  // namespace spikesink::cli
