@@ -4,6 +4,8 @@
 #include <sanitizer/common_interface_defs.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <boost/context/fiber.hpp>
 #include <boost/context/preallocated.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
@@ -108,6 +110,10 @@ class Thread {
 std::string text(const uint3& i) {
   return "(" + std::to_string(i.x) + ", " + std::to_string(i.y) + ", " + std::to_string(i.z) + ")";
 }
+bool same(const Place& a, const Place& b) {
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
+}
 std::string text(const Place& at) { return std::string(at.file_name()) + ":" + std::to_string(at.line()); }
 
 struct Scheduler {
@@ -116,6 +122,7 @@ struct Scheduler {
 
   std::vector<std::unique_ptr<Thread>> threads;  // fibers, kept from block to block
   std::size_t num_threads = 0, num_waiting = 0;
+  std::array<int, 32> waiting_lanes{};  // in warp functions, by warp
   Thread* current = nullptr;
   std::string fault;
   bool abandoning = false;
@@ -158,8 +165,7 @@ struct Scheduler {
     if (++num_waiting < num_threads) return;
     num_waiting = 0;
     for (std::size_t i = 0; i < num_threads; ++i)
-      if (threads[i]->at.line() != threads[0]->at.line() ||
-          std::strcmp(threads[i]->at.file_name(), threads[0]->at.file_name()) != 0)
+      if (!same(threads[i]->at, threads[0]->at))
         return;  // nobody goes on: reported as a deadlock that names both places
     for (std::size_t i = 0; i < num_threads; ++i) threads[i]->state = State::kReady;
   }
@@ -168,16 +174,16 @@ struct Scheduler {
     const std::size_t first = last.flat / 32 * 32;
     const auto lane_of = [&](unsigned l) { return first + l < num_threads ? threads[first + l].get() : nullptr; };
     if (!(last.mask >> (last.flat % 32) & 1)) trap("a warp function whose mask leaves out its caller", last.at);
+    int& waiting = waiting_lanes[last.flat / 32];
+    if (++waiting < std::popcount(last.mask)) return;
     unsigned votes = 0;
     for (unsigned l = 0; l < 32; ++l) {
       if (!(last.mask >> l & 1)) continue;
       const Thread* t = lane_of(l);
-      const bool here = t && t->state == State::kWarp && t->mask == last.mask && t->all == last.all &&
-                        t->at.line() == last.at.line() && t->at.column() == last.at.column() &&
-                        std::strcmp(t->at.file_name(), last.at.file_name()) == 0;
-      if (!here) return;
+      if (!t || t->state != State::kWarp || t->mask != last.mask || t->all != last.all || !same(t->at, last.at)) return;
       if (t->holds) votes |= 1u << l;
     }
+    waiting -= std::popcount(last.mask);
     const WarpFunction all = last.all;
     if (all) {
       void* given[32];
@@ -231,6 +237,7 @@ struct Scheduler {
       turn.push_back(&t);
     }
     num_waiting = 0;
+    waiting_lanes = {};
     arrange(turn);
     std::uint32_t resting = 0;  // warps, a bit each
     while (std::any_of(turn.begin(), turn.end(), [](const Thread* t) { return t->state != State::kDone; })) {
@@ -299,9 +306,17 @@ Scheduler& scheduler() {
 
 /// 0xff is NaN in f32, f64 and bf16 and -1 in integers: what nobody wrote does not go unseen.
 void spoil_shared() {
-  if (__start_cuda_shared == nullptr) return;
-  for (char* p = __start_cuda_shared; p < __stop_cuda_shared; ++p)
-    if (!__asan_address_is_poisoned(p)) *p = static_cast<char>(0xff);
+  static const std::vector<std::span<char>> variables = [] {  // what lies between AddressSanitizer's red zones
+    std::vector<std::span<char>> found;
+    if (__start_cuda_shared == nullptr) return found;
+    for (char* p = __start_cuda_shared; p < __stop_cuda_shared; ++p) {
+      if (__asan_address_is_poisoned(p)) continue;
+      if (found.empty() || found.back().data() + found.back().size() != p) found.push_back({p, 0});
+      found.back() = {found.back().data(), found.back().size() + 1};
+    }
+    return found;
+  }();
+  for (const std::span<char> variable : variables) std::memset(variable.data(), 0xff, variable.size());
 }
 }  // namespace
 

@@ -39,14 +39,15 @@ def write_corpus(folder, documents=400, shards=3, seed=1):
     return f"{folder}/*.jsonl*"
 
 
-def command(*arguments):
-    return [str(PROGRAM), *map(str, arguments)]
+def command(*arguments, program=PROGRAM):
+    return [str(program), *map(str, arguments)]
 
 
-def run(*arguments, check=True, **kwargs):
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600, **kwargs)
+def run(*arguments, check=True, program=PROGRAM, **kwargs):
+    line = command(*arguments, program=program)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=600, **kwargs)
     if check and done.returncode != 0:
-        sys.exit(f"{' '.join(command(*arguments))}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        sys.exit(f"{' '.join(line)}\nexit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done
 
 
