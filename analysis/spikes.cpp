@@ -21,8 +21,8 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
   const DType dtype = acc_dtype(value.dtype());
   const Tensor of_channels = stream_.empty({B, C}, dtype), of_tokens = stream_.empty({B, T}, dtype),
                of_all = stream_.empty({B}, dtype);
-  kernels::magnitudes(
-      stream_, {.channel_max = of_channels, .token_max = of_tokens, .median = of_all, .x = value, .length = T});
+  kernels::magnitudes(stream_,
+                      {.channel_max = of_channels, .token_max = of_tokens, .median = of_all, .x = value, .length = T});
   const Tensor channel_max = stream_.on_host(of_channels), token_max = stream_.on_host(of_tokens),
                median = stream_.on_host(of_all);
 
