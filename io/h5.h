@@ -10,10 +10,11 @@
 
 namespace spikesink {
 
-/// What a dataset holds; stored little-endian. bf16 is a float type of the file's own, which other readers widen to f32.
+/// What a dataset holds; stored little-endian. bf16 is a float type of the file's own, which other readers widen to
+/// f32.
 template <class T>
 concept H5Number = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, bf16> ||
-                   std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
+    std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
 
 /// An HDF5 file of arrays and attributes. Names are paths in it: "group/sub/array". Arrays are contiguous and without
 /// time stamps: equal calls give equal bytes. All that goes wrong with a file (missing, truncated, another format, a

@@ -81,7 +81,7 @@ class ParamSet {
 
  private:
   std::optional<Stream> stream_;  // that they were allocated on
-  std::deque<Param> params_;  // a deque: modules hold references
+  std::deque<Param> params_;      // a deque: modules hold references
   std::deque<LayerBuffer> layers_;
 };
 
