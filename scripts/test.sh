@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
-#   --all        add clang-tidy over every source file
+#   --all        add clang-tidy over every source file, and nvcc for the other compute capabilities
 #   --long       add the unit tests under the address and undefined-behaviour sanitizers
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
@@ -21,9 +21,12 @@ build        9        always
 unit         4        always
 house        2        always
 reference    2        always
-end_to_end   6        always
+emulated     8        always
+cuda         8        always
+end_to_end   8        always
 read_back    1        always
 tidy         15       all
+cuda_archs   15       all
 sanitizers   20       long
 "
 readonly SPIKESINK=$PWD/build/cpu/spikesink
@@ -54,12 +57,17 @@ python() {
 tool() {
   command -v "$1-14" || { command -v "$1" >/dev/null && "$1" --version | grep -q 'version 14\.' && command -v "$1"; }
 }
+nvcc() {
+  command -v nvcc || ls "${CUDA_PATH:-${CUDA_HOME:-/usr/local/cuda}}/bin/nvcc" 2>/dev/null || true
+}
 cpp_files() {
   find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
 }
 
 stage_setup() {
-  bash scripts/setup.sh "$SETUP_FLAG"
+  local cuda=()
+  [ -z "$(nvcc)" ] || cuda=(--cuda)
+  bash scripts/setup.sh "$SETUP_FLAG" "${cuda[@]}"
 }
 
 stage_format() {
@@ -84,9 +92,9 @@ count_cases() {
     /\*\*\*(Failed|Exception|Timeout|Not Run)/ { broken++ }
     END { if (failed < broken) failed = broken; print passed - skipped, failed + 0, skipped + 0 }' "$1"
 }
-unit_tests() {  # preset
+unit_tests() {  # preset [regular expression of the programs that run]
   local log=$LOGS/cases-$1.log code=0 counts number
-  ctest --preset "$1" --verbose --timeout 1500 >"$log" 2>&1 || code=$?
+  ctest --preset "$1" --verbose --timeout 1500 ${2:+-R "$2"} >"$log" 2>&1 || code=$?
   # Of a failure the last lines of each program that failed; of success only what was skipped.
   sed -nE 's/^\t *([0-9]+) - .*/\1/p' "$log" | while read -r number; do
     grep -E "^$number: " "$log" | tail -n 30 || true
@@ -101,6 +109,37 @@ unit_tests() {  # preset
 }
 stage_unit() {
   unit_tests cpu
+}
+
+# The CUDA kernels, and models and the trainer on them, on the host under sanitizers.
+stage_emulated() {
+  cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  cmake --build --preset emulated --target spikesink test_kernels test_cuda test_cuda_faults test_models test_trainer test_analysis
+  unit_tests emulated '^(kernels|cuda|cuda_faults|models|trainer|analysis)$'
+}
+
+# What nvcc makes of them; without a GPU the program must say so, and cuDNN's plans can be built.
+stage_cuda() {
+  if [ -z "$(nvcc)" ]; then
+    echo "no nvcc, which Debian's packages do not have: the CUDA build is skipped"
+    skipped 1
+    return 0
+  fi
+  cmake --preset cuda -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  local programs="spikesink test_cuda" run="cuda"
+  if grep -q '^SPIKESINK_CUDNN:FILEPATH=/' build/cuda/CMakeCache.txt; then
+    programs+=" test_cudnn_plans"
+    run+="|cudnn_plans"
+  fi
+  # shellcheck disable=SC2086  # a list of words
+  cmake --build --preset cuda --target $programs
+  unit_tests cuda "^($run)\$"
+}
+
+stage_cuda_archs() {
+  [ -n "$(nvcc)" ] || { echo "no nvcc: skipped"; skipped 1; return 0; }
+  cmake --preset cuda -B build/cuda_archs -DCMAKE_CUDA_ARCHITECTURES="80;100" -DSPIKESINK_TESTS=OFF -DSPIKESINK_WERROR=ON
+  cmake --build build/cuda_archs --target spikesink && passed 1
 }
 
 stage_house() {
