@@ -57,11 +57,12 @@ void print(const KernelFigure& f, const MachineRates& rates) {
 }
 
 void print_json(const MachineRates& rates, DType dtype) {
-  fmt::print("{}\n", nlohmann::ordered_json{{"device", rates.device},
-                                            {"dtype", name_of(dtype)},
-                                            {"copy_rate", rates.copy_rate},
-                                            {"matrix_rate", rates.matrix_rate}}
-                         .dump());
+  nlohmann::ordered_json all{{"device", rates.device},
+                             {"dtype", name_of(dtype)},
+                             {"copy_rate", rates.copy_rate},
+                             {"matrix_rate", rates.matrix_rate}};
+  if (!rates.cudnn.empty()) all["cudnn_device_properties"] = rates.cudnn;
+  fmt::print("{}\n", all.dump());
 }
 void print_json(const KernelFigure& f, const MachineRates& rates) {
   fmt::print("{}\n", nlohmann::ordered_json{{"kernel", f.kernel},
