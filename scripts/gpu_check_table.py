@@ -13,7 +13,7 @@ def table(results):
     tests = results["sections"].get("tests", {})
     for name in ("test_cuda", "test_kernels"):
         if "passed" in tests.get(name, {}):
-            lines.append(f"  {name:14} {tests[name]['passed']} passed, {tests[name]['failed']} failed")
+            lines.append(f"  {name:14} {tests[name]['passed']} passed, {tests[name]['failed']} failed, {tests[name]['skipped']} skipped")
     for name, case in tests.get("parity", {}).items():
         lines.append(f"  parity {name:11} {case['largest_difference']:.1e} {'ok' if case['passed'] else 'FAILED'}")
     for precision, part in results["sections"].get("kernels", {}).items():

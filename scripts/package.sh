@@ -11,7 +11,8 @@
 #
 # In it: bin/ (spikesink, test_kernels, test_cuda, reference_dump), lib/ (shared libraries that they need), configs/,
 # scripts/gpu_check.sh and what it calls. cuBLASLt and cuDNN are the node's, from its PyTorch or CUDA; so are glibc and the driver.
-# CPU code is for x86-64-v3. On the node: scripts/gpu_check.sh
+# lib/gcc has the compiler's own libraries, for a node whose are older: gpu_check.sh takes them there, since they in turn ask for
+# the glibc of the machine that they are from. CPU code is for x86-64-v3. On the node: scripts/gpu_check.sh
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -22,7 +23,7 @@ fail() {
 build=$root/build/package out=$root/build/spikesink-gpu.tar.zst arch=90 limit=64 data=()
 while [ $# -gt 0 ]; do
   case $1 in
-    -h | --help) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    -h | --help) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
     --build | --out | --arch | --data | --limit)
       [ $# -gt 1 ] || fail "$1 needs a value; see scripts/package.sh --help" 2
       case $1 in
@@ -54,7 +55,7 @@ cmake --build "$build" --target "${targets[@]}"
 
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
-mkdir -p "$tree/spikesink/"{bin,lib,data}
+mkdir -p "$tree/spikesink/"{bin,lib/gcc,data}
 tree=$tree/spikesink
 for target in "${targets[@]}"; do
   program=$build/tests/$target
@@ -70,10 +71,11 @@ for program in "$tree"/bin/*; do
   LD_LIBRARY_PATH=$(dirname "$openblas"):$build/tests ldd "$program" | while read -r name arrow path _; do
     [[ ! $name =~ $theirs ]] && [ "$arrow" = "=>" ] || continue
     [ "$path" != not ] || fail "$(basename "$program") needs $name, which this machine does not have"
+    [[ ! $name =~ ^(libstdc\+\+|libgcc_s)\. ]] || name=gcc/$name
     [ -f "$tree/lib/$name" ] || cp -L "$path" "$tree/lib/$name"
   done
 done
-strip "$tree"/bin/* && strip --strip-unneeded "$tree"/lib/*
+find "$tree/bin" "$tree/lib" -type f -exec strip --strip-unneeded {} +
 
 cp -r --parents configs/benchmark configs/llama configs/cpu scripts/gpu_check.sh scripts/gpu_check.py scripts/gpu_check_table.py \
   benchmarks/vs_pytorch.py tests/reference/model.py tests/reference/compare_cuda.py tests/end_to_end/harness.py "$tree"
@@ -86,7 +88,7 @@ cuda=$(cached CUDAToolkit_LIBRARY_DIR)
 [ -n "$cuda" ] || cuda=$(dirname "$(cached SPIKESINK_CUDNN)" 2>/dev/null || true)
 if ! why=$(LD_LIBRARY_PATH=$cuda "$tree/bin/spikesink" --version 2>&1); then fail "the packaged program does not start: $why"; fi
 while read -r name arrow path _; do
-  [ "$arrow" = "=>" ] && [[ ! $name =~ $theirs ]] || continue
+  [ "$arrow" = "=>" ] && [[ ! $name =~ $theirs ]] && [ ! -f "$tree/lib/gcc/$name" ] || continue
   [[ $path == "$tree"/lib/* ]] || [[ $path == "$tree"/bin/../lib/* ]] ||
     fail "the packaged program takes $name from $path, not from lib/: was $build configured without CMAKE_BUILD_WITH_INSTALL_RPATH?"
 done < <(LD_LIBRARY_PATH=$cuda ldd "$tree/bin/spikesink")
@@ -101,5 +103,5 @@ case $(basename "$out") in
     rm -rf "$out" && mkdir -p "$out" && cp -r "$tree/." "$out/" ;;
 esac
 bytes=$(du -sb "$out" | cut -f1)
-echo "$out: $((bytes / 1048576)) MiB ($(ls "$tree/lib" | wc -l) libraries); $(du -sb "$tree" | cut -f1 | awk '{printf "%.0f", $1 / 1048576}') MiB unpacked"
+echo "$out: $((bytes / 1048576)) MiB ($(find "$tree/lib" -name "*.so*" | wc -l) libraries); $(du -sb "$tree" | cut -f1 | awk '{printf "%.0f", $1 / 1048576}') MiB unpacked"
 [ "$limit" = 0 ] || [ "$bytes" -le $((limit * 1048576)) ] || fail "larger than --limit $limit MiB"
