@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Training steps of spikesink against PyTorch on this CPU: the same model, batch and threads, in alternation.
+"""Training steps of spikesink against PyTorch on this CPU or GPU: the same model, batch and threads, in alternation.
 
     benchmarks/vs_pytorch.py [--rounds 5] [--steps 3] [--set system.recompute=layer] [--json FILE]
+    benchmarks/vs_pytorch.py --program build/cuda/spikesink --config configs/benchmark/1b_t4096.yaml
 
 Each round runs, one after another and each in a process of its own, spikesink (`bench train`), PyTorch eager and PyTorch
 compiled. Reported are medians over rounds, the ratio of tokens/s to the faster PyTorch of the same round, and the ratio of
-peak resident memory. PyTorch is the one of the Python that runs this file.
+peak memory: the process's resident, or on a GPU all that it holds. PyTorch is the one of the Python that runs this file; it runs
+where spikesink does, on a GPU with f32 weights and bf16 autocast.
 """
 
 import argparse
@@ -30,10 +32,13 @@ def pytorch_steps(shape, compiled, steps):
 
     torch.manual_seed(1)
     torch.set_num_threads(shape["threads"])
+    cuda = shape.get("device", "cpu") != "cpu"
+    device = torch.device("cuda" if cuda else "cpu")
     C, H, D, T = shape["d_model"], shape["n_heads"], shape["d_head"], shape["context"]
 
     angles = torch.outer(torch.arange(T).float(), 10000.0 ** (-torch.arange(0, D, 2).float() / D))
-    cos, sin = torch.cat([angles, angles], -1).cos(), torch.cat([angles, angles], -1).sin()
+    angles = torch.cat([angles, angles], -1).to(device)
+    cos, sin = (f(angles).to(torch.bfloat16 if cuda else torch.float32) for f in (torch.cos, torch.sin))
 
     def rope(x):
         a, b = x.chunk(2, -1)
@@ -68,19 +73,23 @@ def pytorch_steps(shape, compiled, steps):
                 x = block(x)
             return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), targets.flatten())
 
-    model = Llama()
+    model = Llama().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     loss_of = torch.compile(model) if compiled else model
-    samples = torch.randint(shape["vocab_size"], (shape["sequences"], T + 1))
+    samples = torch.randint(shape["vocab_size"], (shape["sequences"], T + 1)).to(device)
     passes = range(0, shape["sequences"], shape["micro_batch"])
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         for first in passes:
             rows = samples[first : first + shape["micro_batch"]]
-            (loss_of(rows[:, :-1], rows[:, 1:]) * len(rows) / len(samples)).backward()
+            with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
+                loss = loss_of(rows[:, :-1], rows[:, 1:])
+            (loss * len(rows) / len(samples)).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        if cuda:
+            torch.cuda.synchronize()
 
     for _ in range(2):
         step()
@@ -94,6 +103,7 @@ def pytorch_steps(shape, compiled, steps):
         "process_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters": sum(p.numel() for p in model.parameters()),
         "version": torch.__version__,
+        **({"device_used_bytes": torch.cuda.mem_get_info()[1] - torch.cuda.mem_get_info()[0]} if cuda else {}),
     }))  # fmt: skip
 
 
@@ -114,6 +124,7 @@ def cpu_name():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=ROOT / "build/cpu/spikesink", help="the spikesink to time")
+    parser.add_argument("--config", help="of `bench train`; default: its own")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3, help="timed steps a round and program")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -135,6 +146,7 @@ def main():
         return pytorch_steps(json.loads(shape), mode == "compiled", options.steps)
 
     ours_command = [options.program, "bench", "train", "--json", "--steps", str(options.steps)]
+    ours_command += [options.config] if options.config else []
     ours_command += [part for override in options.set for part in ("--set", override)]
     modes = ["eager"] + ([] if options.no_compile else ["compiled"])
     rounds = []
@@ -148,17 +160,21 @@ def main():
                 sys.exit(f"not the same model: {row[mode]['parameters']} and {ours['parameters']} parameters")
         rounds.append(row)
         print(f"round {number + 1}/{options.rounds}: " + ", ".join(
-            f"{k} {v['tokens_per_second']:.0f} tokens/s {v['process_peak_bytes'] / 2**20:.0f} MiB"
+            f"{k} {v['tokens_per_second']:.0f} tokens/s {v.get('device_used_bytes', v['process_peak_bytes']) / 2**20:.0f} MiB"
             for k, v in row.items()), flush=True)  # fmt: skip
+
+    on_gpu = rounds[0]["spikesink"].get("device", "cpu") != "cpu"
+    memory_key = "device_used_bytes" if on_gpu else "process_peak_bytes"
 
     def middle(name, key):
         return statistics.median(row[name][key] for row in rounds)
 
     best = max(modes, key=lambda mode: middle(mode, "tokens_per_second"))
     speed = statistics.median(r["spikesink"]["tokens_per_second"] / r[best]["tokens_per_second"] for r in rounds)
-    memory = statistics.median(r["spikesink"]["process_peak_bytes"] / r[best]["process_peak_bytes"] for r in rounds)
+    memory = statistics.median(r["spikesink"][memory_key] / r[best][memory_key] for r in rounds)
     result = {
-        "hardware": {"cpu": cpu_name(), "threads": options.threads},
+        "hardware": {"cpu": cpu_name(), "threads": options.threads,
+                     **({"gpu": rounds[0]["spikesink"]["device"]} if on_gpu else {})},
         "date": time.strftime("%Y-%m-%d"),
         "pytorch": rounds[0][best]["version"],
         "faster_pytorch": best,
@@ -168,7 +184,7 @@ def main():
         "settings": options.set,
         "rounds": options.rounds,
         "tokens_per_second": {k: middle(k, "tokens_per_second") for k in ["spikesink", *modes]},
-        "process_peak_bytes": {k: middle(k, "process_peak_bytes") for k in ["spikesink", *modes]},
+        memory_key: {k: middle(k, memory_key) for k in ["spikesink", *modes]},
         "mfu": middle("spikesink", "mfu"),
         "speed_ratio": speed,
         "memory_ratio": memory,

@@ -57,11 +57,12 @@ void print(const KernelFigure& f, const MachineRates& rates) {
 }
 
 void print_json(const MachineRates& rates, DType dtype) {
-  fmt::print("{}\n", nlohmann::ordered_json{{"device", rates.device},
-                                            {"dtype", name_of(dtype)},
-                                            {"copy_rate", rates.copy_rate},
-                                            {"matrix_rate", rates.matrix_rate}}
-                         .dump());
+  nlohmann::ordered_json all{{"device", rates.device},
+                             {"dtype", name_of(dtype)},
+                             {"copy_rate", rates.copy_rate},
+                             {"matrix_rate", rates.matrix_rate}};
+  if (!rates.cudnn.empty()) all["cudnn_device_properties"] = rates.cudnn;
+  fmt::print("{}\n", all.dump());
 }
 void print_json(const KernelFigure& f, const MachineRates& rates) {
   fmt::print("{}\n", nlohmann::ordered_json{{"kernel", f.kernel},
@@ -119,7 +120,7 @@ void add_bench_kernels_command(CLI::App& bench) {
       "product's\n"
       "rate; causal attention counts half of its scores, and its backward 2.5 times its forward. A share can pass 100 "
       "%\n"
-      "where a cache helps. loss_sum and initialise are in no training step's critical path.\n\n"
+      "where a cache helps. loss_sum is too small, and initialise too seldom, to matter to a run.\n\n"
       "Examples\n"
       "  spikesink bench kernels                                    on the GPU, or on the CPU in a build without CUDA\n"
       "  spikesink bench kernels --only norm --only attention --set system.precision=f32");

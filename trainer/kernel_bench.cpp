@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "kernels/core/parallel.h"
 #include "trainer/bench/cases.h"
@@ -42,7 +43,13 @@ constexpr Family kFamilies[] = {{"rms_norm", bench::time_rms_norm},
 MachineRates measure_rates(const Stream& stream, const KernelBenchOptions& options) {
   MachineRates rates{.device = "cpu"};
   if constexpr (kHasCuda)
-    if (stream.device == Device::kCuda) rates.device = gpu::info(stream.native.get()).name;
+    if (stream.device == Device::kCuda) {
+      rates.device = gpu::info(stream.native.get()).name;
+      try {
+        rates.cudnn = kernels::cuda::cudnn_device_properties(stream);
+      } catch (const CudaError&) {  // none, or too old: attention_plan() says which
+      }
+    }
   const std::int64_t bytes = bench::sizes_for(stream, options.sizes).copy_bytes;
   const Tensor to = stream.zeros({bytes}, DType::kU8), from = stream.zeros({bytes}, DType::kU8);
   const auto copy = [&] {

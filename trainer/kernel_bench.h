@@ -17,8 +17,10 @@ constexpr std::array<std::string_view, 4> names_of(BenchSizes) { return {"auto",
 
 /// What kernels are held against, as measured in the same run.
 struct MachineRates {
-  std::string device;      ///< the GPU's name, or "cpu"
-  double copy_rate = 0;    ///< of a large copy from memory to memory, bytes read and written a second
+  std::string device;  ///< the GPU's name, or "cpu"
+  std::string cudnn =
+      {};                ///< the GPU's properties as cuDNN has them, to build its plans elsewhere; empty without cuDNN
+  double copy_rate = 0;  ///< of a large copy from memory to memory, bytes read and written a second
   double matrix_rate = 0;  ///< of a large product, FLOP/s
 };
 
