@@ -114,6 +114,22 @@ void replay(void* stream, void* graph) {
   CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)));
 }
 
+Event record_event(void* stream) {
+  cudaEvent_t event = nullptr;
+  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDefault));
+  Event made(event, [](void* e) { (void)cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
+  CUDA_CHECK(cudaEventRecord(event, native(stream)));
+  return made;
+}
+
+double seconds_between(const Event& begin, const Event& end) {
+  CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(end.get())));
+  float milliseconds = 0;
+  CUDA_CHECK(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin.get()),
+                                  static_cast<cudaEvent_t>(end.get())));
+  return 1e-3 * static_cast<double>(milliseconds);
+}
+
 void synchronize(void* stream) { CUDA_CHECK(cudaStreamSynchronize(native(stream))); }
 
 }  // namespace spikesink::gpu

@@ -50,6 +50,12 @@ void begin_recording(void* stream);
 std::shared_ptr<void> end_recording(void* stream);  ///< a cudaGraphExec_t
 void replay(void* stream, void* graph);
 
+/// A moment of a stream: when all is done that was put into it before.
+using Event = std::shared_ptr<void>;
+Event record_event(void* stream);
+/// By the GPU's clock, which ticks every microsecond or faster. Waits for `end`.
+double seconds_between(const Event& begin, const Event& end);
+
 /// Waits for all that the stream holds; faults of its kernels show here at the latest.
 void synchronize(void* stream);
 

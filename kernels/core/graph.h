@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <memory>
 
 #include "kernels/core/gpu.h"
@@ -32,10 +33,18 @@ class Graph {
     return graph;
   }
   void replay([[maybe_unused]] const Stream& stream) const {
-    if constexpr (kHasCuda) gpu::replay(stream.native.get(), native_.get());
+    if constexpr (kHasCuda) {
+      gpu::replay(stream.native.get(), native_.get());
+      ++stream.libraries->get<Count>().replays;
+    }
   }
+  /// How often graphs were replayed on `stream` and its copies.
+  static std::int64_t num_replays(const Stream& stream) { return stream.libraries->get<Count>().replays; }
 
  private:
+  struct Count {
+    std::int64_t replays = 0;
+  };
   std::shared_ptr<void> native_;
 };
 

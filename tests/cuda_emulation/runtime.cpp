@@ -3,6 +3,7 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -47,6 +48,7 @@ void CUstream_st::push(Task task) {
 
 struct CUevent_st {
   std::shared_ptr<const bool> last;  ///< is the last record done? null: never recorded
+  std::shared_ptr<const std::chrono::steady_clock::time_point> at = {};  ///< when it was
 };
 
 namespace cuda_emulation {
@@ -382,8 +384,14 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const Locked r;
   const auto done = std::make_shared<bool>(false);
+  const auto at = std::make_shared<std::chrono::steady_clock::time_point>();
   event->last = done;
-  r->of(stream)->push({.run = [done] { *done = true; }, .even_after_fault = true});
+  event->at = at;
+  const auto run = [done, at] {
+    *done = true;
+    *at = std::chrono::steady_clock::now();
+  };
+  r->of(stream)->push({.run = run, .even_after_fault = true});
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
@@ -392,6 +400,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const Locked r;
   return !event->last || *event->last ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const Locked r;
+  for (const cudaEvent_t event : {begin, end}) {
+    if (!event->last) return r->fail(cudaErrorInvalidValue);
+    if (!*event->last) return r->fail(cudaErrorNotReady);
+  }
+  *milliseconds = std::chrono::duration<float, std::milli>(*end->at - *begin->at).count();
+  return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
