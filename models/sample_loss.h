@@ -51,7 +51,7 @@ struct PassInput {
 };
 
 /// The training passes of one step after another over steps of equal shape. On a GPU nothing waits for it, and from its
-/// third time on a pass is a CUDA graph, replayed.
+/// second time on a pass of one size is a CUDA graph, replayed.
 class TrainingPasses {
  public:
   /// `model`, allocated with gradients, outlives it.

@@ -1,5 +1,6 @@
 #include "kernels/attention/attention.h"
 
+#include "kernels/attention/flash.h"
 #include "tests/kernels/support.h"
 
 using namespace spikesink;
@@ -139,6 +140,40 @@ TEST_CASE("attention is the causal softmax of T x T scores, forward and backward
   const AttentionDims d = dims_of(H, K, D, T);
   const Tensor qkv = random({B * T, d.qkv_width()}, dtype, 1), dout = random({B * T, d.out_width()}, dtype, 2);
   check_against(reference(qkv, dout, d), run(stream, on(stream, qkv), on(stream, dout), d));
+}
+
+// attention_forward() leaves these to cuDNN where it is there, so that the cases above would not show the kernel.
+TEST_CASE("the hand-written kernel on tensor cores serves what cuDNN may be given, with documents too",
+          "[kernels][attention]") {
+  if (!has_gpu()) return;
+  const Stream& stream = cuda_stream();
+  const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>(
+      {{2, 2, 1, 64, 64}, {1, 3, 3, 64, 150}, {1, 2, 1, 128, 64}, {1, 1, 1, 128, 130}, {1, 2, 2, 96, 65}}));
+  const bool documents = GENERATE(false, true);
+  CAPTURE(B, H, K, D, T, documents);
+  const AttentionDims d = dims_of(H, K, D, T);
+  const Tensor qkv = random({B * T, d.qkv_width()}, DType::kBF16, 1),
+               dout = random({B * T, d.out_width()}, DType::kBF16, 2),
+               starts = documents ? packed(B * T, T, {3, 70, 1, 20}) : Tensor{};
+  if (kCudaEmulated)
+    CHECK(kernels::attention_plan(stream, d, DType::kBF16, documents).cudnn == (!documents && D != 96));
+  const Tensor x = on(stream, qkv), g = on(stream, dout), first = starts ? on(stream, starts) : Tensor{};
+  const auto got = repeated(stream, [&, B = B, H = H, T = T] {
+    const std::array outputs{on(stream, poisoned(dout.shape(), DType::kBF16)),
+                             on(stream, poisoned({B, H, T}, DType::kF32)),
+                             on(stream, poisoned(qkv.shape(), DType::kBF16))};
+    const auto& [out, lse, dqkv] = outputs;
+    if constexpr (kHasCuda) {
+      using namespace kernels;
+      const Tensor memory = stream.empty({cuda::flash_backward_bytes(d, B * T, documents)}, DType::kU8);
+      cuda::flash_forward_bf16(stream, {.out = out, .lse = lse, .qkv = x, .starts = first, .dims = d});
+      cuda::flash_backward_bf16(stream,
+                                {.dqkv = dqkv, .dout = g, .out = out, .lse = lse, .qkv = x, .starts = first, .dims = d},
+                                Scratch(memory.raw()));
+    }
+    return outputs;
+  });
+  check_against(reference(qkv, dout, d, starts), got);
 }
 
 TEST_CASE("attention_backward is the gradient of its forward", "[kernels][attention][grad]") {

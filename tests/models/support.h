@@ -1,9 +1,11 @@
 #pragma once
+#include <string>
 #include <vector>
 
 #include "kernels/core/random.h"
 #include "models/decoder.h"
 #include "models/sample_loss.h"
+#include "tests/kernels/support.h"
 
 namespace spikesink::test {
 
@@ -18,6 +20,33 @@ inline ModelConfig tiny_config() {
   c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = 6, .rope_theta = 100};
   c.ffn.d_hidden = 20;
   return c;
+}
+
+/// A model of one layer: every op of a variant once, and quick enough to walk the whole product.
+inline ModelConfig small_config() {
+  ModelConfig c = tiny_config();
+  c.d_model = 8;
+  c.n_layers = 1;
+  c.context = 5;
+  c.vocab_size = 7;
+  c.attention = {.n_heads = 2, .n_kv_heads = 1, .d_head = 4, .rope_theta = 50};
+  c.ffn.d_hidden = 6;
+  return c;
+}
+
+/// The kinds of an enumeration that YAML is looked up in.
+template <class Enum>
+std::vector<Enum> all_of() {
+  std::vector<Enum> kinds;
+  for (std::size_t i = 0; i < names_of(Enum{}).size(); ++i) kinds.push_back(static_cast<Enum>(i));
+  return kinds;
+}
+
+inline std::string describe(const ModelConfig& c) {
+  const auto name = [](auto kind) { return std::string(names_of(kind)[static_cast<std::size_t>(kind)]); };
+  return name(c.norm.kind) + " input " + std::to_string(c.norm.input) + " output " + std::to_string(c.norm.output) +
+         " qk " + name(c.norm.qk) + " ffn " + name(c.ffn.kind) + " " + name(c.ffn.gelu) + " gate " +
+         name(c.attention.gate.source) + " " + name(c.attention.gate.granularity);
 }
 
 /// rows of context + 1 tokens, drawn evenly from the vocabulary
@@ -37,6 +66,22 @@ inline void perturb(ParamSet& params, double size) {
       const auto values = p.value.span<T>();
       for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<T>(size * random.normal(i));
     });
+}
+
+/// Rounds every value of `params`, which lie on the CPU in f64, to `dtype`.
+inline void round_values(ParamSet& params, DType dtype) {
+  for (const Param& p : params.all())
+    with_host_type(dtype, [&]<class T>() {
+      for (double& x : p.value.span<double>()) x = static_cast<double>(static_cast<T>(static_cast<float>(x)));
+    });
+}
+
+/// Gives `to`, on `stream`, the values of `from`, on the CPU in f64, in its own dtype.
+inline void copy_values(const Stream& stream, const ParamSet& from, const ParamSet& to) {
+  for (std::size_t i = 0; i < from.all().size(); ++i) {
+    const Tensor& into = to.all()[i].value;
+    stream.copy(into, from_values(into.shape(), into.dtype(), values(from.all()[i].value)));
+  }
 }
 
 }  // namespace spikesink::test

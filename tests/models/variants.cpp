@@ -4,19 +4,10 @@
 #include "tests/models/support.h"
 
 namespace spikesink {
+using test::all_of;
+using test::describe;
+using test::small_config;
 namespace {
-
-/// A model of one layer: every op of a variant once, and quick enough to walk the whole product.
-ModelConfig small_config() {
-  ModelConfig c = test::tiny_config();
-  c.d_model = 8;
-  c.n_layers = 1;
-  c.context = 5;
-  c.vocab_size = 7;
-  c.attention = {.n_heads = 2, .n_kv_heads = 1, .d_head = 4, .rope_theta = 50};
-  c.ffn.d_hidden = 6;
-  return c;
-}
 
 struct Trained {
   double loss;
@@ -74,20 +65,6 @@ double worst_error(const ModelConfig& config, const SampleShape& shape, std::str
     }
   }
   return worst;
-}
-
-template <class Enum>
-std::vector<Enum> all_of() {
-  std::vector<Enum> kinds;
-  for (std::size_t i = 0; i < names_of(Enum{}).size(); ++i) kinds.push_back(static_cast<Enum>(i));
-  return kinds;
-}
-
-std::string describe(const ModelConfig& c) {
-  const auto name = [](auto kind) { return std::string(names_of(kind)[static_cast<std::size_t>(kind)]); };
-  return name(c.norm.kind) + " input " + std::to_string(c.norm.input) + " output " + std::to_string(c.norm.output) +
-         " qk " + name(c.norm.qk) + " ffn " + name(c.ffn.kind) + " " + name(c.ffn.gelu) + " gate " +
-         name(c.attention.gate.source) + " " + name(c.attention.gate.granularity);
 }
 
 }  // namespace
