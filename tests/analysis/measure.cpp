@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
 
@@ -11,6 +10,7 @@
 #include "io/h5.h"
 #include "kernels/core/random.h"
 #include "models/sample_loss.h"
+#include "tests/kernels/support.h"
 
 namespace spikesink {
 namespace {
@@ -73,6 +73,32 @@ TEST_CASE("a measurement does not depend on the passes and agrees with a plain l
       mean_loss(stream, model, samples, {.context = 24, .micro_batch = 5, .loss_from_position = 1}, &largest);
   CHECK(a.spikes.spike_max == largest.top);
   CHECK(a.loss == Approx(loss).epsilon(1e-12));
+}
+
+TEST_CASE("a measurement on any device is that of the CPU in double", "[analysis]") {
+  ModelConfig config = tiny_config();
+  const Stream stream = GENERATE(from_range(test::streams()));
+  const DType dtype = GENERATE_COPY(from_range(test::dtypes(stream)));
+  const bool documents = GENERATE(false, true);
+  CAPTURE(name_of(stream.device), name_of(dtype), documents);
+  const auto samples = some_samples(5, config.context + 1);
+  MeasureOptions options{.metrics = {.sink_epsilon = 0.35, .sink_length = 8}, .micro_batch = 2};
+  if (documents) options.end_of_text = 3;
+  const auto measured = [&](const Stream& on, DType in) {
+    Decoder model(config);
+    model.params().allocate(on, in, false);
+    model.params().init(1);
+    return scalars_of(measure(on, model, samples, options));
+  };
+  const Scalars want = measured(Stream::cpu(1), DType::kF64), got = measured(stream, dtype);
+  REQUIRE(got.size() == want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    CAPTURE(want[i].first);
+    // In bf16 a head near the threshold may fall on its other side: 2 of 40.
+    const bool share = want[i].first.starts_with("sink_ratio") || want[i].first.starts_with("sink_first");
+    const double tolerance = dtype == DType::kBF16 ? 0.02 : dtype == DType::kF32 ? 1e-4 : 1e-12;
+    CHECK(got[i].second == Approx(want[i].second).epsilon(tolerance).margin(share && dtype == DType::kBF16 ? 0.05 : 0));
+  }
 }
 
 TEST_CASE("a probe file reads back as what was measured", "[analysis]") {

@@ -22,8 +22,9 @@ def check(holds, *message):
 
 def read_h5(path):
     import h5py
+    import numpy
 
-    counts = {"datasets": 0, "numbers": 0, "attributes": 0}
+    counts = {"datasets": 0, "bf16": 0, "numbers": 0, "attributes": 0}
 
     def attributes(name, of):
         for key, value in of.attrs.items():
@@ -40,6 +41,13 @@ def read_h5(path):
         check(values.dtype.kind in "fi", path, name, f"holds {values.dtype}, expected numbers")
         check(item.chunks is None and item.compression is None, path, name, "is not contiguous")
         check(item.size == 0 or item.id.get_offset() is not None, path, name, "has no place in the file")
+        if item.id.get_type().get_size() == 2:  # a float type of the file's own: the upper half of an f32
+            fields, bias = item.id.get_type().get_fields(), item.id.get_type().get_ebias()
+            check((fields, bias) == ((15, 7, 8, 0, 7), 127), path, name, f"is no bf16: {fields}, {bias}")
+            check(values.dtype == numpy.float32, path, name, f"bf16 is read as {values.dtype}")
+            check(not (values.view(numpy.uint32) & 0xFFFF).any(), path, name, "bf16 has more than its 16 bits")
+            check(numpy.isfinite(values).all(), path, name, "bf16 is not finite")
+            counts["bf16"] += 1
         counts["datasets"] += 1
         counts["numbers"] += item.size
 

@@ -26,10 +26,11 @@ inline bool has_gpu() {
   return false;
 }
 
-/// The one CUDA stream of a test program.
+/// The one CUDA stream of a test program. Never destroyed: what nobody waited for would run at exit, when libraries
+/// have gone.
 inline const Stream& cuda_stream() {
-  static const Stream stream = Stream::cuda();
-  return stream;
+  static const Stream* const stream = new Stream(Stream::cuda());
+  return *stream;
 }
 
 /// Where a kernel that has a CUDA version is tested: CPU streams of one and several threads, and CUDA where build and

@@ -1,6 +1,5 @@
 #include "trainer/checkpoint.h"
 
-#include <catch2/catch.hpp>
 #include <fstream>
 #include <set>
 
@@ -24,8 +23,10 @@ const TrainingState kState{
 
 TEST_CASE("a checkpoint gives back every bit of weights, moments and state", "[trainer][checkpoint]") {
   const bool async = GENERATE(true, false);
+  const test::Setup setup = GENERATE(from_range(test::setups()));
+  CAPTURE(async, test::describe(setup));
   const test::TemporaryFolder folder;
-  test::Trained trained(1), other(2);
+  test::Trained trained(1, test::small_model(), setup), other(2, test::small_model(), setup);
   REQUIRE(trained.state() != other.state());
   const auto saved = trained.state();
   {
@@ -45,6 +46,42 @@ TEST_CASE("a checkpoint gives back every bit of weights, moments and state", "[t
   CHECK(other.state() == saved);
   CHECK(find_checkpoint(folder.path()) == checkpoint);
   CHECK(find_checkpoint(checkpoint) == checkpoint);
+}
+
+TEST_CASE("a checkpoint of any device and precision is read on any other, rounded to its dtypes",
+          "[trainer][checkpoint]") {
+  const test::Setup from = GENERATE(from_range(test::setups())), to = GENERATE(from_range(test::setups()));
+  CAPTURE(test::describe(from), test::describe(to));
+  const test::TemporaryFolder folder;
+  test::Trained written(1, test::small_model(), from);
+  CheckpointWriter writer(folder.path(), {});
+  writer.save(written.stream, written.model.params(), *written.optimizer, kState);
+  writer.wait();
+  test::Trained read(2, test::small_model(), to), weights_only(3, test::small_model(), to);
+  const std::string checkpoint = *latest_checkpoint(folder.path());
+  load_tensors(read.stream, checkpoint, read.model.params(), &*read.optimizer);
+  load_tensors(weights_only.stream, checkpoint, weights_only.model.params(), nullptr);
+
+  const auto rounded = [](const Tensor& t, DType dtype) {
+    std::vector<double> out;
+    test::with_host_type(dtype, [&]<class T>() {
+      for (const double x : test::values(t))
+        out.push_back(dtype == DType::kF64 ? x : static_cast<double>(static_cast<T>(static_cast<float>(x))));
+    });
+    return out;
+  };
+  const auto check = [&](const Tensor& got, const Tensor& want) {
+    if (got) CHECK(test::values(got) == rounded(want, got.dtype()));
+  };
+  for (std::size_t i = 0; i < written.model.params().all().size(); ++i) {
+    const auto &source = written.optimizer->state(i), &state = read.optimizer->state(i);
+    const Tensor& weight = source.master ? source.master : written.model.params().all()[i].value;
+    check(read.model.params().all()[i].value, weight);
+    check(weights_only.model.params().all()[i].value, weight);
+    check(state.master, weight);
+    check(state.m, source.m);
+    check(state.v, source.v);
+  }
 }
 
 TEST_CASE("the newest checkpoints stay, and latest points to the last", "[trainer][checkpoint]") {

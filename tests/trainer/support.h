@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "models/decoder.h"
+#include "tests/kernels/support.h"
 #include "trainer/optimizer.h"
 
 namespace spikesink::test {
@@ -40,26 +41,50 @@ inline ModelConfig small_model() {
   return c;
 }
 
+/// Where training runs, and in which dtypes.
+struct Setup {
+  Stream stream;
+  DType dtype;
+  StatePrecision state = StatePrecision::kF32;
+};
+/// All that there are: on CUDA weights in bf16 with f32 masters and without, and in f32.
+inline std::vector<Setup> setups() {
+  std::vector<Setup> all{{Stream::cpu(2), DType::kF64}, {Stream::cpu(2), DType::kF32}};
+  if (has_gpu())
+    for (const auto& [dtype, state] : {std::pair{DType::kF32, StatePrecision::kF32},
+                                       {DType::kBF16, StatePrecision::kF32},
+                                       {DType::kBF16, StatePrecision::kBF16}})
+      all.push_back({cuda_stream(), dtype, state});
+  return all;
+}
+inline std::string describe(const Setup& s) {
+  return std::string(name_of(s.stream.device)) + " " + std::string(name_of(s.dtype)) +
+         (s.state == StatePrecision::kBF16 ? " with bf16 state" : "");
+}
+
 /// A model with gradients and an optimizer whose moments are not zero.
 struct Trained {
-  explicit Trained(std::uint64_t seed, const ModelConfig& config = small_model())
-      : stream(Stream::cpu(2)), model(config) {
-    model.params().allocate(stream, DType::kF32, true);
+  explicit Trained(std::uint64_t seed, const ModelConfig& config = small_model(),
+                   const Setup& setup = {Stream::cpu(2), DType::kF32})
+      : stream(setup.stream), model(config) {
+    model.params().allocate(stream, setup.dtype, true);
     model.params().init(seed);
-    optimizer.emplace(stream, model.params(), OptimizerConfig{});
-    for (const Param& p : model.params().all())
-      for (std::size_t i = 0; i < p.grad.span<float>().size(); ++i)
-        p.grad.span<float>()[i] = 0.01f * static_cast<float>(i % 7) - 0.02f;
+    optimizer.emplace(stream, model.params(), OptimizerConfig{}, setup.state, seed);
+    optimizer->init_masters(seed);
+    for (const Param& p : model.params().all()) {
+      std::vector<double> grad;
+      for (std::int64_t i = 0; i < p.grad.numel(); ++i) grad.push_back(0.01 * static_cast<double>(i % 7) - 0.02);
+      stream.copy(p.grad, from_values(p.shape, p.grad.dtype(), grad));
+    }
     optimizer->step(1e-2, 1);
   }
-  /// All weights and moments, one after another.
-  std::vector<float> state() const {
-    std::vector<float> all;
-    const auto append = [&](const Tensor& t) { std::ranges::copy(t.span<float>(), std::back_inserter(all)); };
+  /// All weights, moments and masters, one after another.
+  std::vector<double> state() const {
+    std::vector<double> all;
     for (std::size_t i = 0; i < model.params().all().size(); ++i) {
-      append(model.params().all()[i].value);
-      append(optimizer->state(i).m);
-      append(optimizer->state(i).v);
+      const auto& [m, v, master] = optimizer->state(i);
+      for (const Tensor& t : {model.params().all()[i].value, m, v, master})
+        if (t) std::ranges::copy(values(t), std::back_inserter(all));
     }
     return all;
   }
