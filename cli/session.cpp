@@ -3,9 +3,8 @@
 #include "io/failure.h"
 
 namespace spikesink::cli {
-namespace {
 
-Stream stream_for(const SystemConfig& system) {
+Stream make_stream(const SystemConfig& system) {
   if (system.resolved_device() == Device::kCuda) {
     if (system.precision == PrecisionChoice::kF64)
       throw UsageError("system.precision: f64 is there on the CPU only; set system.device=cpu with it");
@@ -19,10 +18,8 @@ Stream stream_for(const SystemConfig& system) {
   return Stream::cpu();
 }
 
-}  // namespace
-
 Session make_session(const Config& config, bool with_gradients) {
-  Session session{.stream = stream_for(config.system),
+  Session session{.stream = make_stream(config.system),
                   .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
   session.model->params().allocate(session.stream, config.system.resolved_precision(), with_gradients);
   return session;

@@ -9,6 +9,9 @@
 
 namespace spikesink::cli {
 
+/// The stream that a config asks for. UsageError where this build or machine does not have it.
+Stream make_stream(const SystemConfig& system);
+
 /// Where a config asks a model to run, and the model, with its memory but no values yet.
 struct Session {
   Stream stream;
