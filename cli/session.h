@@ -9,7 +9,7 @@
 
 namespace spikesink::cli {
 
-/// Where a config asks kernels to run. UsageError where it cannot be.
+/// The stream that a config asks for. UsageError where this build or machine does not have it.
 Stream make_stream(const SystemConfig& system);
 
 /// Where a config asks a model to run, and the model, with its memory but no values yet.

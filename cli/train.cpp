@@ -4,6 +4,7 @@
 
 #include "analysis/probe.h"
 #include "cli/commands.h"
+#include "cli/memory.h"
 #include "cli/session.h"
 #include "configs/reader.h"
 #include "configs/resume.h"
@@ -67,6 +68,9 @@ void run(const TrainOptions& options) {
                  .context = config.model.context,
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
+
+  make_stream(config.system);  // is there such a device?
+  require_memory(config, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
 
   // All input is good: only now is anything written.
   folder.make();

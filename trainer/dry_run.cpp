@@ -36,7 +36,7 @@ DryRun dry_run(const DryRunJob& job) {
   const std::int64_t context = job.model.context, sequences = job.train.sequences(context);
   const std::vector<std::int32_t> samples(static_cast<std::size_t>(sequences * (context + 1)));
 
-  DryRun out;
+  DryRun out{.threads = stream.num_threads};
   Decoder model(job.model, job.recompute);
   model.params().allocate(stream, job.precision, /*grads=*/true);
   out.weights = weight_bytes(stream, job);

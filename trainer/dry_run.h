@@ -20,7 +20,7 @@ struct DryRunJob {
   int threads = 0;       ///< of the CPU; 0: as Stream::cpu()
   std::string gpu_name;  ///< CUDA's, where it is known
   bool document_mask = false;
-  /// What the run's Probe does, on a stream and a model that are dry; empty: nothing.
+  /// What the run's Probe does, at train.micro_batch, on a stream and a model that are dry; empty: nothing.
   std::function<void(const DryRunJob&, const Stream&, const Decoder&)> probe;
 };
 
@@ -36,6 +36,7 @@ struct DryRun {
   MemoryUse memory;              ///< in all
   MemoryUse steps;               ///< after the matrix rate was measured
   std::int64_t checkpoint_copy = 0;  ///< host memory, while a checkpoint is written
+  int threads = 0;                   ///< of the CPU
   double flops = 0;                  ///< of a step, with what is recomputed
 
   /// Bytes that must be there: on CUDA what is reserved, on the CPU what is in use, and the checkpoint's copy.

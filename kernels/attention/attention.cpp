@@ -39,7 +39,7 @@ AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DT
   if (stream.device == Device::kCpu) return {.cudnn = false, .text = "hand-written"};
   std::string why = cuda::cudnn_refusal(dims, dtype, with_starts);
   if constexpr (kHasCuda)
-    if (why.empty() && !stream.dry) why = cuda::cudnn_refusal(stream, dims, dtype, with_starts);
+    if (why.empty()) why = cuda::cudnn_refusal(stream, dims, dtype, with_starts);
   if (why.empty()) return {.cudnn = true, .text = "cuDNN"};
   const std::string kernel = dtype == DType::kBF16 ? "hand-written tensor-core kernel" : "hand-written f32 kernel";
   return {.cudnn = false, .text = kernel + " (not cuDNN: " + why + ")"};

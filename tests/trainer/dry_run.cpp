@@ -28,7 +28,7 @@ DryRunJob small_job() {
   return job;
 }
 
-constexpr std::int64_t kProbeSequences = 7;
+constexpr std::int64_t kProbeSequences = 5;
 MeasureOptions probe_options(const DryRunJob& job) {
   return {.metrics = {.sequences = kProbeSequences, .sink_length = 16},
           .micro_batch = job.train.micro_batch,
@@ -169,14 +169,27 @@ TEST_CASE("a dry run takes to the byte what the run takes, on CUDA", "[trainer][
   CAPTURE(change);
   DryRunJob job = small_job();
   job.device = Device::kCuda;
+  job.precision = GENERATE(DType::kF32, DType::kBF16);
+  job.model.n_layers = 1;
+  job.model.context = 12;  // emulation is slow
+  job.train.batch_tokens = 5 * 12;
   change.apply(job);
-  if (job.model.context > 80) return;  // takes long
-  SECTION("f32") {}
-  SECTION("bf16 weights, f32 state") { job.precision = DType::kBF16; }
-  SECTION("bf16 weights and state") {
-    job.precision = DType::kBF16;
-    job.state_precision = StatePrecision::kBF16;
-  }
+  if (job.train.loss_from_position > 12) job.train.loss_from_position = 7;
+  if (job.model.context > 12) return;
+  check_exact(job);
+}
+
+TEST_CASE("a dry run takes to the byte what the run takes, with bf16 state and where cuDNN serves",
+          "[trainer][dry_run]") {
+  if (!kCudaEmulated) return;
+  DryRunJob job = small_job();
+  job.device = Device::kCuda;
+  job.precision = DType::kBF16;
+  job.state_precision = StatePrecision::kBF16;
+  job.model.n_layers = 1;
+  job.model.attention = {.n_heads = 2, .n_kv_heads = 1, .d_head = 64};
+  job.train.batch_tokens = 3 * 80;
+  job.recompute = GENERATE(Recompute::kNone, Recompute::kLayer);
   check_exact(job);
 }
 

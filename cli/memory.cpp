@@ -1,0 +1,71 @@
+#include "cli/memory.h"
+
+#include <fstream>
+#include <vector>
+
+#include "analysis/measure.h"
+#include "cli/session.h"
+#include "io/failure.h"
+#include "kernels/core/gpu.h"
+#include "trainer/fit.h"
+
+namespace spikesink::cli {
+namespace {
+
+/// A line of /proc/meminfo, in bytes; 0 if it is not there.
+std::int64_t meminfo(const std::string& name) {
+  std::ifstream file("/proc/meminfo");
+  std::string line;
+  while (std::getline(file, line))
+    if (line.starts_with(name + ":")) return std::strtoll(line.c_str() + name.size() + 1, nullptr, 10) * 1024;
+  return 0;
+}
+
+}  // namespace
+
+DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const std::string& gpu_name) {
+  const std::vector<std::int32_t> samples(static_cast<std::size_t>(probe_sequences * (config.model.context + 1)));
+  const auto probe = [metrics = config.metrics.probe, samples](const DryRunJob& job, const Stream& stream,
+                                                               const Decoder& model) {
+    measure(stream, model, samples,
+            {.metrics = metrics,
+             .micro_batch = job.train.micro_batch,
+             .loss_from_position = job.train.loss_from_position,
+             .end_of_text = job.document_mask ? std::optional(std::int32_t{0}) : std::nullopt});
+  };
+  return {.model = config.model,
+          .train = config.train,
+          .device = config.system.resolved_device(),
+          .precision = config.system.resolved_precision(),
+          .recompute = config.system.recompute,
+          .state_precision = config.system.state_precision,
+          .gpu_name = gpu_name,
+          .document_mask = config.data.document_mask,
+          .probe = probe};
+}
+
+std::optional<Room> room_here(const Config& config) {
+  if (config.system.resolved_device() == Device::kCpu) {
+    const std::int64_t available = meminfo("MemAvailable");
+    if (available == 0) return std::nullopt;
+    return Room{"this machine", available + meminfo("SwapFree")};
+  }
+  if constexpr (kHasCuda) {
+    if (gpu::num_devices() == 0) return std::nullopt;
+    const Stream stream = make_stream(config.system);  // its context takes memory too
+    const gpu::Info info = gpu::info(stream.native.get());
+    return Room{info.name, info.free_bytes};
+  }
+  return std::nullopt;
+}
+
+void require_memory(const Config& config, std::int64_t probe_sequences) {
+  const auto room = room_here(config);
+  if (!room) return;
+  const DryRunJob job = dry_run_job(config, probe_sequences, room->of);
+  const DryRun run = dry_run(job);
+  if (run.needed(job.device) > room->bytes)
+    throw UsageError("memory of " + room->of + ": " + shortage_text(job, run, room->bytes));
+}
+
+}  // namespace spikesink::cli

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""What `plan` says of a run's memory is what the run then takes, and a run that cannot have its memory is refused first."""
+
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import harness
+
+os.environ["OMP_NUM_THREADS"] = "2"
+report = harness.Report()
+
+
+def plan(*arguments):
+    return json.loads(harness.run("plan", *arguments, "--json").stdout)
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    corpus = harness.write_corpus(home / "data", documents=600)
+    variants = {
+        "plain": {},
+        "layer": {"system__recompute": "layer"},
+        "large": {"model__n_layers": 8, "train__batch_tokens": 8192, "train__micro_batch": 24},
+        "cheap": {"system__recompute": "cheap", "data__document_mask": "true", "train__loss_from_position": 65},
+    }
+    for name, changes in variants.items():
+        keys = harness.sets(
+            system__device="cpu", data__train=f"[{corpus}]", data__holdout=0.1, run__dir=home, run__name=name,
+            train__steps=3, train__schedule__warmup_steps=1, **changes)  # fmt: skip
+        memory = plan(harness.TINY, *keys)["memory"]
+        harness.run("train", harness.TINY, *keys)
+        said = re.search(r"memory: tensors took ([\d.]+) MiB at most, ([\d.]+) MiB", (home / name / "log.txt").read_text())
+        planned = [f"{memory[key] / 2**20:.1f}" for key in ("pool_peak_bytes", "pool_reserved_bytes")]
+        report.check(said and list(said.groups()) == planned, f"{name}: {planned} MiB planned, {said and said.groups()}")
+
+    # 400 billion parameters: no machine that runs this has so much, and nothing of it is allocated before it is said.
+    giant = harness.sets(
+        system__device="cpu", data__train=f"[{corpus}]", data__holdout=0.1, run__dir=home, run__name="giant",
+        model__d_model=16384, model__n_layers=128)  # fmt: skip
+    done = harness.run("train", harness.TINY, *giant, check=False)
+    line = done.stderr
+    report.check(done.returncode == 2 and line.count("\n") == 1, f"a giant is refused: {done.returncode} {line!r}")
+    report.check("needed" in line and "free" in line and "--set " in line, f"the line says what and how: {line!r}")
+    report.check(not (home / "giant").exists(), "nothing was written")
+
+    seven = harness.ROOT / "configs/llama/7b.yaml"
+    found = plan(seven, "--gpu", "h100", "--fit")
+    fit, fastest = found["fit"], found["fastest"]
+    report.check(not fit["fits"] and fit["change"]["needed"] < found["memory"]["needed"], f"7B is too large: {fit}")
+    report.check("system.state_precision=bf16" in fastest["set"], f"7B fits one H100 with bf16 state: {fastest}")
+    sets = [part for change in fastest["set"] for part in ("--set", change)]
+    again = plan(seven, "--gpu", "h100", *sets)
+    report.check(again["fit"]["fits"] and again["memory"]["needed"] == fastest["needed"], f"and so it does: {again['fit']}")
+    days = again["time"]["seconds"] / 86400
+    report.check(90 < days < 110, f"100B tokens at 7B are 100 days on one H100 at half its rate: {days}")
+    text = harness.run("plan", seven, "--gpu", "h100", "--fit").stdout
+    report.check("fastest that fits: --set " in text and "does not fit" in text, f"the text says the same: {text}")
+    wrong = harness.run("plan", seven, "--gpu", "h1000", check=False)
+    report.check(wrong.returncode == 2 and "h100" in wrong.stderr, f"an unknown GPU is refused: {wrong.stderr!r}")
+report.end()

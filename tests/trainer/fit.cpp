@@ -1,0 +1,89 @@
+#include "trainer/fit.h"
+
+#include <catch2/catch.hpp>
+
+namespace spikesink {
+namespace {
+
+/// 150M parameters in bf16 with f32 state: 2.5 GiB of state, and activations of 0.13 GiB a sequence.
+DryRunJob small_llama() {
+  DryRunJob job{.model = {.d_model = 1024, .n_layers = 8, .context = 1024, .vocab_size = 16000},
+                .train = {.steps = 10, .batch_tokens = 64 * 1024, .micro_batch = 16},
+                .device = Device::kCuda,
+                .precision = DType::kBF16,
+                .gpu_name = "NVIDIA H100 80GB HBM3"};
+  job.model.attention = {.n_heads = 8, .d_head = 128};
+  return job;
+}
+constexpr KnownGpu kGpu = *known_gpu("NVIDIA H100 80GB HBM3");
+
+}  // namespace
+
+TEST_CASE("of single changes the first that brings a job within the memory is named", "[trainer][fit]") {
+  const DryRunJob job = small_llama();
+  const auto changed = [&](auto change) {
+    DryRunJob other = job;
+    change(other);
+    return dry_run(other).needed(Device::kCuda);
+  };
+  const std::int64_t whole = dry_run(job).needed(Device::kCuda);
+  const std::int64_t cheap = changed([](DryRunJob& j) { j.recompute = Recompute::kCheap; });
+  const std::int64_t half = changed([](DryRunJob& j) { j.train.micro_batch = 8; });
+  const std::int64_t one = changed([](DryRunJob& j) { j.train.micro_batch = 1; });
+  CHECK(cheap < whole);
+  CHECK(half < cheap);
+  const auto named = [&](std::int64_t bytes) { return one_change(job, bytes)->changes; };
+  using Changes = std::vector<std::string>;
+  CHECK(named(cheap) == Changes{"system.recompute=cheap"});
+  CHECK(named(half) == Changes{"train.micro_batch=8"});
+  CHECK(named(one) == Changes{"train.micro_batch=1"});
+  CHECK(named(1000) == Changes{"train.micro_batch=1"});  // not enough, but the most
+  CHECK(shortage_text(job, dry_run(job), one).find("with --set train.micro_batch=1 it needs " + bytes_text(one)) !=
+        std::string::npos);
+  CHECK(shortage_text(job, dry_run(job), 1000).ends_with("still too much"));
+}
+
+TEST_CASE("the fastest fit recomputes no more than it must, and narrows the state last", "[trainer][fit]") {
+  const DryRunJob job = small_llama();
+  const auto fit = [&](double gibs) { return fastest_fit(job, gib(gibs), kGpu); };
+  const auto large = fit(79), small = fit(3.2), narrow = fit(1.8);
+  REQUIRE(large);
+  CHECK(large->job.recompute == Recompute::kNone);
+  CHECK(large->job.train.micro_batch == 64);  // the whole step
+  REQUIRE(small);
+  CHECK(small->needed() <= gib(3.2));
+  CHECK(small->job.state_precision == StatePrecision::kF32);
+  REQUIRE(narrow);
+  CHECK(narrow->job.state_precision == StatePrecision::kBF16);
+  CHECK(narrow->needed() <= gib(1.8));
+  CHECK_FALSE(fit(0.5));
+}
+
+TEST_CASE("what is recomputed and small passes take time", "[trainer][fit]") {
+  const DryRunJob job = small_llama();
+  const std::int64_t activations = dry_run(job).activations;
+  const auto seconds = [&](auto change, std::int64_t kept) {
+    Setting setting{.changes = {}, .job = job, .run = {}};
+    change(setting.job);
+    setting.run = dry_run(setting.job);
+    return step_seconds(setting, kept, kGpu);
+  };
+  const double plain = seconds([](DryRunJob&) {}, activations);
+  const double cheap = seconds([](DryRunJob& j) { j.recompute = Recompute::kCheap; }, activations);
+  const double layer = seconds([](DryRunJob& j) { j.recompute = Recompute::kLayer; }, activations);
+  const double singly = seconds([](DryRunJob& j) { j.train.micro_batch = 1; }, activations / 16);
+  CHECK(plain < cheap);
+  CHECK(cheap < layer);
+  CHECK(plain < singly);
+}
+
+TEST_CASE("a GPU is known by a part of its name", "[trainer][fit]") {
+  CHECK(known_gpu("NVIDIA H100 80GB HBM3")->key == "h100");
+  CHECK(known_gpu("NVIDIA H100 PCIe")->key == "h100-pcie");
+  CHECK(known_gpu("NVIDIA GH200 480GB")->key == "gh200");
+  CHECK(known_gpu("NVIDIA H200")->key == "h200");
+  CHECK_FALSE(known_gpu("NVIDIA GeForce RTX 4090"));
+  CHECK_FALSE(known_gpu(""));
+}
+
+}  // namespace spikesink
