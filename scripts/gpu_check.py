@@ -312,7 +312,7 @@ class Check:
                 if done.code:
                     mine[f"{name} {key}"] = {"failure": done.why()}
                     continue
-                predicted = done.json_lines()[-1].get("memory", {}).get("peak_bytes")
+                predicted = done.json_lines()[-1].get("memory", {}).get("pool_reserved_bytes")
                 used = run.get("device_used_bytes") or run["process_peak_bytes"]
                 mine[f"{name} {key}"] = {
                     "predicted_bytes": predicted, "pool_peak_bytes": run["pool_peak_bytes"],

@@ -24,7 +24,7 @@ if words.startswith("bench kernels"):
     if "HANG" in __file__: print(json.dumps({{"kernel": "rms_norm", "what": "forward", "shape": "1", "rate": 2e12, "bytes": 1,
                                              "share": 0.7}}), flush=True); time.sleep(600)
 elif words.startswith("plan"):
-    print(json.dumps({{"tokens_per_step": 2e6, "memory": {{"peak_bytes": 70e9}}}}))
+    print(json.dumps({{"tokens_per_step": 2e6, "memory": {{"pool_reserved_bytes": 70e9}}}}))
 elif words.startswith("bench train"):
     if "7b_t4096" in words and "recompute" not in words:
         sys.exit("spikesink: out of memory; lower train.micro_batch")
