@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
-#   --all        add clang-tidy over every source file
+#   --all        add clang-tidy over every source file, and the CUDA kernels compiled for other GPUs
 #   --long       add the unit tests under the address and undefined-behaviour sanitizers
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
@@ -23,7 +23,10 @@ house        2        always
 reference    2        always
 end_to_end   6        always
 read_back    1        always
+emulated     7        always
+cuda         7        always
 tidy         15       all
+cuda_archs   15       all
 sanitizers   20       long
 "
 readonly SPIKESINK=$PWD/build/cpu/spikesink
@@ -58,8 +61,20 @@ cpp_files() {
   find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
 }
 
+# CUDA's compiler, where cmake/Cuda.cmake looks for it.
+find_nvcc() {
+  local folder
+  command -v nvcc && return
+  for folder in "${CUDA_PATH:-}" "${CUDA_HOME:-}" /usr/local/cuda; do
+    [ ! -x "$folder/bin/nvcc" ] || { echo "$folder/bin/nvcc"; return; }
+  done
+  return 1
+}
+
 stage_setup() {
-  bash scripts/setup.sh "$SETUP_FLAG"
+  local cuda=()
+  ! find_nvcc >/dev/null || cuda=(--cuda)
+  bash scripts/setup.sh "$SETUP_FLAG" "${cuda[@]}"
 }
 
 stage_format() {
@@ -84,9 +99,9 @@ count_cases() {
     /\*\*\*(Failed|Exception|Timeout|Not Run)/ { broken++ }
     END { if (failed < broken) failed = broken; print passed - skipped, failed + 0, skipped + 0 }' "$1"
 }
-unit_tests() {  # preset
+unit_tests() {  # preset [options of ctest...]
   local log=$LOGS/cases-$1.log code=0 counts number
-  ctest --preset "$1" --verbose --timeout 1500 >"$log" 2>&1 || code=$?
+  ctest --preset "$1" --verbose --timeout 1500 "${@:2}" >"$log" 2>&1 || code=$?
   # Of a failure the last lines of each program that failed; of success only what was skipped.
   sed -nE 's/^\t *([0-9]+) - .*/\1/p' "$log" | while read -r number; do
     grep -E "^$number: " "$log" | tail -n 30 || true
@@ -105,7 +120,7 @@ stage_unit() {
 
 stage_house() {
   local rule code=0
-  for rule in include_directions text_rules headers_alone; do
+  for rule in include_directions text_rules cuda_versions headers_alone; do
     script tests/house/"$rule".py || code=1
   done
   return "$code"
@@ -119,7 +134,7 @@ stage_reference() {
 stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
-    [ -f "$test" ] || continue
+    [ -f "$test" ] && [[ $test != */emulated_* && $test != */cuda_* ]] || continue  # of another build's stage
     echo "== $test"
     script "$test" || code=1
   done
@@ -138,6 +153,35 @@ stage_read_back() {
     --set "run.dir=$work" --set run.name=run
   script tests/io/read_back.py h5 "$work"/run/probes/*.h5 "$work"/run/checkpoints/step_*/*.h5
   script tests/io/read_back.py events "$work/run/tensorboard"
+}
+
+# The CUDA code on the host, see tests/cuda_emulation/README.md: what it has is built and tested, and whole runs are held
+# against the CPU's.
+stage_emulated() {
+  local ran=$LOGS/kernels-run parts=(kernels cuda models trainer analysis)
+  cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  cmake --build --preset emulated --target spikesink test_cuda_faults "${parts[@]/#/test_}"
+  rm -rf "$ran" && mkdir -p "$ran"
+  SPIKESINK_EMULATION_KERNELS=$ran \
+    unit_tests emulated --parallel "$(nproc)" --tests-regex "^($(IFS='|'; echo "${parts[*]}")|cuda_faults)\$"
+  script tests/cuda_emulation/kernels_run.py build/emulated/tests/test_kernels "$ran/test_kernels"
+  script tests/end_to_end/emulated_training_test.py
+}
+
+# With CUDA's own compiler, linked with its libraries; what needs a GPU says that it is skipped.
+stage_cuda() {
+  local parts=(cuda)
+  find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled (its toolkit comes from NVIDIA)"; skipped 1; return 0; }
+  cmake --preset cuda -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  ! cmake --build --preset cuda --target help | grep -q test_cudnn_plans || parts+=(cudnn_plans)
+  cmake --build --preset cuda --target spikesink "${parts[@]/#/test_}"
+  unit_tests cuda --tests-regex "^($(IFS='|'; echo "${parts[*]}"))\$"
+  script tests/end_to_end/cuda_without_gpu_test.py
+}
+stage_cuda_archs() {
+  find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled"; skipped 1; return 0; }
+  cmake --preset cuda -B build/cuda-archs -DSPIKESINK_TESTS=OFF -DSPIKESINK_WERROR=ON "-DCMAKE_CUDA_ARCHITECTURES=80;100" &&
+    cmake --build build/cuda-archs --target spikesink_kernels && passed 1
 }
 
 stage_tidy() {

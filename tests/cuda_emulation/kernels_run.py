@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which of the project's __global__ functions a program has run, and fails if one is missing.
 
-    kernels_run.py PROGRAM FILE      FILE: what PROGRAM wrote, run with SPIKESINK_EMULATION_KERNELS=FILE
+    kernels_run.py PROGRAM FILE      FILE: what PROGRAM left in the folder that SPIKESINK_EMULATION_KERNELS names
 """
 import pathlib
 import re

@@ -3,6 +3,7 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -64,7 +65,7 @@ namespace cuda_emulation {
 namespace {
 
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
-constexpr const char* kKernelsFile = "SPIKESINK_EMULATION_KERNELS";
+constexpr const char* kKernelsFolder = "SPIKESINK_EMULATION_KERNELS";
 constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
 
 using Ranges = std::map<std::uintptr_t, std::size_t>;  // begin: bytes
@@ -78,7 +79,7 @@ bool inside(const Ranges& ranges, const void* p, std::size_t bytes) {
   return at + bytes <= begin + size;
 }
 
-/// Where in the program's file each kernel that ran lies, for kernels_run.py.
+/// Where in the program's file each kernel that ran lies, into a file of the program's name, for kernels_run.py.
 void write_kernels();
 
 struct Runtime {
@@ -95,7 +96,7 @@ struct Runtime {
   std::set<const void*> kernels;  // that ran
 
   Runtime() {
-    if (std::getenv(kKernelsFile)) std::atexit(write_kernels);
+    if (std::getenv(kKernelsFolder)) std::atexit(write_kernels);
     const char* seed = std::getenv("SPIKESINK_EMULATION_SEED");
     random.seed(seed ? std::strtoull(seed, nullptr, 10) : 0);
   }
@@ -197,7 +198,7 @@ struct Locked {
 };
 
 void write_kernels() {
-  std::ofstream file(std::getenv(kKernelsFile), std::ios::app);
+  std::ofstream file(std::string(std::getenv(kKernelsFolder)) + "/" + program_invocation_short_name);
   for (const void* kernel : Locked()->kernels)
     file << std::hex << static_cast<const char*>(kernel) - &__executable_start << '\n';
 }
