@@ -134,7 +134,8 @@ stage_reference() {
 stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
-    [ -f "$test" ] && [[ $test != */emulated_* && $test != */cuda_* ]] || continue  # of another build's stage
+    [ -f "$test" ] || continue
+    [[ $test != */emulated_* && $test != */cuda_* ]] || continue  # of another build's stage
     echo "== $test"
     script "$test" || code=1
   done

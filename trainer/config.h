@@ -111,7 +111,7 @@ struct SystemConfig {
       "none | cheap: outputs of norms, activations and gates are computed again on the way back | layer: only each "
       "layer's input is kept; least memory, a third more work");
     v("state_precision", state_precision,
-      "of AdamW beside bf16 weights: f32 master and moments, 14 bytes a parameter more | bf16: rounded at random, 4");
+      "of AdamW beside bf16 weights: f32 master and moments, 12 bytes a parameter more | bf16: rounded at random, 4");
   }
 
   /// What `auto` comes to in this build.
