@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
-#   --all        add clang-tidy over every source file, and nvcc for the other compute capabilities
+#   --all        add clang-tidy over every source file, and the CUDA kernels compiled for other GPUs
 #   --long       add the unit tests under the address and undefined-behaviour sanitizers
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
@@ -21,10 +21,10 @@ build        9        always
 unit         4        always
 house        2        always
 reference    2        always
-emulated     8        always
-cuda         8        always
-end_to_end   8        always
+end_to_end   6        always
 read_back    1        always
+emulated     7        always
+cuda         7        always
 tidy         15       all
 cuda_archs   15       all
 sanitizers   20       long
@@ -57,16 +57,23 @@ python() {
 tool() {
   command -v "$1-14" || { command -v "$1" >/dev/null && "$1" --version | grep -q 'version 14\.' && command -v "$1"; }
 }
-nvcc() {
-  command -v nvcc || ls "${CUDA_PATH:-${CUDA_HOME:-/usr/local/cuda}}/bin/nvcc" 2>/dev/null || true
-}
 cpp_files() {
   find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
 }
 
+# CUDA's compiler, where cmake/Cuda.cmake looks for it.
+find_nvcc() {
+  local folder
+  command -v nvcc && return
+  for folder in "${CUDA_PATH:-}" "${CUDA_HOME:-}" /usr/local/cuda; do
+    [ ! -x "$folder/bin/nvcc" ] || { echo "$folder/bin/nvcc"; return; }
+  done
+  return 1
+}
+
 stage_setup() {
   local cuda=()
-  [ -z "$(nvcc)" ] || cuda=(--cuda)
+  ! find_nvcc >/dev/null || cuda=(--cuda)
   bash scripts/setup.sh "$SETUP_FLAG" "${cuda[@]}"
 }
 
@@ -92,9 +99,9 @@ count_cases() {
     /\*\*\*(Failed|Exception|Timeout|Not Run)/ { broken++ }
     END { if (failed < broken) failed = broken; print passed - skipped, failed + 0, skipped + 0 }' "$1"
 }
-unit_tests() {  # preset [regular expression of the programs that run]
+unit_tests() {  # preset [options of ctest...]
   local log=$LOGS/cases-$1.log code=0 counts number
-  ctest --preset "$1" --verbose --timeout 1500 ${2:+-R "$2"} >"$log" 2>&1 || code=$?
+  ctest --preset "$1" --verbose --timeout 1500 "${@:2}" >"$log" 2>&1 || code=$?
   # Of a failure the last lines of each program that failed; of success only what was skipped.
   sed -nE 's/^\t *([0-9]+) - .*/\1/p' "$log" | while read -r number; do
     grep -E "^$number: " "$log" | tail -n 30 || true
@@ -111,40 +118,9 @@ stage_unit() {
   unit_tests cpu
 }
 
-# The CUDA kernels, and models and the trainer on them, on the host under sanitizers.
-stage_emulated() {
-  cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
-  cmake --build --preset emulated --target spikesink test_kernels test_cuda test_cuda_faults test_models test_trainer test_analysis
-  unit_tests emulated '^(kernels|cuda|cuda_faults|models|trainer|analysis)$'
-}
-
-# What nvcc makes of them; without a GPU the program must say so, and cuDNN's plans can be built.
-stage_cuda() {
-  if [ -z "$(nvcc)" ]; then
-    echo "no nvcc, which Debian's packages do not have: the CUDA build is skipped"
-    skipped 1
-    return 0
-  fi
-  cmake --preset cuda -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
-  local programs="spikesink test_cuda" run="cuda"
-  if grep -q '^SPIKESINK_CUDNN:FILEPATH=/' build/cuda/CMakeCache.txt; then
-    programs+=" test_cudnn_plans"
-    run+="|cudnn_plans"
-  fi
-  # shellcheck disable=SC2086  # a list of words
-  cmake --build --preset cuda --target $programs
-  unit_tests cuda "^($run)\$"
-}
-
-stage_cuda_archs() {
-  [ -n "$(nvcc)" ] || { echo "no nvcc: skipped"; skipped 1; return 0; }
-  cmake --preset cuda -B build/cuda_archs -DCMAKE_CUDA_ARCHITECTURES="80;100" -DSPIKESINK_TESTS=OFF -DSPIKESINK_WERROR=ON
-  cmake --build build/cuda_archs --target spikesink && passed 1
-}
-
 stage_house() {
   local rule code=0
-  for rule in include_directions text_rules headers_alone; do
+  for rule in include_directions text_rules cuda_versions headers_alone; do
     script tests/house/"$rule".py || code=1
   done
   return "$code"
@@ -159,6 +135,7 @@ stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
     [ -f "$test" ] || continue
+    [[ $test != */emulated_* && $test != */cuda_* ]] || continue  # of another build's stage
     echo "== $test"
     script "$test" || code=1
   done
@@ -177,6 +154,35 @@ stage_read_back() {
     --set "run.dir=$work" --set run.name=run
   script tests/io/read_back.py h5 "$work"/run/probes/*.h5 "$work"/run/checkpoints/step_*/*.h5
   script tests/io/read_back.py events "$work/run/tensorboard"
+}
+
+# The CUDA code on the host, see tests/cuda_emulation/README.md: what it has is built and tested, and whole runs are held
+# against the CPU's.
+stage_emulated() {
+  local ran=$LOGS/kernels-run parts=(kernels cuda models trainer analysis)
+  cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  cmake --build --preset emulated --target spikesink test_cuda_faults "${parts[@]/#/test_}"
+  rm -rf "$ran" && mkdir -p "$ran"
+  SPIKESINK_EMULATION_KERNELS=$ran \
+    unit_tests emulated --parallel "$(nproc)" --tests-regex "^($(IFS='|'; echo "${parts[*]}")|cuda_faults)\$"
+  script tests/cuda_emulation/kernels_run.py build/emulated/tests/test_kernels "$ran/test_kernels"
+  script tests/end_to_end/emulated_training_test.py
+}
+
+# With CUDA's own compiler, linked with its libraries; what needs a GPU says that it is skipped.
+stage_cuda() {
+  local parts=(cuda)
+  find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled (its toolkit comes from NVIDIA)"; skipped 1; return 0; }
+  cmake --preset cuda -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  ! cmake --build --preset cuda --target help | grep -q test_cudnn_plans || parts+=(cudnn_plans)
+  cmake --build --preset cuda --target spikesink "${parts[@]/#/test_}"
+  unit_tests cuda --tests-regex "^($(IFS='|'; echo "${parts[*]}"))\$"
+  script tests/end_to_end/cuda_without_gpu_test.py
+}
+stage_cuda_archs() {
+  find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled"; skipped 1; return 0; }
+  cmake --preset cuda -B build/cuda-archs -DSPIKESINK_TESTS=OFF -DSPIKESINK_WERROR=ON "-DCMAKE_CUDA_ARCHITECTURES=80;100" &&
+    cmake --build build/cuda-archs --target spikesink_kernels && passed 1
 }
 
 stage_tidy() {

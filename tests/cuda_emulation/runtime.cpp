@@ -3,21 +3,31 @@
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "tests/cuda_emulation/control.h"
+
+extern "C" {
+extern char __executable_start;  // the linker's
+/// AddressSanitizer would end the program where new throws.
+const char* __asan_default_options();
+const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+}
 
 struct CUgraph_st;
 
@@ -55,6 +65,7 @@ namespace cuda_emulation {
 namespace {
 
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
+constexpr const char* kKernelsFolder = "SPIKESINK_EMULATION_KERNELS";
 constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
 
 using Ranges = std::map<std::uintptr_t, std::size_t>;  // begin: bytes
@@ -68,6 +79,9 @@ bool inside(const Ranges& ranges, const void* p, std::size_t bytes) {
   return at + bytes <= begin + size;
 }
 
+/// Where in the program's file each kernel that ran lies, into a file of the program's name, for kernels_run.py.
+void write_kernels();
+
 struct Runtime {
   std::recursive_mutex mutex;
   std::vector<CUstream_st*> streams{new CUstream_st};  // the first is the default stream
@@ -79,7 +93,10 @@ struct Runtime {
   cudaError_t error = cudaSuccess;  // sticky until it is asked for
   std::string fault;
 
+  std::set<const void*> kernels;  // that ran
+
   Runtime() {
+    if (std::getenv(kKernelsFolder)) std::atexit(write_kernels);
     const char* seed = std::getenv("SPIKESINK_EMULATION_SEED");
     random.seed(seed ? std::strtoull(seed, nullptr, 10) : 0);
   }
@@ -179,6 +196,12 @@ struct Locked {
   Runtime& operator*() const { return runtime(); }
   std::lock_guard<std::recursive_mutex> guard{runtime().mutex};
 };
+
+void write_kernels() {
+  std::ofstream file(std::string(std::getenv(kKernelsFolder)) + "/" + program_invocation_short_name);
+  for (const void* kernel : Locked()->kernels)
+    file << std::hex << static_cast<const char*>(kernel) - &__executable_start << '\n';
+}
 }  // namespace
 
 bool for_kernels(const void* pointer) {
@@ -202,6 +225,7 @@ cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::functi
                     c.gridDim.z <= 65535;
   if (!fine) return r->fail(cudaErrorInvalidConfiguration);
   if (c.dynamicSmemBytes > limit) return r->fail(cudaErrorInvalidValue);
+  r->kernels.insert(kernel);
   r->of(c.stream)->push({[grid = Grid{c.gridDim, c.blockDim, c.dynamicSmemBytes, std::move(thread)}] {
     ++runtime().launches;
     run(grid);

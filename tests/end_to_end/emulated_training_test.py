@@ -10,6 +10,8 @@ import json
 import math
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -137,6 +139,12 @@ with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolEx
         allowed = 1e-4 if "bf16" not in written + read else 3e-2
         worst = max(apart(found[key], probe[key]) for key in ("perplexity", "first_token_mass", "spike_max"))
         report.check(worst <= allowed, f"written on {written}, read on {read}: {worst:.1e} apart")
+
+    # bf16 in a file is a type of its own.
+    files = sorted(folders["plain", "bf16_state"].glob("checkpoints/step_*/*.h5"))
+    read = [sys.executable, harness.ROOT / "tests/io/read_back.py", "h5", *files]
+    done = subprocess.run(read, capture_output=True, text=True)
+    report.check(done.returncode == 0 and " 0 bf16" not in done.stdout, f"h5py reads bf16: {done.stdout} {done.stderr}")
 
     # Divergence: exit code 4, and the line says where.
     keys = dict(run__name="diverged", train__optimizer__lr=1e30, train__optimizer__clip=0, train__schedule__warmup_steps=0)
