@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "configs/schema.h"
 #include "io/failure.h"
+#include "kernels/core/gpu.h"
 
 namespace {
 
@@ -52,6 +53,9 @@ int main(int argc, char** argv) {
   } catch (const Failure& failure) {
     std::fprintf(stderr, "spikesink: %s\n", failure.what());
     return static_cast<int>(failure.code);
+  } catch (const CudaOutOfMemory& error) {
+    std::fprintf(stderr, "spikesink: %s; lower train.micro_batch, model.context or the model's size\n", error.what());
+    return static_cast<int>(ExitCode::kUsage);
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "spikesink: out of memory; lower train.micro_batch, model.context or the model's size\n");
     return static_cast<int>(ExitCode::kUsage);

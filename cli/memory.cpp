@@ -24,6 +24,7 @@ std::int64_t meminfo(const std::string& name) {
 }  // namespace
 
 DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const std::string& gpu_name) {
+  require_kernels(config);
   const std::vector<std::int32_t> samples(static_cast<std::size_t>(probe_sequences * (config.model.context + 1)));
   const auto probe = [metrics = config.metrics.probe, samples](const DryRunJob& job, const Stream& stream,
                                                                const Decoder& model) {
@@ -44,23 +45,28 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .probe = probe};
 }
 
-std::optional<Room> room_here(const Config& config) {
-  if (config.system.resolved_device() == Device::kCpu) {
-    const std::int64_t available = meminfo("MemAvailable");
-    if (available == 0) return std::nullopt;
-    return Room{"this machine", available + meminfo("SwapFree")};
-  }
+std::optional<Room> room_on(const Stream& stream) {
   if constexpr (kHasCuda) {
-    if (gpu::num_devices() == 0) return std::nullopt;
-    const Stream stream = make_stream(config.system);  // its context takes memory too
-    const gpu::Info info = gpu::info(stream.native.get());
-    return Room{info.name, info.free_bytes};
+    if (stream.device == Device::kCuda) {
+      const gpu::Info info = gpu::info();
+      return Room{info.name, info.free_bytes};
+    }
+  }
+  const std::int64_t available = meminfo("MemAvailable");
+  if (available == 0) return std::nullopt;
+  return Room{"this machine", available + meminfo("SwapFree")};
+}
+
+std::optional<Room> room_here(const Config& config) {
+  if (config.system.resolved_device() == Device::kCpu) return room_on(Stream::cpu());
+  if constexpr (kHasCuda) {
+    if (gpu::num_devices() > 0) return room_on(make_stream(config.system));  // its context takes memory too
   }
   return std::nullopt;
 }
 
-void require_memory(const Config& config, std::int64_t probe_sequences) {
-  const auto room = room_here(config);
+void require_memory(const Config& config, const Stream& stream, std::int64_t probe_sequences) {
+  const auto room = room_on(stream);
   if (!room) return;
   const DryRunJob job = dry_run_job(config, probe_sequences, room->of);
   const DryRun run = dry_run(job);

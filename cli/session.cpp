@@ -18,8 +18,18 @@ Stream make_stream(const SystemConfig& system) {
   return Stream::cpu();
 }
 
+void require_kernels(const Config& config) {
+  if (const std::string problem = problem_on(config.system.resolved_device(), config.model); !problem.empty())
+    throw UsageError(problem);
+}
+
 Session make_session(const Config& config, bool with_gradients) {
-  Session session{.stream = make_stream(config.system),
+  return make_session(config, make_stream(config.system), with_gradients);
+}
+
+Session make_session(const Config& config, Stream stream, bool with_gradients) {
+  require_kernels(config);
+  Session session{.stream = std::move(stream),
                   .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
   session.model->params().allocate(session.stream, config.system.resolved_precision(), with_gradients);
   return session;

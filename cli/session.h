@@ -11,12 +11,16 @@ namespace spikesink::cli {
 
 /// The stream that a config asks for. UsageError where this build or machine does not have it.
 Stream make_stream(const SystemConfig& system);
+/// UsageError where the config's device cannot run its model.
+void require_kernels(const Config& config);
 
 /// Where a config asks a model to run, and the model, with its memory but no values yet.
 struct Session {
   Stream stream;
   std::unique_ptr<Decoder> model;
 };
+Session make_session(const Config& config, Stream stream, bool with_gradients);
+/// On a stream of its own.
 Session make_session(const Config& config, bool with_gradients);
 
 /// What a probe or an evaluation of this config measures.

@@ -69,8 +69,9 @@ void run(const TrainOptions& options) {
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
 
-  make_stream(config.system);  // is there such a device?
-  require_memory(config, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
+  const Stream stream = make_stream(config.system);
+  require_kernels(config);
+  require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
 
   // All input is good: only now is anything written.
   folder.make();
@@ -79,7 +80,7 @@ void run(const TrainOptions& options) {
   folder.remove_unfinished();
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
-  const Session session = make_session(config, /*with_gradients=*/true);
+  const Session session = make_session(config, stream, /*with_gradients=*/true);
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <sstream>
 
+#include "kernels/attention/attention.h"
+
 namespace spikesink {
 
 std::string problem_of(const ModelConfig& c) {
@@ -46,6 +48,12 @@ std::string problem_of(const ModelConfig& c) {
   else if (!(c.attention.rope_theta > 1))
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   return out.str();
+}
+
+std::string problem_on(Device device, const ModelConfig& c) {
+  if (device == Device::kCpu || c.attention.d_head <= kernels::kMaxCudaHead) return {};
+  return "model.attention.d_head: " + std::to_string(c.attention.d_head) + ", on cuda at most " +
+         std::to_string(kernels::kMaxCudaHead) + "; lower it, or set system.device=cpu";
 }
 
 }  // namespace spikesink

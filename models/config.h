@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/core/device.h"
+
 namespace spikesink {
 
 // Each struct is one map of the YAML file. `fields(v)` calls v(key, member, help) for every key: the reader, the
@@ -161,5 +163,7 @@ struct ModelConfig {
 
 /// One line naming the key, the reason and the mend (e.g. "model.attention.d_head: 7 is odd; ..."), or empty.
 std::string problem_of(const ModelConfig& config);
+/// The same for what a device has no kernels for.
+std::string problem_on(Device device, const ModelConfig& config);
 
 }  // namespace spikesink

@@ -5,8 +5,8 @@
 
 namespace spikesink {
 
-/// The path of the first module, in the order of the forward pass, whose output on `samples` is not finite in the
-/// deepest of its passes; "the LM head" if all are finite. Runs the passes forward and waits for each.
+/// The path of the first module whose output on `samples` is not finite, in the order in which the passes go forward;
+/// "the LM head" if all are finite. Runs the passes and waits for every module.
 std::string first_not_finite_activation(const Stream& stream, const Decoder& model,
                                         std::span<const std::int32_t> samples, const SampleShape& shape);
 

@@ -37,18 +37,11 @@ void for_each_tensor(const ParamSet& params, const Optimizer* optimizer, auto&& 
   }
 }
 
-/// The C++ type that the host has for each floating-point dtype.
-void with_file_type(DType dtype, auto&& f) {
-  if (dtype == DType::kBF16)
-    f.template operator()<bf16>();
-  else
-    with_dtype(dtype, f);
-}
-
 /// Writes `values` into `to`, rounded to its dtype.
 template <class T>
 void upload_as(const Stream& stream, const Tensor& to, const std::vector<T>& values) {
-  with_file_type(to.dtype(), [&]<class Stored>() {
+  with_stored_dtype(to.dtype(), [&]<class Stored>() {
+    if constexpr (std::is_same_v<Stored, T>) return stream.upload(to, values.data());
     std::vector<Stored> stored;
     stored.reserve(values.size());
     for (const T x : values) stored.push_back(static_cast<Stored>(x));
@@ -147,7 +140,7 @@ void CheckpointWriter::write(const Snapshot& snapshot) const {
     {
       H5File file = H5File::create(unfinished + "/" + kTensorFile);
       for (const auto& entry : snapshot.entries)
-        with_file_type(entry.dtype, [&]<class T>() {
+        with_stored_dtype(entry.dtype, [&]<class T>() {
           const auto* data = reinterpret_cast<const T*>(snapshot.bytes.data() + entry.offset);
           file.write<T>(entry.name, {data, static_cast<std::size_t>(entry.shape.numel())}, dims_of(entry.shape));
         });

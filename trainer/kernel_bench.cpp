@@ -44,7 +44,7 @@ MachineRates measure_rates(const Stream& stream, const KernelBenchOptions& optio
   MachineRates rates{.device = "cpu"};
   if constexpr (kHasCuda)
     if (stream.device == Device::kCuda) {
-      rates.device = gpu::info(stream.native.get()).name;
+      rates.device = gpu::info().name;
       try {
         rates.cudnn = kernels::cuda::cudnn_device_properties(stream);
       } catch (const CudaError&) {  // none, or too old: attention_plan() says which

@@ -80,7 +80,7 @@ TrainBenchResult bench_training(const Stream& stream, Decoder& model, const Trai
                           .graph_replays = Graph::num_replays(stream) - replays_before};
   if constexpr (kHasCuda) {
     if (cuda) {
-      const gpu::Info gpu = gpu::info(stream.native.get());
+      const gpu::Info gpu = gpu::info();
       result.device = gpu.name;
       result.device_total_bytes = gpu.total_bytes;
       result.device_used_bytes = gpu.total_bytes - gpu.free_bytes;

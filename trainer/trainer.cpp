@@ -177,7 +177,7 @@ class Loop {
                                                                 dtype, job_.end_of_text.has_value());
     std::string text = "on cuda";
     if constexpr (kHasCuda) {
-      const gpu::Info gpu = gpu::info(job_.stream.native.get());
+      const gpu::Info gpu = gpu::info();
       text = fmt::format("on {} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
     }
     return fmt::format("{} in {}; attention: {}; MFU is a share of {:.0f} TFLOP/s", text, name_of(dtype), plan.text,

@@ -19,8 +19,8 @@ void require_attention(const Stream& stream, const AttentionDims& d, const Tenso
           d.n_kv_heads, " key-value heads");
   require(d.d_head > 0 && d.length > 0 && d.scale > 0, "attention: d_head ", d.d_head, ", length ", d.length,
           ", scale ", d.scale);
-  require(stream.device == Device::kCpu || (d.d_head % 2 == 0 && d.d_head <= 256), "attention on cuda: d_head ",
-          d.d_head, ", expected an even one up to 256");
+  require(stream.device == Device::kCpu || (d.d_head % 2 == 0 && d.d_head <= kMaxCudaHead),
+          "attention on cuda: d_head ", d.d_head, ", expected an even one up to ", kMaxCudaHead);
   const std::int64_t N = matrix_dims(qkv).rows;
   require(N % d.length == 0, "attention qkv: ", N, " rows are not whole sequences of ", d.length);
   require_tensor(qkv, "attention qkv", {N, d.qkv_width()}, qkv.dtype(), stream.device);

@@ -6,6 +6,9 @@
 
 namespace spikesink::kernels {
 
+/// The largest d_head on CUDA: what a tile of the hand-written kernel holds.
+inline constexpr std::int64_t kMaxCudaHead = 256;
+
 /// Sizes that attention's kernels share. Rows of qkv are [q of H heads | k of K heads | v of K heads], D channels each;
 /// query head h reads key-value head h / (H / K). Row n is position n % length of sequence n / length.
 struct AttentionDims {
@@ -24,8 +27,8 @@ struct AttentionDims {
 /// arXiv:1706.03762; grouped queries Ainslie et al. 2023, arXiv:2305.13245; blocks and lse Dao et al. 2022,
 /// arXiv:2205.14135.
 ///
-/// On CUDA d_head is even and at most 256. Sums run in f32 there; with bf16 storage each probability, and each gradient
-/// of a score, is rounded to bf16 before it meets its row of v, dout, q or k.
+/// On CUDA d_head is even and at most kMaxCudaHead. Sums run in f32 there; with bf16 storage each probability, and each
+/// gradient of a score, is rounded to bf16 before it meets its row of v, dout, q or k.
 ///
 /// With `starts`, tokens see their own document only: the sum runs over starts[t] <= s <= t, where starts[t] is the
 /// position (of row n: within its sequence, from 0) at which the document of t begins. Keys before the smallest start

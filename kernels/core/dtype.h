@@ -62,4 +62,11 @@ decltype(auto) with_dtype(DType dtype, F&& f) {
   return f.template operator()<float>();
 }
 
+/// The switch of what only moves values between host, device and files: bf16 too.
+template <class F>
+decltype(auto) with_stored_dtype(DType dtype, F&& f) {
+  if (dtype == DType::kBF16) return f.template operator()<bf16>();
+  return with_dtype(dtype, f);
+}
+
 }  // namespace spikesink

@@ -43,7 +43,7 @@ void require_served(int index) {
 }
 }  // namespace
 
-Info info(void*) {
+Info info() {
   int index = 0;
   CUDA_CHECK(cudaGetDevice(&index));
   cudaDeviceProp properties{};
@@ -78,7 +78,12 @@ NativeStream new_stream(int index) {
 
 std::byte* allocate(void* stream, std::int64_t bytes) {
   void* memory = nullptr;
-  CUDA_CHECK(cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream)));
+  const cudaError_t status = cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream));
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    throw CudaOutOfMemory("out of memory of the GPU: " + std::to_string(bytes) + " bytes more");
+  }
+  CUDA_CHECK(status);
   return static_cast<std::byte*>(memory);
 }
 

@@ -12,6 +12,11 @@ struct CudaError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// There is no memory left on the GPU.
+struct CudaOutOfMemory : CudaError {
+  using CudaError::CudaError;
+};
+
 /// What host code asks of the CUDA runtime, without its headers. Defined in gpu.cu, so only where kHasCuda. They throw
 /// CudaError.
 namespace gpu {
@@ -22,7 +27,7 @@ using NativeStream = std::shared_ptr<void>;
 /// GPUs that a program can use; 0 without a driver.
 int num_devices();
 
-/// What the driver says of a stream's GPU.
+/// What the driver says of the GPU of the newest stream.
 struct Info {
   std::string name;
   int major, minor;                      ///< compute capability
@@ -30,7 +35,7 @@ struct Info {
   int multiprocessors;
   std::int64_t shared_bytes;  ///< most that a block may take
 };
-Info info(void* stream);
+Info info();
 
 /// A stream on GPU `index`. Throws UsageError where there is no such GPU.
 NativeStream new_stream(int index);

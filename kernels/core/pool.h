@@ -25,7 +25,7 @@ class Pool {
   Device device() const;
 
   /// `bytes` of uninitialised memory; goes back to the pool with the last copy of the pointer. Throws std::bad_alloc,
-  /// on CUDA CudaError.
+  /// on CUDA CudaOutOfMemory.
   std::shared_ptr<std::byte> allocate(std::int64_t bytes);
 
   std::int64_t live_bytes() const;      ///< in use now, after rounding

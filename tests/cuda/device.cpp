@@ -52,5 +52,6 @@ TEST_CASE("a pool of device memory counts like one of host memory and says when 
   CHECK(stream.pool->live_bytes() == 0);
   CHECK(stream.pool->peak_bytes() >= 2000);
   CHECK_THROWS_WITH(stream.empty({std::int64_t{1} << 45}, DType::kF32), Contains("out of memory"));
+  CHECK_THROWS_AS(stream.empty({std::int64_t{1} << 45}, DType::kF32), CudaOutOfMemory);
   CHECK(values(on(cuda_stream(), filled({1}, DType::kF32, 3))) == std::vector<double>{3});  // goes on after the error
 }

@@ -60,4 +60,7 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check("fastest that fits: --set " in text and "does not fit" in text, f"the text says the same: {text}")
     wrong = harness.run("plan", seven, "--gpu", "h1000", check=False)
     report.check(wrong.returncode == 2 and "h100" in wrong.stderr, f"an unknown GPU is refused: {wrong.stderr!r}")
+    wide = harness.run("plan", harness.TINY, "--gpu", "h100", "--set", "model.attention.d_head=512", check=False)
+    good = wide.returncode == 2 and wide.stderr.count("\n") == 1 and "model.attention.d_head: 512" in wide.stderr
+    report.check(good, f"a head that CUDA has no kernel for is refused by its key: {wide.returncode} {wide.stderr!r}")
 report.end()

@@ -47,7 +47,7 @@ TEST_CASE("a head whose queries all meet the key of one position puts the mass o
   // Head 0 reads key-value head 0, whose key at position 0 has a 1 in channel 0; head 1 reads head 1 with position 4.
   const AttentionDims d{.n_heads = 2, .n_kv_heads = 2, .d_head = 2, .length = T, .scale = 1};
   const Tensor qkv = filled({T, d.qkv_width()}, dtype, 0);
-  with_host_type(dtype, [&]<class S>() {
+  with_stored_dtype(dtype, [&]<class S>() {
     S* x = qkv.data<S>();
     for (std::int64_t t = 0; t < T; ++t) x[t * 12] = x[t * 12 + 2] = S(200);
     x[4] = x[4 * 12 + 6] = S(1);

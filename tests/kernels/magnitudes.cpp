@@ -35,7 +35,7 @@ TEST_CASE("magnitudes are the exact maxima and the exact lower median of each se
       table<int, int, int>({{1, 1, 1}, {1, 1, 2}, {3, 5, 7}, {2, 64, 33}, {2, 130, 300}, {2, 3, 2600}, {5, 40, 104}}));
   CAPTURE(name_of(stream.device), name_of(dtype), B, T, C, stream.num_threads);
   const Tensor x = random({B * T, C}, dtype, 1);
-  with_host_type(dtype, [&, c = C, b = B, t = T]<class Scalar>() {  // a spike, in the last sequence
+  with_stored_dtype(dtype, [&, c = C, b = B, t = T]<class Scalar>() {  // a spike, in the last sequence
     x.data<Scalar>()[(b * t - 1) * c] = Scalar(-3000.0f);
   });
   std::vector<double> channels, tokens, medians;

@@ -45,15 +45,6 @@ inline std::vector<DType> dtypes(const Stream& stream) {
   return {DType::kF32, DType::kBF16};
 }
 
-/// The C++ type that the host has for each floating-point dtype.
-template <class F>
-void with_host_type(DType dtype, F&& f) {
-  if (dtype == DType::kBF16)
-    f.template operator()<bf16>();
-  else
-    with_dtype(dtype, f);
-}
-
 inline Tensor empty(Shape shape, DType dtype) {
   static const Stream stream = Stream::cpu(1);
   return stream.empty(shape, dtype);
@@ -62,7 +53,7 @@ inline Tensor empty(Shape shape, DType dtype) {
 inline Tensor from_values(Shape shape, DType dtype, const std::vector<double>& values) {
   const Tensor t = empty(shape, dtype);
   REQUIRE(t.numel() == static_cast<std::int64_t>(values.size()));
-  with_host_type(dtype, [&]<class T>() {
+  with_stored_dtype(dtype, [&]<class T>() {
     for (std::size_t i = 0; i < values.size(); ++i) t.span<T>()[i] = static_cast<T>(values[i]);
   });
   return t;
@@ -114,7 +105,7 @@ inline Tensor on_host(const Tensor& t) {
 inline std::vector<double> values(const Tensor& t) {
   std::vector<double> out;
   const Tensor host = on_host(t);
-  with_host_type(t.dtype(), [&]<class T>() { out.assign(host.span<T>().begin(), host.span<T>().end()); });
+  with_stored_dtype(t.dtype(), [&]<class T>() { out.assign(host.span<T>().begin(), host.span<T>().end()); });
   return out;
 }
 

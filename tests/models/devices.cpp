@@ -106,27 +106,7 @@ TEST_CASE("what stands outside of the variants is the same on every device too",
   ModelConfig c = test::small_config();
   SampleShape shape{.context = c.context, .micro_batch = 2, .loss_from_position = 1};
   Recompute recompute = Recompute::kNone;
-  SECTION("learned embedding scale, with a token gate that reads the unscaled embedding") {
-    c.embedding_scale = EmbeddingScale::kLearned;
-    c.attention.gate.source = GateSource::kToken;
-  }
-  SECTION("DynamicTanh with beta") {
-    c.norm.kind = NormKind::kDynamicTanh;
-    c.norm.beta = true;
-  }
-  SECTION("tanh form of GeLU, no final norm, tied embeddings") {
-    c.ffn.kind = FfnKind::kGelu;
-    c.ffn.gelu = GeluKind::kTanh;
-    c.norm.final = false;
-    c.tie_embeddings = true;
-  }
-  SECTION("loss from a position on") { shape.loss_from_position = 4; }
-  SECTION("document mask, with a gate and QK-norm") {
-    shape.end_of_text = 3;
-    c.context = shape.context = 12;
-    c.norm.qk = QkNorm::kHead;
-    c.attention.gate.source = GateSource::kConditional;
-  }
+  test::vary_outside_the_product(c, shape);
   SECTION("what is computed again") {
     recompute = GENERATE(Recompute::kCheap, Recompute::kLayer);
     c.n_layers = 2;
@@ -163,7 +143,7 @@ TEST_CASE("weights start the same on every device", "[models][devices]") {
     const auto want = test::values(exact.params().all()[i].value), got = test::values(model.params().all()[i].value);
     for (std::size_t k = 0; k < want.size(); ++k) {
       double rounded = want[k];
-      test::with_host_type(dtype, [&]<class T>() {
+      with_stored_dtype(dtype, [&]<class T>() {
         if (dtype != DType::kF64) rounded = static_cast<double>(static_cast<T>(static_cast<float>(want[k])));
       });
       ++elements;

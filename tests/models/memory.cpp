@@ -7,13 +7,7 @@ namespace spikesink {
 // What a training pass keeps for the way back is the sum of its ops' capture lists. A step that captured a whole Var,
 // or an activation too many, gives right gradients and fails here. Sizes are such that the pool rounds nothing up.
 TEST_CASE("a pass keeps exactly the activations that its backward needs", "[models][memory]") {
-  ModelConfig c;
-  c.d_model = 64;
-  c.n_layers = 2;
-  c.context = 32;
-  c.vocab_size = 64;
-  c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = 16};
-  c.ffn.d_hidden = 128;
+  const ModelConfig c = test::countable_config(16, 128);
   const Stream stream = Stream::cpu(2);
   Decoder model(c);
   model.params().allocate(stream, DType::kF32, true);
@@ -43,13 +37,7 @@ TEST_CASE("a pass keeps exactly the activations that its backward needs", "[mode
 }
 
 TEST_CASE("cheap recomputation keeps no output of a norm, an activation function or a gate", "[models][memory]") {
-  ModelConfig c;
-  c.d_model = 64;
-  c.n_layers = 2;
-  c.context = 32;
-  c.vocab_size = 64;
-  c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = 32};
-  c.ffn.d_hidden = 256;
+  ModelConfig c = test::countable_config(32, 256);
   const std::int64_t B = 2, N = B * c.context, C = c.d_model, W = (4 + 2 * 2) * 32, HD = 4 * 32, F = 256;
   std::int64_t saved = 2 * N * C + N * F;  // what q, k, v and the FFN's first product read; what its second one does
   SECTION("Llama") {}

@@ -34,6 +34,44 @@ inline ModelConfig small_config() {
   return c;
 }
 
+/// Wide enough that the pool rounds nothing up, so that bytes can be counted.
+inline ModelConfig countable_config(std::int64_t d_head, std::int64_t d_hidden) {
+  ModelConfig c;
+  c.d_model = 64;
+  c.n_layers = 2;
+  c.context = 32;
+  c.vocab_size = 64;
+  c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = d_head};
+  c.ffn.d_hidden = d_hidden;
+  return c;
+}
+
+/// Sections, of a test case that calls it, for what the product of variants does not have.
+inline void vary_outside_the_product(ModelConfig& c, SampleShape& shape) {
+  SECTION("learned embedding scale, with a token gate that reads the unscaled embedding") {
+    c.embedding_scale = EmbeddingScale::kLearned;
+    c.attention.gate.source = GateSource::kToken;
+  }
+  SECTION("DynamicTanh with beta") {
+    c.norm.kind = NormKind::kDynamicTanh;
+    c.norm.beta = true;
+  }
+  SECTION("tanh form of GeLU") {
+    c.ffn.kind = FfnKind::kGelu;
+    c.ffn.gelu = GeluKind::kTanh;
+  }
+  SECTION("no final norm") { c.norm.final = false; }
+  SECTION("tied embeddings") { c.tie_embeddings = true; }
+  SECTION("loss from a position on") { shape.loss_from_position = 4; }
+  SECTION("document mask, with a gate and QK-norm") {
+    shape.end_of_text = 3;
+    c.context = shape.context = 12;
+    c.norm.qk = QkNorm::kHead;
+    c.attention.gate.source = GateSource::kConditional;
+  }
+  SECTION("heads that do not add up to d_model") { c.attention = {.n_heads = 3, .d_head = 2}; }
+}
+
 /// The kinds of an enumeration that YAML is looked up in.
 template <class Enum>
 std::vector<Enum> all_of() {
@@ -71,7 +109,7 @@ inline void perturb(ParamSet& params, double size) {
 /// Rounds every value of `params`, which lie on the CPU in f64, to `dtype`.
 inline void round_values(ParamSet& params, DType dtype) {
   for (const Param& p : params.all())
-    with_host_type(dtype, [&]<class T>() {
+    with_stored_dtype(dtype, [&]<class T>() {
       for (double& x : p.value.span<double>()) x = static_cast<double>(static_cast<T>(static_cast<float>(x)));
     });
 }

@@ -99,33 +99,12 @@ TEST_CASE("every norm kind x placement x QK-norm x FFN x gate has the right grad
 TEST_CASE("what stands outside the product has the right gradient too", "[models][grad][variants]") {
   ModelConfig c = small_config();
   SampleShape shape{.context = c.context, .micro_batch = 2, .loss_from_position = 1};
-  SECTION("learned embedding scale, with a token gate that reads the unscaled embedding") {
-    c.embedding_scale = EmbeddingScale::kLearned;
-    c.attention.gate.source = GateSource::kToken;
-  }
-  SECTION("DynamicTanh with beta") {
-    c.norm.kind = NormKind::kDynamicTanh;
-    c.norm.beta = true;
-  }
-  SECTION("tanh form of GeLU") {
-    c.ffn.kind = FfnKind::kGelu;
-    c.ffn.gelu = GeluKind::kTanh;
-  }
-  SECTION("no final norm") { c.norm.final = false; }
-  SECTION("tied embeddings") { c.tie_embeddings = true; }
-  SECTION("loss from a position on") { shape.loss_from_position = 4; }
-  SECTION("document mask, with a gate and QK-norm") {
-    shape.end_of_text = 3;
-    c.context = shape.context = 12;
-    c.norm.qk = QkNorm::kHead;
-    c.attention.gate.source = GateSource::kConditional;
-  }
+  test::vary_outside_the_product(c, shape);
   SECTION("two layers that share a token embedding") {
     c.n_layers = 2;
     c.attention.gate.source = GateSource::kToken;
     c.ffn.kind = FfnKind::kAttention;
   }
-  SECTION("heads that do not add up to d_model") { c.attention = {.n_heads = 3, .d_head = 2}; }
   std::string where;
   CHECK(worst_error(c, shape, where) < 1e-6);
 }

@@ -64,7 +64,7 @@ TEST_CASE("a checkpoint of any device and precision is read on any other, rounde
 
   const auto rounded = [](const Tensor& t, DType dtype) {
     std::vector<double> out;
-    test::with_host_type(dtype, [&]<class T>() {
+    with_stored_dtype(dtype, [&]<class T>() {
       for (const double x : test::values(t))
         out.push_back(dtype == DType::kF64 ? x : static_cast<double>(static_cast<T>(static_cast<float>(x))));
     });

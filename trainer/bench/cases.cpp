@@ -75,8 +75,7 @@ Tensor Bench::upload(const std::vector<std::int32_t>& values) const {
 
 std::int64_t Bench::num_parameters(std::int64_t bytes) const {
   if constexpr (kHasCuda) {
-    if (stream.device == Device::kCuda)
-      return std::min(sizes.parameters, gpu::info(stream.native.get()).free_bytes / 5 * 4 / bytes);
+    if (stream.device == Device::kCuda) return std::min(sizes.parameters, gpu::info().free_bytes / 5 * 4 / bytes);
   }
   return sizes.parameters;
 }
