@@ -36,8 +36,8 @@ void launch(LaunchPlace place, void (*kernel)(Parameters...), Extent grid, Exten
             Args... args) {
   require(place.stream.device == Device::kCuda, "launch on a stream on ", name_of(place.stream.device));
   if (grid.empty()) return;
-  constexpr std::int64_t kSharedWithoutAsking = 48 * 1024;
-  if (shared_bytes > kSharedWithoutAsking)
+  // Without asking a kernel has 48 KiB less its __shared__ variables, whose size only the compiler knows.
+  if (shared_bytes > 0)
     cuda_check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shared_bytes)),
                "shared memory of the kernel", place.at);

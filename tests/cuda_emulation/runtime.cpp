@@ -67,6 +67,8 @@ namespace {
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 constexpr const char* kKernelsFolder = "SPIKESINK_EMULATION_KERNELS";
 constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
+/// What a kernel's __shared__ variables, of unknown size here, are taken to leave less for its dynamic memory.
+constexpr std::size_t kStaticShared = 1024;
 
 using Ranges = std::map<std::uintptr_t, std::size_t>;  // begin: bytes
 
@@ -219,7 +221,7 @@ cudaError_t enqueue(const cudaLaunchConfig_t& c, const void* kernel, std::functi
   const Locked r;
   const std::size_t threads = std::size_t{c.blockDim.x} * c.blockDim.y * c.blockDim.z;
   const auto asked = r->shared_limits.find(kernel);
-  const std::size_t limit = asked == r->shared_limits.end() ? kDefaultShared : asked->second;
+  const std::size_t limit = asked == r->shared_limits.end() ? kDefaultShared - kStaticShared : asked->second;
   const bool fine = threads >= 1 && threads <= 1024 && c.blockDim.z <= 64 && c.gridDim.x >= 1 &&
                     c.gridDim.x <= 0x7fffffff && c.gridDim.y >= 1 && c.gridDim.y <= 65535 && c.gridDim.z >= 1 &&
                     c.gridDim.z <= 65535;
@@ -438,7 +440,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int value) {
   const Locked r;
-  if (value < 0 || static_cast<std::size_t>(value) > cuda_emulation::kMostShared) return r->fail(cudaErrorInvalidValue);
+  if (value < 0 || static_cast<std::size_t>(value) > cuda_emulation::kMostShared - cuda_emulation::kStaticShared)
+    return r->fail(cudaErrorInvalidValue);
   r->shared_limits[kernel] = static_cast<std::size_t>(value);
   return cudaSuccess;
 }

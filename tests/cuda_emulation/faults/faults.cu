@@ -93,6 +93,8 @@ __global__ void sums_that_overtake(float* out) {
 }
 
 __global__ void one_place(float* out) { out[0] = static_cast<float>(threadIdx.x); }
+/// A kernel of its own, for which nobody has asked for shared memory.
+__global__ void one_place_again(float* out) { out[0] = static_cast<float>(threadIdx.x); }
 __global__ void one_place_of_all_blocks(float* out) { out[threadIdx.x] = static_cast<float>(blockIdx.x); }
 
 __global__ void exit_before_barrier(float* out) {
@@ -256,5 +258,16 @@ void too_many_threads() {
 }
 
 void too_much_shared_memory() { run(one_place, 1, 1, 300 * 1024); }
+void shared_memory(std::int64_t bytes) { run(one_place, 1, 1, bytes); }
+void shared_memory_unasked(std::int64_t bytes) {
+  const Stream stream = Stream::cuda();
+  const Buffer buffer(stream, 1);
+  cudaLaunchConfig_t config{};
+  config.gridDim = config.blockDim = dim3(1);
+  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
+  config.stream = native(stream);
+  CUDA_CHECK(cudaLaunchKernelEx(&config, one_place_again, buffer.data()));
+  stream.synchronize();
+}
 
 }  // namespace faults

@@ -44,5 +44,8 @@ float pinned_buffer_reused(bool with_wait);
 
 void too_many_threads();
 void too_much_shared_memory();
+/// Dynamic shared memory: by launch(), which asks for it, and past it.
+void shared_memory(std::int64_t bytes);
+void shared_memory_unasked(std::int64_t bytes);
 
 }  // namespace faults

@@ -134,5 +134,9 @@ TEST_CASE("an asynchronous copy that nobody waited for has not come, and copies 
 TEST_CASE("launches that no GPU would take are refused where they are made", "[cuda_faults]") {
   CHECK_THROWS_WITH(faults::too_many_threads(), Contains("invalid configuration") && Contains("faults.cu:"));
   CHECK_THROWS_WITH(faults::too_much_shared_memory(), Contains("shared memory of the kernel: invalid argument"));
+  CHECK_THROWS_WITH(faults::shared_memory_unasked(48 << 10), Contains("invalid argument"));  // 48 KiB with __shared__
+  CHECK_NOTHROW(faults::shared_memory_unasked(40 << 10));
+  for (const std::int64_t kib : {1, 48, 226}) CHECK_NOTHROW(faults::shared_memory(kib << 10));
+  CHECK_THROWS_WITH(faults::shared_memory(227 << 10), Contains("shared memory of the kernel"));
   CHECK(cuda_emulation::live_device_bytes() == 0);
 }
