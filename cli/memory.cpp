@@ -60,7 +60,7 @@ std::optional<Room> room_on(const Stream& stream) {
 std::optional<Room> room_here(const Config& config) {
   if (config.system.resolved_device() == Device::kCpu) return room_on(Stream::cpu());
   if constexpr (kHasCuda) {
-    if (gpu::num_devices() > 0) return room_on(make_stream(config.system));  // its context takes memory too
+    if (gpu::num_devices() > 0) return room_on(Stream::cuda());  // its context takes memory too
   }
   return std::nullopt;
 }

@@ -1,14 +1,22 @@
 #include "cli/session.h"
 
 #include "io/failure.h"
+#include "kernels/linear/gemm_cuda.h"
 
 namespace spikesink::cli {
+namespace {
+void require_precision(const SystemConfig& system) {
+  if (system.resolved_device() == Device::kCuda && system.precision == PrecisionChoice::kF64)
+    throw UsageError("system.precision: f64 is there on the CPU only; set system.device=cpu with it");
+}
+}  // namespace
 
 Stream make_stream(const SystemConfig& system) {
+  require_precision(system);
   if (system.resolved_device() == Device::kCuda) {
-    if (system.precision == PrecisionChoice::kF64)
-      throw UsageError("system.precision: f64 is there on the CPU only; set system.device=cpu with it");
-    return Stream::cuda();
+    Stream stream = Stream::cuda();
+    if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
+    return stream;
   }
   if (system.precision == PrecisionChoice::kBF16)
     throw UsageError("system.precision: bf16 is there on cuda only, and this build has none; set system.precision=f32");
@@ -19,6 +27,7 @@ Stream make_stream(const SystemConfig& system) {
 }
 
 void require_kernels(const Config& config) {
+  require_precision(config.system);
   if (const std::string problem = problem_on(config.system.resolved_device(), config.model); !problem.empty())
     throw UsageError(problem);
 }

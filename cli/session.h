@@ -9,7 +9,8 @@
 
 namespace spikesink::cli {
 
-/// The stream that a config asks for. UsageError where this build or machine does not have it.
+/// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
+/// that compute on it.
 Stream make_stream(const SystemConfig& system);
 /// UsageError where the config's device cannot run its model.
 void require_kernels(const Config& config);

@@ -22,28 +22,35 @@ elseif(SPIKESINK_CUDA)
   set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
   find_package(CUDAToolkit REQUIRED)
   target_compile_definitions(spikesink_options INTERFACE SPIKESINK_HAS_CUDA)
-  target_link_libraries(spikesink_cuda INTERFACE CUDA::cudart_static CUDA::cublasLt)
-  target_include_directories(spikesink_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})  # nvtx3
+  target_link_libraries(spikesink_cuda INTERFACE CUDA::cudart_static)
+  target_include_directories(spikesink_cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})  # cuBLASLt, nvtx3
 
-  # Attention by cuDNN, where its library and the headers of cudnn-frontend are found; without, the project's own kernel
-  # serves all of it. scripts/setup.sh --cuda puts those headers into .venv.
+  # Attention by cuDNN, where its headers and those of cudnn-frontend are found; without, the project's own kernel serves
+  # all of it. scripts/setup.sh --cuda puts the frontend's into .venv.
   file(GLOB spikesink_venv ${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages)
   find_path(SPIKESINK_CUDNN_FRONTEND cudnn_frontend.h HINTS ENV CUDNN_FRONTEND_PATH ${spikesink_venv} PATH_SUFFIXES include
             DOC "The folder of cudnn_frontend.h")
   find_path(SPIKESINK_CUDNN_INCLUDE cudnn.h HINTS ENV CUDNN_PATH ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
-  find_library(SPIKESINK_CUDNN cudnn HINTS ENV CUDNN_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
-  if(SPIKESINK_CUDNN_FRONTEND AND SPIKESINK_CUDNN_INCLUDE AND SPIKESINK_CUDNN)
+  if(SPIKESINK_CUDNN_FRONTEND AND SPIKESINK_CUDNN_INCLUDE)
     set(SPIKESINK_HAS_CUDNN ON)
     target_compile_definitions(spikesink_cuda INTERFACE SPIKESINK_HAS_CUDNN CUDNN_FRONTEND_SKIP_JSON_LIB)
     target_include_directories(spikesink_cuda SYSTEM INTERFACE ${SPIKESINK_CUDNN_FRONTEND} ${SPIKESINK_CUDNN_INCLUDE})
-    target_link_libraries(spikesink_cuda INTERFACE ${SPIKESINK_CUDNN})
   else()
     message(STATUS "No cuDNN: attention runs on the project's own kernel. Looked for cudnn.h (${SPIKESINK_CUDNN_INCLUDE}), "
-                   "libcudnn (${SPIKESINK_CUDNN}), cudnn_frontend.h (${SPIKESINK_CUDNN_FRONTEND}; scripts/setup.sh --cuda)")
+                   "cudnn_frontend.h (${SPIKESINK_CUDNN_FRONTEND}; scripts/setup.sh --cuda)")
   endif()
 
-  # cuBLASLt and cuDNN are shared libraries, so that those of a PyTorch install serve too. A program in the build tree finds
-  # the toolkit's by its run path; an installed one has only what lies beside it, and LD_LIBRARY_PATH.
+  # cuBLASLt and cuDNN are not linked but opened by those who need them (kernels/core/shared_library.h), so that those of a
+  # PyTorch install serve too. A program in the build tree finds the toolkit's by its run path; an installed one has only
+  # what lies beside it, LD_LIBRARY_PATH and the system's.
+  find_library(SPIKESINK_CUDNN cudnn HINTS ENV CUDNN_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
+  set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
+  if(SPIKESINK_CUDNN)
+    cmake_path(GET SPIKESINK_CUDNN PARENT_PATH spikesink_cudnn_folder)
+    list(APPEND CMAKE_BUILD_RPATH ${spikesink_cudnn_folder})
+    list(REMOVE_DUPLICATES CMAKE_BUILD_RPATH)
+  endif()
+  list(REMOVE_ITEM CMAKE_BUILD_RPATH ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES})  # the system's are looked in last, not first
   set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib")
 endif()
 

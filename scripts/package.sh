@@ -10,7 +10,8 @@
 #   --limit MIB   fail if the result is larger (64; 0: no limit)
 #
 # In it: bin/ (spikesink, test_kernels, test_cuda, reference_dump), lib/ (shared libraries that they need), configs/,
-# scripts/gpu_check.sh and what it calls. cuBLASLt and cuDNN are the node's, from its PyTorch or CUDA; so are glibc and the driver.
+# scripts/gpu_check.sh and what it calls. glibc, the driver, cuBLASLt and cuDNN are the node's, the last two from its PyTorch or
+# CUDA; they are opened when they are needed, so `spikesink plan` works without.
 # lib/gcc has the compiler's own libraries, for a node whose are older: gpu_check.sh takes them there, since they in turn ask for
 # the glibc of the machine that they are from. CPU code is for x86-64-v3. On the node: scripts/gpu_check.sh
 set -euo pipefail
@@ -63,10 +64,10 @@ for target in "${targets[@]}"; do
   cp "$program" "$tree/bin/"
 done
 
-# Libraries of every program, but for those of the node: glibc, the driver, CUDA's. Which OpenBLAS the name stands for depends on
+# Libraries of every program, but for those of the node: glibc, the driver. Which OpenBLAS the name stands for depends on
 # the machine's alternatives, so it is taken from where the build found it.
 openblas=$(cached SPIKESINK_OPENBLAS)
-theirs='^(linux-vdso|ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libcuda|libnvidia.*|libcublas|libcublasLt|libcudnn.*|libcudart|libnvrtc.*)\.so'
+theirs='^(linux-vdso|ld-linux.*|libc|libm|libdl|librt|libpthread|libresolv|libcuda|libnvidia.*)\.so'
 for program in "$tree"/bin/*; do
   LD_LIBRARY_PATH=$(dirname "$openblas"):$build/tests ldd "$program" | while read -r name arrow path _; do
     [[ ! $name =~ $theirs ]] && [ "$arrow" = "=>" ] || continue
@@ -83,15 +84,13 @@ for file in "${data[@]}"; do cp "$file" "$tree/data/"; done
 rmdir --ignore-fail-on-non-empty "$tree/data"
 git -c safe.directory='*' rev-parse HEAD >"$tree/revision" 2>/dev/null || echo unknown >"$tree/revision"
 
-# It must start from here with nothing but what it carries and CUDA's libraries.
-cuda=$(cached CUDAToolkit_LIBRARY_DIR)
-[ -n "$cuda" ] || cuda=$(dirname "$(cached SPIKESINK_CUDNN)" 2>/dev/null || true)
-if ! why=$(LD_LIBRARY_PATH=$cuda "$tree/bin/spikesink" --version 2>&1); then fail "the packaged program does not start: $why"; fi
+# It must start from here with nothing but what it carries.
+if ! why=$(LD_LIBRARY_PATH='' "$tree/bin/spikesink" --version 2>&1); then fail "the packaged program does not start: $why"; fi
 while read -r name arrow path _; do
   [ "$arrow" = "=>" ] && [[ ! $name =~ $theirs ]] && [ ! -f "$tree/lib/gcc/$name" ] || continue
   [[ $path == "$tree"/lib/* ]] || [[ $path == "$tree"/bin/../lib/* ]] ||
     fail "the packaged program takes $name from $path, not from lib/: was $build configured without CMAKE_BUILD_WITH_INSTALL_RPATH?"
-done < <(LD_LIBRARY_PATH=$cuda ldd "$tree/bin/spikesink")
+done < <(LD_LIBRARY_PATH='' ldd "$tree/bin/spikesink")
 
 mkdir -p "$(dirname "$out")"
 case $(basename "$out") in

@@ -169,7 +169,7 @@ stage_emulated() {
   script tests/end_to_end/emulated_training_test.py
 }
 
-# With CUDA's own compiler, linked with its libraries; what needs a GPU says that it is skipped.
+# With CUDA's own compiler and libraries; what needs a GPU says that it is skipped.
 stage_cuda() {
   local parts=(cuda)
   find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled (its toolkit comes from NVIDIA)"; skipped 1; return 0; }
@@ -178,6 +178,7 @@ stage_cuda() {
   cmake --build --preset cuda --target spikesink "${parts[@]/#/test_}"
   unit_tests cuda --tests-regex "^($(IFS='|'; echo "${parts[*]}"))\$"
   script tests/end_to_end/cuda_without_gpu_test.py
+  script tests/end_to_end/cuda_libraries_test.py
 }
 stage_cuda_archs() {
   find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled"; skipped 1; return 0; }

@@ -47,7 +47,7 @@ MachineRates measure_rates(const Stream& stream, const KernelBenchOptions& optio
       rates.device = gpu::info().name;
       try {
         rates.cudnn = kernels::cuda::cudnn_device_properties(stream);
-      } catch (const CudaError&) {  // none, or too old: attention_plan() says which
+      } catch (const CudaError&) {  // attention_plan() says which
       }
     }
   const std::int64_t bytes = bench::sizes_for(stream, options.sizes).copy_bytes;

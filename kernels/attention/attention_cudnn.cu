@@ -15,17 +15,25 @@
 #include <unordered_map>
 #include <vector>
 
+#include "io/failure.h"
 #include "kernels/core/gpu.h"
+#include "kernels/core/shared_library.h"
 
 namespace spikesink::kernels::cuda {
 namespace {
 namespace fe = cudnn_frontend;
 
-constexpr std::size_t kOldest = 90800;  // the first that says what a device is, and so builds plans without one
-
-std::string version_text(std::size_t version) {
-  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100);
+/// Why there is no cuDNN to ask, or empty.
+const std::string& absence() {
+  static const std::string why = []() -> std::string {
+    try {
+      (void)cudnnGetVersion();  // opens it: cudnn_functions.cu
+      return {};
+    } catch (const UsageError& missing) {
+      return missing.what();
+    }
+  }();
+  return why;
 }
 
 /// What plans depend on: some heads of some sequences, within rows of the whole model's width.
@@ -190,9 +198,7 @@ void require_bytes(const Plan& plan, std::int64_t bytes) {
 
 std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
   if (std::string why = cudnn_refusal(dims, dtype, with_starts); !why.empty()) return why;
-  if (const std::size_t version = cudnnGetVersion(); version < kOldest)
-    return "cuDNN " + version_text(version) + ", older than " + version_text(kOldest);
-  if (stream.dry) return {};
+  if (!absence().empty() || stream.dry) return absence();
   try {
     for (const Problem& p : {forward_problem(dims, 1), backward_problem(dims, 1)}) {
       const std::int64_t bytes = library(stream).plan(p).bytes();
@@ -245,6 +251,7 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
 double cudnn_build_seconds(const Stream& stream) { return library(stream).build_seconds; }
 
 std::string cudnn_device_properties(const Stream& stream) {
+  if (!absence().empty()) return {};
   fe::DeviceProperties properties;
   std::vector<std::uint8_t> text;
   const auto done = [](fe::error_t error) {

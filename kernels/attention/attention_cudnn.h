@@ -93,7 +93,8 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& arg
 /// Time that building plans has taken on this stream, for the log.
 double cudnn_build_seconds(const Stream& stream);
 
-/// The properties of the stream's GPU in cuDNN's own form, from which it builds plans where there is no GPU.
+/// The properties of the stream's GPU in cuDNN's own form, from which it builds plans where there is no GPU. Empty
+/// without cuDNN.
 std::string cudnn_device_properties(const Stream& stream);
 
 /// Builds the plans of B sequences for the GPU whose properties are given, which need not be here, and returns the

@@ -6,9 +6,9 @@
 #include <memory>
 #include <sstream>
 
-#include "io/failure.h"
 #include "kernels/core/check.h"
 #include "kernels/core/gpu.h"
+#include "kernels/core/shared_library.h"
 #include "kernels/linear/gemm_cuda.h"
 
 namespace spikesink::kernels::cuda {
@@ -29,11 +29,47 @@ std::ostream& operator<<(std::ostream& out, const Problem& p) {
   return out << (p.adds ? ", added" : "");
 }
 
+SharedLibrary open_cublaslt() {
+  const std::string major = std::to_string(CUBLAS_VER_MAJOR);
+  const SharedLibrary library("cuBLASLt " + major, "libcublasLt.so." + major,
+                              "install cuBLAS of CUDA " + major +
+                                  " (of its toolkit, or pip install nvidia-cublas) and put its folder " +
+                                  "first into LD_LIBRARY_PATH, or set system.device=cpu");
+  // A newer library of the same major version serves what was compiled against an older one, not the other way round.
+  const decltype(&cublasLtGetVersion) version = library["cublasLtGetVersion"];
+  library.require_version(version(), CUBLAS_VER_MAJOR * 10000);
+  return library;
+}
+
+/// What is called of cuBLASLt.
+struct CublasLtFunctions {
+  SharedLibrary library = open_cublaslt();
+  SPIKESINK_FUNCTION(cublasLtCreate);
+  SPIKESINK_FUNCTION(cublasLtDestroy);
+  SPIKESINK_FUNCTION(cublasLtGetStatusString);
+  SPIKESINK_FUNCTION(cublasLtMatmul);
+  SPIKESINK_FUNCTION(cublasLtMatmulAlgoGetHeuristic);
+  SPIKESINK_FUNCTION(cublasLtMatmulDescCreate);
+  SPIKESINK_FUNCTION(cublasLtMatmulDescDestroy);
+  SPIKESINK_FUNCTION(cublasLtMatmulDescSetAttribute);
+  SPIKESINK_FUNCTION(cublasLtMatmulPreferenceCreate);
+  SPIKESINK_FUNCTION(cublasLtMatmulPreferenceDestroy);
+  SPIKESINK_FUNCTION(cublasLtMatmulPreferenceSetAttribute);
+  SPIKESINK_FUNCTION(cublasLtMatrixLayoutCreate);
+  SPIKESINK_FUNCTION(cublasLtMatrixLayoutDestroy);
+};
+
+/// Opens it when it is first needed.
+const CublasLtFunctions& lt() {
+  static const CublasLtFunctions functions;
+  return functions;
+}
+
 void check(cublasStatus_t status, const char* call, const Problem* problem = nullptr) {
   if (status == CUBLAS_STATUS_SUCCESS) [[likely]]
     return;
   std::ostringstream message;
-  message << "cuBLASLt: " << call << ": " << cublasLtGetStatusString(status);
+  message << "cuBLASLt: " << call << ": " << lt().cublasLtGetStatusString(status);
   if (problem) message << ", for " << *problem;
   throw CudaError(message.str());
 }
@@ -53,10 +89,10 @@ class Plan {
         second_(new_layout(p.dtype, p.a_transposed ? p.rows : p.inner, p.a_transposed ? p.inner : p.rows, p.a_stride)),
         out_(new_layout(p.c_dtype, p.cols, p.rows, p.c_stride)) {
     cublasLtMatmulPreference_t raw = nullptr;
-    check(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
-    const Handle<cublasLtMatmulPreference_t> preference(raw, cublasLtMatmulPreferenceDestroy);
+    check(lt().cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate");
+    const Handle<cublasLtMatmulPreference_t> preference(raw, lt().cublasLtMatmulPreferenceDestroy);
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-      check(cublasLtMatmulPreferenceSetAttribute(raw, attribute, &value, sizeof(value)),
+      check(lt().cublasLtMatmulPreferenceSetAttribute(raw, attribute, &value, sizeof(value)),
             "cublasLtMatmulPreferenceSetAttribute", &p);
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<std::uint64_t>(kGemmWorkspaceBytes));
@@ -69,8 +105,8 @@ class Plan {
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p.alignment[2]);
     cublasLtMatmulHeuristicResult_t best{};
     int found = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(library, product_.get(), first_.get(), second_.get(), out_.get(), out_.get(),
-                                         raw, 1, &best, &found),
+    check(lt().cublasLtMatmulAlgoGetHeuristic(library, product_.get(), first_.get(), second_.get(), out_.get(),
+                                              out_.get(), raw, 1, &best, &found),
           "cublasLtMatmulAlgoGetHeuristic", &p);
     check(found == 0 ? CUBLAS_STATUS_NOT_SUPPORTED : best.state, "cublasLtMatmulAlgoGetHeuristic", &p);
     algorithm_ = best.algo;
@@ -78,9 +114,10 @@ class Plan {
 
   void run(cublasLtHandle_t library, const Stream& stream, const Problem& p, const Gemm& g, void* workspace) const {
     const float alpha = 1, beta = g.adds ? 1 : 0;
-    check(cublasLtMatmul(library, product_.get(), &alpha, g.b.data, first_.get(), g.a.data, second_.get(), &beta, g.c,
-                         out_.get(), g.c, out_.get(), &algorithm_, workspace,
-                         static_cast<std::size_t>(kGemmWorkspaceBytes), static_cast<cudaStream_t>(stream.native.get())),
+    check(lt().cublasLtMatmul(library, product_.get(), &alpha, g.b.data, first_.get(), g.a.data, second_.get(), &beta,
+                              g.c, out_.get(), g.c, out_.get(), &algorithm_, workspace,
+                              static_cast<std::size_t>(kGemmWorkspaceBytes),
+                              static_cast<cudaStream_t>(stream.native.get())),
           "cublasLtMatmul", &p);
   }
 
@@ -90,19 +127,19 @@ class Plan {
 
   static Layout new_layout(DType dtype, std::int64_t rows, std::int64_t cols, std::int64_t stride) {
     cublasLtMatrixLayout_t layout = nullptr;
-    check(cublasLtMatrixLayoutCreate(&layout, native(dtype), static_cast<std::uint64_t>(rows),
-                                     static_cast<std::uint64_t>(cols), stride),
+    check(lt().cublasLtMatrixLayoutCreate(&layout, native(dtype), static_cast<std::uint64_t>(rows),
+                                          static_cast<std::uint64_t>(cols), stride),
           "cublasLtMatrixLayoutCreate");
-    return {layout, cublasLtMatrixLayoutDestroy};
+    return {layout, lt().cublasLtMatrixLayoutDestroy};
   }
 
   static Product new_product(const Problem& p) {
     cublasLtMatmulDesc_t raw = nullptr;
-    check(cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
-    Product product(raw, cublasLtMatmulDescDestroy);
+    check(lt().cublasLtMatmulDescCreate(&raw, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+    Product product(raw, lt().cublasLtMatmulDescDestroy);
     const auto set = [&](cublasLtMatmulDescAttributes_t attribute, bool transposed) {
       const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-      check(cublasLtMatmulDescSetAttribute(raw, attribute, &operation, sizeof(operation)),
+      check(lt().cublasLtMatmulDescSetAttribute(raw, attribute, &operation, sizeof(operation)),
             "cublasLtMatmulDescSetAttribute", &p);
     };
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed);
@@ -119,12 +156,8 @@ class Plan {
 class CublasLt {
  public:
   CublasLt() {
-    // A newer library of the same major version serves what was compiled against an older one, not the other way round.
-    if (const std::size_t found = cublasLtGetVersion(); found < kOldest)
-      throw UsageError("cuBLASLt " + std::to_string(found) + " is too old: this build needs " +
-                       std::to_string(kOldest) + " or newer; put a newer libcublasLt.so first in LD_LIBRARY_PATH");
     cublasLtHandle_t handle = nullptr;
-    check(cublasLtCreate(&handle), "cublasLtCreate");
+    check(lt().cublasLtCreate(&handle), "cublasLtCreate");
     handle_.reset(handle);
   }
 
@@ -135,8 +168,7 @@ class CublasLt {
   }
 
  private:
-  static constexpr std::size_t kOldest = CUBLAS_VER_MAJOR * 10000;
-  Handle<cublasLtHandle_t> handle_{nullptr, cublasLtDestroy};
+  Handle<cublasLtHandle_t> handle_{nullptr, lt().cublasLtDestroy};
   std::map<Problem, Plan> plans_;
 };
 
@@ -146,6 +178,8 @@ std::uint32_t alignment_of(const void* address) {
   return static_cast<std::uint32_t>(bits & (~bits + 1));
 }
 }  // namespace
+
+void require_gemm_library() { lt(); }
 
 void gemm(const Stream& stream, const Gemm& g, void* workspace) {
   require_gemm(g);

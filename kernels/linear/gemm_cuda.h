@@ -34,6 +34,10 @@ inline void require_gemm(const Gemm& g) {
   require(g.c_dtype == g.dtype || g.c_dtype == DType::kF32, "gemm: ", name_of(g.dtype), " into ", name_of(g.c_dtype));
 }
 
+/// Throws UsageError where the library of products, cuBLASLt, is missing or too old. gemm() does so too; this is to ask
+/// before anything is computed or written.
+void require_gemm_library();
+
 /// One product by cuBLASLt: the same bits for the same shapes on the same kind of GPU. `workspace` holds
 /// kGemmWorkspaceBytes: scratch of the op that multiplies, so that a dry run counts it.
 void gemm(const Stream& stream, const Gemm& args, void* workspace);

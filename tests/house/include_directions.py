@@ -30,7 +30,9 @@ ONLY_IN = [
     (["cuda*.h", "cublas*.h", "cudnn*.h", "curand*.h", "mma.h", "cooperative_groups*"], ["*.cu", "*.cuh"]),
     (["nvtx3/*"], ["kernels/core/nvtx.h"]),
     (["cublasLt.h"], ["kernels/linear/gemm_cublaslt.cu"]),
-    (["cudnn.h", "cudnn_frontend.h"], ["kernels/attention/attention_cudnn.cu"]),
+    (["cudnn_frontend.h"], ["kernels/attention/attention_cudnn.cu"]),
+    (["cudnn.h"], ["kernels/attention/attention_cudnn.cu", "kernels/attention/cudnn_functions.cu"]),
+    (["dlfcn.h"], ["kernels/core/shared_library.cpp"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
