@@ -75,7 +75,9 @@ std::string problem_of(const SystemConfig& c) {
     return "system.precision: bf16 is there on cuda only; on the CPU take f32";
   if (c.device == DeviceChoice::kCuda && c.precision == PrecisionChoice::kF64)
     return "system.precision: f64 is there on the CPU only; on cuda take f32 or bf16";
-  return "";
+  std::ostringstream out;
+  if (!(c.rank_timeout > 0)) out << "system.rank_timeout: " << c.rank_timeout << ", must be above 0 seconds";
+  return out.str();
 }
 
 std::string problem_of(const CheckpointConfig& c) {

@@ -102,6 +102,7 @@ struct SystemConfig {
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
+  double rank_timeout = 600;
 
   void fields(auto&& v) {
     v("device", device, "auto (cuda in a build that has it, else cpu) | cpu | cuda");
@@ -113,6 +114,8 @@ struct SystemConfig {
     v("state_precision", state_precision,
       "of AdamW beside bf16 weights: f32 master and moments, 12 bytes a parameter | bf16 moments alone, rounded at "
       "random: 4");
+    v("rank_timeout", rank_timeout,
+      "of several processes: seconds without news of one, after which the others end the run and name it");
   }
 
   /// What `auto` comes to in this build.
