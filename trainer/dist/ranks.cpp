@@ -85,6 +85,9 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
   } catch (const Failure& failure) {
     code = failure.code;
     last = failure.what();
+  } catch (const std::exception& error) {
+    code = ExitCode::kInternal;
+    last = error.what();
   }
   if (watch_->silence()) end_all(last);
   host_->stop();
