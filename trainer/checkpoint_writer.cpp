@@ -41,7 +41,7 @@ std::vector<std::string> gather(Communicator& communicator, const std::string& m
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator)
-    : folder_(std::move(folder)), config_(config), communicator_(communicator) {}
+    : folder_(std::move(folder)), config_(config), communicator_(communicator), rank_(communicator.rank()) {}
 
 CheckpointWriter::~CheckpointWriter() {
   if (work_.valid()) work_.wait();
@@ -78,7 +78,7 @@ void CheckpointWriter::advance() {
   }
   checksums_ = gather(communicator_, checksum_);
   phase_ = Phase::kPlacing;
-  if (communicator_.rank() == 0) begin(&CheckpointWriter::put_in_place);
+  if (rank_ == 0) begin(&CheckpointWriter::put_in_place);
 }
 
 std::optional<std::string> CheckpointWriter::problem() { return std::exchange(problem_, std::nullopt); }
@@ -113,7 +113,7 @@ void CheckpointWriter::write_file() {
   std::error_code error;
   if (fs::create_directories(unfinished, error); error)
     throw DataError(unfinished + ": cannot be made: " + error.message());
-  const std::string file = unfinished + "/" + rank_file(communicator_.rank());
+  const std::string file = unfinished + "/" + rank_file(rank_);
   copy_.write(file);
   FileDescriptor::open(file, O_RDONLY).sync();
   checksum_ = crc32c_of_file(file);
@@ -131,7 +131,7 @@ void CheckpointWriter::put_in_place() {
 }
 
 void CheckpointWriter::fail() {
-  if (communicator_.rank() == 0) {  // before the exchange: after it others may write to this folder again
+  if (rank_ == 0) {  // before the exchange: after it others may write to this folder again
     std::error_code error;
     fs::remove_all(unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step)), error);
   }

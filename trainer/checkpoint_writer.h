@@ -44,6 +44,7 @@ class CheckpointWriter {
   std::string folder_;
   CheckpointConfig config_;
   Communicator& communicator_;
+  const int rank_;
   HostCopy copy_;  // memory is kept for the next one
   std::optional<std::string> problem_;
 

@@ -1,5 +1,7 @@
 #include "trainer/state_slice.h"
 
+#include "trainer/optimizer.h"
+
 namespace spikesink {
 namespace {
 

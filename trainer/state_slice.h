@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "models/param.h"
-#include "trainer/optimizer.h"
 
 namespace spikesink {
+class Optimizer;
 
 /// A contiguous stretch of one tensor of the training state, in the row-major order of the whole: what a rank has of
 /// it.
