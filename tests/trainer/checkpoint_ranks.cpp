@@ -221,7 +221,7 @@ TEST_CASE("a rank that cannot write is known to all, and the next save is whole"
   const std::string unfinished = folder / "step_00000007.unfinished";
   fs::create_directories(unfinished + "/" + rank_file(failing));  // no file can be made here
   std::vector<std::string> problems(world), second(world);
-  std::vector<bool> left(world);
+  std::vector<int> left(world);
   test::run_ranks(world, [&](Communicator& communicator) {
     const auto rank = static_cast<std::size_t>(communicator.rank());
     CheckpointWriter writer(folder.path(), {}, communicator);
