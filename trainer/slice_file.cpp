@@ -38,7 +38,7 @@ Found find(const H5File& file, const std::string& name) {
 
 /// Reads elements of `name`, from `at` of the dataset on, into `to`; by pieces, so that little is held twice.
 void read_into(const Stream& stream, const H5File& file, const std::string& name, std::int64_t at, const Tensor& to) {
-  constexpr std::int64_t kPiece = 1 << 22;
+  constexpr std::int64_t kPiece = 1 << 20;
   with_dtype(acc_dtype(to.dtype()), [&]<class T>() {
     std::vector<T> values(static_cast<std::size_t>(std::min(kPiece, to.numel())));
     for (std::int64_t done = 0; done < to.numel(); done += kPiece) {
