@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <fstream>
+#include <numeric>
 #include <set>
 
 #include "io/checksum.h"
@@ -225,6 +226,7 @@ TEST_CASE("a checkpoint takes the host memory that is planned for it, and the ne
   std::vector<StateSlice> slices;
   for (const char* group : {"weights/", "m/", "v/"}) {
     const Tensor values = stream.zeros({5'000'000}, DType::kF32);
+    std::iota(values.span<float>().begin(), values.span<float>().end(), 0.0f);
     slices.push_back({group, "x", {2'500, 2'000}, 0, values});
   }
   const std::int64_t planned = checkpoint_bytes(slices), little = planned / 4;  // a sanitizer takes an eighth
@@ -249,7 +251,14 @@ TEST_CASE("a checkpoint takes the host memory that is planned for it, and the ne
   CHECK(first > planned - little);
   CHECK(first < planned + little);
   CHECK(second < little);
+  for (const StateSlice& slice : slices) stream.clear(slice.values);
   CHECK(growth([&] { load_slices(stream, *latest_checkpoint(folder.path()), slices); }) < planned / 2);  // by pieces
+  for (const StateSlice& slice : slices) {
+    const std::span values = slice.values.span<float>();
+    bool counts = true;
+    for (std::size_t i = 0; i < values.size(); ++i) counts = counts && values[i] == static_cast<float>(i);
+    CHECK(counts);
+  }
 }
 
 TEST_CASE("a checkpoint that cannot be written is an error at the next save, and leaves nothing",
