@@ -73,7 +73,7 @@ void run(const EvalOptions& options) {
   const std::int64_t context = config.model.context;
   const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
   const Session session = make_session(config, /*with_gradients=*/false);
-  load_tensors(session.stream, checkpoint, session.model->params(), nullptr);
+  load_slices(session.stream, checkpoint, weight_slices(session.model->params()));
 
   const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config, *tokenizer));
   const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);

@@ -88,7 +88,9 @@ void run(const TrainOptions& options, Ranks& ranks) {
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
+  const auto communicator = alone();
   const TrainResult result = train({.stream = session.stream,
+                                    .communicator = *communicator,
                                     .model = *session.model,
                                     .loader = loader,
                                     .probe = probe,

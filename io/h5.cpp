@@ -192,7 +192,10 @@ struct H5File::State {
 
   void write_attribute(const std::string& object, const std::string& key, hid_t type, hid_t memory,
                        const void* value) const {
-    const Id space(H5Screate(H5S_SCALAR), H5Sclose);
+    write_attribute(object, key, type, memory, value, Id(H5Screate(H5S_SCALAR), H5Sclose));
+  }
+  void write_attribute(const std::string& object, const std::string& key, hid_t type, hid_t memory, const void* value,
+                       const Id& space) const {
     const Id made(H5Acreate_by_name(open_file(), object_name(object), key.c_str(), type, space, H5P_DEFAULT,
                                     H5P_DEFAULT, H5P_DEFAULT),
                   H5Aclose);
@@ -200,19 +203,28 @@ struct H5File::State {
       throw error(attribute_name(object, key) + ": cannot be written");
     check_sink();
   }
-  /// A scalar attribute of a type that `is_kind`.
-  Id open_attribute(const std::string& object, const std::string& key, auto is_kind, const char* kind) const {
+  bool has_attribute(const std::string& object, const std::string& key) const {
     if (!object.empty()) require_exists(object);
-    const std::string name = attribute_name(object, key);
     const htri_t there = H5Aexists_by_name(open_file(), object_name(object), key.c_str(), H5P_DEFAULT);
-    if (there == 0)
+    if (there < 0) throw error(attribute_name(object, key) + ": cannot be read");
+    return there > 0;
+  }
+  Id open_attribute(const std::string& object, const std::string& key) const {
+    const std::string name = attribute_name(object, key);
+    if (!has_attribute(object, key))
       throw DataError(
           fmt::format("{}: has no {}; it was made by another program or version, make it anew", path, name));
     Id found(H5Aopen_by_name(open_file(), object_name(object), key.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
     if (!found.ok()) throw error(name + ": cannot be read");
+    return found;
+  }
+  /// A scalar attribute of a type that `is_kind`.
+  Id open_scalar(const std::string& object, const std::string& key, auto is_kind, const char* kind) const {
+    Id found = open_attribute(object, key);
     const Id type(H5Aget_type(found), H5Tclose), space(H5Aget_space(found), H5Sclose);
     if (!is_kind(type) || H5Sget_simple_extent_npoints(space) != 1)
-      throw DataError(fmt::format("{}: {} is not a single {}; make the file anew", path, name, kind));
+      throw DataError(
+          fmt::format("{}: {} is not a single {}; make the file anew", path, attribute_name(object, key), kind));
     return found;
   }
 };
@@ -316,6 +328,36 @@ std::vector<T> H5File::read(const std::string& name) const {
   return data;
 }
 
+template <H5Number T>
+void H5File::read_stretch(const std::string& name, std::int64_t first, std::span<T> to) const {
+  const Id dataset = state_->open_dataset(name);
+  const std::vector<std::int64_t> dims = state_->dims_of(name, dataset);
+  const std::size_t rank = dims.size();
+  std::vector<hsize_t> strides(rank, 1);  // elements behind one step along a dimension
+  for (std::size_t d = rank; d-- > 1;) strides[d - 1] = strides[d] * static_cast<hsize_t>(dims[d]);
+  const hsize_t size = rank == 0 ? 1 : strides[0] * static_cast<hsize_t>(dims[0]);
+  hsize_t at = static_cast<hsize_t>(first), left = to.size();
+  if (first < 0 || left > size || at > size - left)
+    throw DataError(fmt::format("{}: {} holds {} numbers, {} from {} on are wanted; it is of another model or setting",
+                                state_->path, name, size, left, first));
+  const Id space(H5Dget_space(dataset), H5Sclose);
+  // Box by box, each the largest that begins here: HDF5 selects boxes, and a stretch is few of them.
+  for (T* next = to.data(); left > 0;) {
+    std::size_t d = 0;
+    while (d < rank && (at % strides[d] != 0 || left < strides[d])) ++d;
+    std::vector<hsize_t> start(rank), count(rank, 1);
+    for (std::size_t i = 0; i < rank; ++i) start[i] = at / strides[i] % static_cast<hsize_t>(dims[i]);
+    for (std::size_t i = d + 1; i < rank; ++i) count[i] = static_cast<hsize_t>(dims[i]);
+    if (rank > 0) count[d] = std::min(left / strides[d], static_cast<hsize_t>(dims[d]) - start[d]);
+    const hsize_t box = rank > 0 ? count[d] * strides[d] : 1;
+    const Id memory(H5Screate_simple(1, &box, nullptr), H5Sclose);
+    if ((rank > 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) < 0) ||
+        H5Dread(dataset, memory_type<T>(), memory, space, H5P_DEFAULT, next) < 0)
+      throw state_->error(name + ": cannot be read");
+    at += box, left -= box, next += box;
+  }
+}
+
 void H5File::attribute(const std::string& object, const std::string& key, const std::string& value) {
   state_->open_file();
   const Id type = text_type(value.size());
@@ -329,10 +371,21 @@ void H5File::attribute(const std::string& object, const std::string& key, std::i
   state_->open_file();
   state_->write_attribute(object, key, file_type<std::int64_t>(), memory_type<std::int64_t>(), &value);
 }
+void H5File::attribute(const std::string& object, const std::string& key, std::span<const std::int64_t> values) {
+  assert(!values.empty());
+  state_->open_file();
+  const hsize_t size = values.size();
+  state_->write_attribute(object, key, file_type<std::int64_t>(), memory_type<std::int64_t>(), values.data(),
+                          Id(H5Screate_simple(1, &size, nullptr), H5Sclose));
+}
+
+bool H5File::has_attribute(const std::string& object, const std::string& key) const {
+  return state_->has_attribute(object, key);
+}
 
 std::string H5File::text_attribute(const std::string& object, const std::string& key) const {
   const auto is_text = [](hid_t type) { return H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0; };
-  const Id found = state_->open_attribute(object, key, is_text, "text of fixed length");
+  const Id found = state_->open_scalar(object, key, is_text, "text of fixed length");
   const Id type(H5Aget_type(found), H5Tclose);
   std::string value(H5Tget_size(type), '\0');
   if (H5Aread(found, type, value.data()) < 0) throw state_->error(attribute_name(object, key) + ": cannot be read");
@@ -344,17 +397,30 @@ T H5File::number_attribute(const std::string& object, const std::string& key) co
   const auto is_number = [](hid_t type) {
     return H5Tget_class(type) == H5T_INTEGER || H5Tget_class(type) == H5T_FLOAT;
   };
-  const Id found = state_->open_attribute(object, key, is_number, "number");
+  const Id found = state_->open_scalar(object, key, is_number, "number");
   T value{};
   if (H5Aread(found, memory_type<T>(), &value) < 0)
     throw state_->error(attribute_name(object, key) + ": cannot be read");
   return value;
 }
 
+std::vector<std::int64_t> H5File::list_attribute(const std::string& object, const std::string& key) const {
+  const Id found = state_->open_attribute(object, key);
+  const Id type(H5Aget_type(found), H5Tclose), space(H5Aget_space(found), H5Sclose);
+  if (H5Tget_class(type) != H5T_INTEGER || H5Sget_simple_extent_ndims(space) != 1)
+    throw DataError(
+        fmt::format("{}: {} is not a list of integers; make the file anew", state_->path, attribute_name(object, key)));
+  std::vector<std::int64_t> values(static_cast<std::size_t>(H5Sget_simple_extent_npoints(space)));
+  if (H5Aread(found, memory_type<std::int64_t>(), values.data()) < 0)
+    throw state_->error(attribute_name(object, key) + ": cannot be read");
+  return values;
+}
+
 #define SPIKESINK_H5_NUMBER(T)                                                                              \
   template void H5File::write<T>(const std::string&, std::span<const T>, const std::vector<std::int64_t>&); \
   template void H5File::read_into<T>(const std::string&, std::span<T>) const;                               \
   template std::vector<T> H5File::read<T>(const std::string&) const;                                        \
+  template void H5File::read_stretch<T>(const std::string&, std::int64_t, std::span<T>) const;              \
   template T H5File::number_attribute<T>(const std::string&, const std::string&) const;
 SPIKESINK_H5_NUMBER(float)
 SPIKESINK_H5_NUMBER(double)

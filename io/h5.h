@@ -46,15 +46,22 @@ class H5File {
   void read_into(const std::string& name, std::span<T> to) const;
   template <H5Number T>
   std::vector<T> read(const std::string& name) const;
+  /// `to.size()` elements of a dataset, from element `first` of its row-major order on; nothing else is read.
+  template <H5Number T>
+  void read_stretch(const std::string& name, std::int64_t first, std::span<T> to) const;
 
   /// A new attribute of `object`: a dataset, a group, or "" or "/" for the file.
   void attribute(const std::string& object, const std::string& key, const std::string& value);
   void attribute(const std::string& object, const std::string& key, double value);
   void attribute(const std::string& object, const std::string& key, std::int64_t value);
+  /// A list, not empty.
+  void attribute(const std::string& object, const std::string& key, std::span<const std::int64_t> values);
+  bool has_attribute(const std::string& object, const std::string& key) const;
   std::string text_attribute(const std::string& object, const std::string& key) const;
   /// Converted from the number type that the file has.
   template <H5Number T>
   T number_attribute(const std::string& object, const std::string& key) const;
+  std::vector<std::int64_t> list_attribute(const std::string& object, const std::string& key) const;
 
   /// Writes what is pending and closes. The file may be on its way to the disk: see commit_file().
   void close();

@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "trainer/checkpoint.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/optimizer.h"
+#include "trainer/slice_file.h"
 
 namespace spikesink {
 namespace {
@@ -50,7 +50,7 @@ DryRun dry_run(const DryRunJob& job) {
                          .end_of_text = job.document_mask ? std::optional(std::int32_t{0}) : std::nullopt});
   const std::int64_t state = pool.live_bytes();
   out.activations = kept_bytes(stream, model, std::min(job.train.micro_batch, sequences), job.document_mask);
-  out.checkpoint_copy = checkpoint_bytes(model.params(), optimizer);
+  out.checkpoint_copy = checkpoint_bytes(state_slices(model.params(), optimizer));
 
   model.params().init(1);
   optimizer.init_masters(1);

@@ -13,7 +13,7 @@
 #include "models/cost.h"
 #include "models/not_finite.h"
 #include "models/sample_loss.h"
-#include "trainer/checkpoint.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_log.h"
 #include "trainer/optimizer.h"
@@ -68,7 +68,7 @@ class Loop {
         log_(job.folder.log()),
         optimizer_(job.stream, job.model.params(), job.train.optimizer, job.state_precision, job.seed),
         passes_(job.stream, job.model, shape_of(job)),
-        writer_(job.folder.checkpoints(), job.checkpoint),
+        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
@@ -126,7 +126,8 @@ class Loop {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
       const auto& [checkpoint, state, changes] = *job_.resume;
-      load_tensors(job_.stream, checkpoint, job_.model.params(), &optimizer_);
+      load_slices(job_.stream, checkpoint, state_slices(job_.model.params(), optimizer_));
+      load_slices(job_.stream, checkpoint, weight_slices(job_.model.params()));  // rounded, where masters were loaded
       const Position position = Position::from_json(state.position);
       if (position.step != state.step)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
@@ -137,6 +138,9 @@ class Loop {
       saved_step_ = step_;
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
       for (const std::string& change : changes) log_.line("  changed: " + change);
+      if (state.world != job_.communicator.world())
+        log_.line(fmt::format("  ranks: {} -> {}; losses differ in their last bits from those of an unbroken run",
+                              state.world, job_.communicator.world()));
       if (state.threads != job_.stream.num_threads)
         log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.threads, job_.stream.num_threads));
@@ -205,6 +209,7 @@ class Loop {
           step_, bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, where));
     }
     report(loss, lr, norm);
+    writer_.advance();
     if (const auto problem = writer_.problem()) {
       writer_failed_ = true;  // so this step's state is saved, while it is there
       log_.line("the last checkpoint was not written: " + *problem);
@@ -256,16 +261,17 @@ class Loop {
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    writer_.save(job_.stream, job_.model.params(), optimizer_,
-                 {.step = step_,
-                  .tokens = tokens_,
-                  .threads = job_.stream.num_threads,
-                  .config = job_.config,
-                  .position = job_.loader.position().to_json()});
+    const double pause = writer_.save(job_.stream, state_slices(job_.model.params(), optimizer_),
+                                      {.step = step_,
+                                       .tokens = tokens_,
+                                       .threads = job_.stream.num_threads,
+                                       .config = job_.config,
+                                       .position = job_.loader.position().to_json()});
     if (writer_failed_) writer_.wait();  // a second failure ends the run
     writer_failed_ = false;
     saved_step_ = step_;
-    log_.line(fmt::format("checkpoint of step {} ({})", step_, job_.checkpoint.async ? "being written" : "written"));
+    log_.line(fmt::format("checkpoint of step {} ({}; training stood still for {:.2f} s)", step_,
+                          job_.checkpoint.async ? "being written" : "written", pause));
     interval_ += Clock::now() - begin;
   }
 

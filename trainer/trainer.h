@@ -7,6 +7,7 @@
 #include "models/decoder.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
+#include "trainer/dist/communicator.h"
 #include "trainer/memory.h"
 #include "trainer/probe.h"
 #include "trainer/run_folder.h"
@@ -23,7 +24,8 @@ struct ResumePoint {
 /// What a run is made of. Everything referred to outlives train().
 struct TrainJob {
   const Stream& stream;
-  Decoder& model;  ///< allocated with gradients; it is given its values here
+  Communicator& communicator;  ///< of the run's ranks
+  Decoder& model;              ///< allocated with gradients; it is given its values here
   Loader& loader;
   Probe& probe;
   const RunFolder& folder;  ///< open and locked

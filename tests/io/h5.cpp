@@ -71,6 +71,32 @@ TEMPLATE_TEST_CASE("an HDF5 dataset reads back to the last bit, whatever its ran
   }
 }
 
+TEST_CASE("a stretch of an HDF5 dataset is its row-major elements, wherever it begins and ends", "[io]") {
+  const TempFolder folder;
+  const std::vector<std::vector<std::int64_t>> shapes{{}, {1}, {7}, {5, 3}, {3, 1, 4}, {2, 3, 2, 2}};
+  H5File file = H5File::create(folder / "a.h5");
+  for (std::size_t s = 0; s < shapes.size(); ++s) {
+    const auto size = static_cast<std::size_t>(
+        std::accumulate(shapes[s].begin(), shapes[s].end(), std::int64_t{1}, std::multiplies<>()));
+    const auto all = counted<double>(size);
+    const std::string name = fmt::format("{}", s);
+    file.write<double>(name, all, shapes[s]);
+    for (std::size_t first = 0; first <= size; ++first)
+      for (std::size_t end = first; end <= size; ++end) {
+        CAPTURE(s, first, end);
+        std::vector<float> got(end - first, NAN);  // converted, as whole ones are
+        file.read_stretch<float>(name, static_cast<std::int64_t>(first), got);
+        CHECK(std::equal(got.begin(), got.end(), all.begin() + static_cast<std::ptrdiff_t>(first)));
+      }
+    std::vector<float> more(2);
+    for (const std::int64_t first : {std::int64_t{-1}, static_cast<std::int64_t>(size) - 1, std::int64_t{1} << 62})
+      CHECK_THAT(message_of([&] { file.read_stretch<float>(name, first, more); }),
+                 StartsWith((folder / "a.h5") + fmt::format(": {} holds {} numbers, 2 from {} on", name, size, first)));
+  }
+  file.write<float>("empty", {}, {3, 0});
+  file.read_stretch<float>("empty", 0, {});
+}
+
 TEST_CASE("HDF5 keeps NaN, infinity and signed zero", "[io]") {
   const TempFolder folder;
   H5File file = H5File::create(folder / "a.h5");
@@ -120,6 +146,7 @@ TEST_CASE("HDF5 attributes of file, group and dataset read back", "[io]") {
       file.attribute(object, "literal", "not a number");
       file.attribute(object, "share", 0.1);
       file.attribute(object, "tokens", std::int64_t{-1} << 62);
+      file.attribute(object, "shape", std::vector<std::int64_t>{3, std::int64_t{1} << 40});
     }
     file.close();
   }
@@ -131,12 +158,18 @@ TEST_CASE("HDF5 attributes of file, group and dataset read back", "[io]") {
     CHECK(file.text_attribute(object, "literal") == "not a number");
     CHECK(file.number_attribute<double>(object, "share") == 0.1);
     CHECK(file.number_attribute<std::int64_t>(object, "tokens") == std::int64_t{-1} << 62);
+    CHECK(file.list_attribute(object, "shape") == std::vector<std::int64_t>{3, std::int64_t{1} << 40});
+    CHECK(file.has_attribute(object, "shape"));
+    CHECK_FALSE(file.has_attribute(object, "none"));
+    CHECK_THAT(message_of([&] { file.list_attribute(object, "tokens"); }), Contains("not a list of integers"));
+    CHECK_THAT(message_of([&] { file.list_attribute(object, "meaning"); }), Contains("not a list of integers"));
     CHECK_THAT(message_of([&] { file.number_attribute<double>(object, "none"); }),
                Contains("has no ") && Contains("none"));
     CHECK_THAT(message_of([&] { file.number_attribute<double>(object, "meaning"); }), Contains("not a single number"));
     CHECK_THAT(message_of([&] { file.text_attribute(object, "share"); }), Contains("not a single text"));
   }
   CHECK_THAT(message_of([&] { file.text_attribute("none", "meaning"); }), Contains("has no none"));
+  CHECK_THAT(message_of([&] { file.has_attribute("none", "meaning"); }), Contains("has no none"));
 }
 
 TEST_CASE("equal HDF5 content gives equal bytes, also at another time", "[io]") {

@@ -76,7 +76,9 @@ TrainResult real_run(const DryRunJob& job) {
   const CheckpointConfig checkpoint{.every_steps = 2};
   const LoggingConfig logging{.probe_every_steps = 1};
   const Silence silence;
+  const auto communicator = alone();
   return train({.stream = stream,
+                .communicator = *communicator,
                 .model = model,
                 .loader = loader,
                 .probe = probe,

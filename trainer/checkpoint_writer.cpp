@@ -1,0 +1,143 @@
+#include "trainer/checkpoint_writer.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "io/checksum.h"
+#include "io/failure.h"
+#include "io/file_descriptor.h"
+#include "trainer/run_folder.h"
+
+namespace spikesink {
+namespace fs = std::filesystem;
+namespace {
+using Clock = std::chrono::steady_clock;
+
+enum class Status : std::uint8_t { kBusy, kDone, kFailed };
+
+/// What each rank gives, by rank.
+template <class T>
+std::vector<T> gather(Communicator& communicator, const T& mine) {
+  const auto bytes = communicator.exchange(std::as_bytes(std::span(&mine, 1)));
+  std::vector<T> all(bytes.size() / sizeof(T));
+  std::memcpy(all.data(), bytes.data(), bytes.size());
+  return all;
+}
+std::vector<std::string> gather(Communicator& communicator, const std::string& mine) {
+  const std::vector<std::size_t> sizes = gather(communicator, mine.size());
+  std::string padded = mine;
+  padded.resize(std::ranges::max(sizes));
+  const auto bytes = communicator.exchange(std::as_bytes(std::span(padded)));
+  std::vector<std::string> all;
+  for (const std::size_t size : sizes)
+    all.emplace_back(reinterpret_cast<const char*>(bytes.data()) + all.size() * padded.size(), size);
+  return all;
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator)
+    : folder_(std::move(folder)), config_(config), communicator_(communicator), rank_(communicator.rank()) {}
+
+CheckpointWriter::~CheckpointWriter() {
+  if (work_.valid()) work_.wait();
+  if (communicator_.world() > 1) return;
+  try {
+    finish();
+  } catch (...) {  // told by wait(), for those who ask
+  }
+}
+
+double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state) {
+  const auto start = Clock::now();
+  wait();
+  copy_.take(stream, slices);
+  state_ = std::move(state);
+  state_.world = communicator_.world();
+  phase_ = Phase::kWriting;
+  begin(&CheckpointWriter::write_file);
+  if (!config_.async) wait();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void CheckpointWriter::advance() {
+  if (phase_ == Phase::kIdle) return;
+  if (work_.valid() && work_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) failure_ = work_.get();
+  const auto statuses = gather(communicator_, work_.valid() ? Status::kBusy
+                                              : failure_    ? Status::kFailed
+                                                            : Status::kDone);
+  if (std::ranges::count(statuses, Status::kBusy) > 0) return;
+  if (std::ranges::count(statuses, Status::kFailed) > 0) return fail();
+  if (phase_ == Phase::kPlacing) {
+    phase_ = Phase::kIdle;
+    return;
+  }
+  checksums_ = gather(communicator_, checksum_);
+  phase_ = Phase::kPlacing;
+  if (rank_ == 0) begin(&CheckpointWriter::put_in_place);
+}
+
+std::optional<std::string> CheckpointWriter::problem() { return std::exchange(problem_, std::nullopt); }
+
+void CheckpointWriter::finish() {
+  // Looks again and again, since a rank that waits for its disk in silence would be taken for dead.
+  while (phase_ != Phase::kIdle) {
+    if (work_.valid()) work_.wait_for(std::chrono::milliseconds(20));
+    advance();
+  }
+}
+
+void CheckpointWriter::wait() {
+  finish();
+  if (const auto what = problem()) throw DataError(*what);
+}
+
+void CheckpointWriter::begin(void (CheckpointWriter::*work)()) {
+  failure_.reset();
+  work_ = std::async(std::launch::async, [this, work]() -> std::optional<std::string> {
+    try {
+      (this->*work)();
+      return std::nullopt;
+    } catch (const Failure& failure) {
+      return failure.what();
+    }
+  });
+}
+
+void CheckpointWriter::write_file() {
+  const std::string unfinished = unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step));
+  std::error_code error;
+  if (fs::create_directories(unfinished, error); error)
+    throw DataError(unfinished + ": cannot be made: " + error.message());
+  const std::string file = unfinished + "/" + rank_file(rank_);
+  copy_.write(file);
+  FileDescriptor::open(file, O_RDONLY).sync();
+  checksum_ = crc32c_of_file(file);
+}
+
+void CheckpointWriter::put_in_place() {
+  finish_checkpoint(folder_ + "/" + RunFolder::step_name(state_.step), state_, checksums_);
+  std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
+  older.erase(state_.step);  // `latest` points to it
+  while (config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
+    std::error_code error;
+    fs::remove_all(older.begin()->second, error);
+    older.erase(older.begin());
+  }
+}
+
+void CheckpointWriter::fail() {
+  if (rank_ == 0) {  // before the exchange: after it others may write to this folder again
+    std::error_code error;
+    fs::remove_all(unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step)), error);
+  }
+  for (const std::string& text : gather(communicator_, failure_.value_or("")))
+    if (!problem_ && !text.empty()) problem_ = text;
+  phase_ = Phase::kIdle;
+}
+
+}  // namespace spikesink

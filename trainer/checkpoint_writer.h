@@ -1,0 +1,60 @@
+#pragma once
+#include <future>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "trainer/checkpoint.h"
+#include "trainer/config.h"
+#include "trainer/dist/communicator.h"
+
+namespace spikesink {
+
+/// Writes checkpoints into `folder`, which all ranks see, in the background if `async`.
+///
+/// Each rank writes a file of its own on a thread that does not communicate. Once advance() has found that all files
+/// are on the disk, rank 0 puts the checkpoint in place, on such a thread too. What went wrong on one rank is known to
+/// all of them at the same advance(). Every rank makes the same calls of save(), advance() and wait().
+class CheckpointWriter {
+ public:
+  /// `communicator` outlives the writer.
+  CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator);
+  /// Waits for the thread. A single rank finishes what it does; many leave an unfinished folder, unless they wait()ed.
+  ~CheckpointWriter();
+
+  /// wait()s for the one before, copies the slices, in which all ranks together have the whole state, and begins to
+  /// write. state.json has rank 0's `state`, with the communicator's world. Returns the seconds that this took.
+  double save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state);
+  /// At the end of every step: sees how far the ranks are. Never waits for the disk; without a checkpoint under way
+  /// there is no communication.
+  void advance();
+  /// What went wrong with a checkpoint since the last call, or nothing; the same on all ranks.
+  std::optional<std::string> problem();
+  /// Until the last one is in place. DataError if it could not be written; older ones are whole.
+  void wait();
+
+ private:
+  enum class Phase { kIdle, kWriting, kPlacing };
+  void finish();
+  void begin(void (CheckpointWriter::*work)());
+  void write_file();
+  void put_in_place();
+  void fail();
+
+  std::string folder_;
+  CheckpointConfig config_;
+  Communicator& communicator_;
+  const int rank_;
+  HostCopy copy_;  // memory is kept for the next one
+  std::optional<std::string> problem_;
+
+  // Of the checkpoint under way. The phase is the same on all ranks; a rank's part in it is `work_`, if it has one.
+  Phase phase_ = Phase::kIdle;
+  TrainingState state_;
+  std::future<std::optional<std::string>> work_;  // gives what went wrong
+  std::optional<std::string> failure_;            // of the work, when it is done
+  std::uint32_t checksum_ = 0;                    // of this rank's file, when it is written
+  std::vector<std::uint32_t> checksums_;          // by rank, when all are
+};
+
+}  // namespace spikesink

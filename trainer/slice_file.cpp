@@ -1,0 +1,145 @@
+#include "trainer/slice_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "io/failure.h"
+#include "io/h5.h"
+
+namespace spikesink {
+namespace {
+const std::string kFirst = "first", kShape = "shape";
+
+/// What a slice takes in the copy.
+std::size_t padded(const Tensor& t) { return (static_cast<std::size_t>(t.bytes()) + 63) / 64 * 64; }
+
+std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
+
+/// Elements [begin, end) of a tensor.
+struct Stretch {
+  std::int64_t begin, end;
+};
+
+/// What a file has of a tensor.
+struct Found {
+  std::vector<std::int64_t> whole;
+  Stretch stretch;
+};
+Found find(const H5File& file, const std::string& name) {
+  const std::vector<std::int64_t> dims = file.dims(name);
+  std::int64_t count = 1;
+  for (const std::int64_t n : dims) count *= n;
+  if (!file.has_attribute(name, kFirst)) return {dims, {0, count}};
+  const auto first = file.number_attribute<std::int64_t>(name, kFirst);
+  return {file.list_attribute(name, kShape), {first, first + count}};
+}
+
+/// Reads elements of `name`, from `at` of the dataset on, into `to`; by pieces, so that little is held twice.
+void read_into(const Stream& stream, const H5File& file, const std::string& name, std::int64_t at, const Tensor& to) {
+  constexpr std::int64_t kPiece = 1 << 20;
+  with_dtype(acc_dtype(to.dtype()), [&]<class T>() {
+    std::vector<T> values(static_cast<std::size_t>(std::min(kPiece, to.numel())));
+    for (std::int64_t done = 0; done < to.numel(); done += kPiece) {
+      const std::int64_t n = std::min(kPiece, to.numel() - done);
+      const std::span piece(values.data(), static_cast<std::size_t>(n));
+      file.read_stretch<T>(name, at + done, piece);
+      const Tensor target = to.slice(done, {n});
+      if (to.dtype() != DType::kBF16) {
+        stream.upload(target, piece.data());
+      } else {
+        std::vector<bf16> rounded(piece.size());
+        std::ranges::transform(piece, rounded.begin(), [](T x) { return static_cast<bf16>(x); });
+        stream.upload(target, rounded.data());
+      }
+    }
+  });
+}
+
+/// The first elements of [0, n) that are in none of `stretches`; an empty stretch if there are none.
+Stretch first_gap(std::vector<Stretch> stretches, std::int64_t n) {
+  std::ranges::sort(stretches, {}, &Stretch::begin);
+  std::int64_t end = 0;
+  for (const Stretch& s : stretches) {
+    if (s.begin > end) return {end, s.begin};
+    end = std::max(end, s.end);
+  }
+  return {end, n};
+}
+
+}  // namespace
+
+std::int64_t checkpoint_bytes(std::span<const StateSlice> slices) {
+  std::size_t sum = 0;
+  for (const StateSlice& slice : slices) sum += padded(slice.values);
+  return static_cast<std::int64_t>(sum);
+}
+
+void HostCopy::take(const Stream& stream, std::span<const StateSlice> slices) {
+  entries_.clear();
+  bytes_.resize(static_cast<std::size_t>(checkpoint_bytes(slices)));
+  std::size_t offset = 0;
+  for (const auto& [group, name, whole, first, values] : slices) {
+    require(first >= 0 && first + values.numel() <= whole.numel(), name, ": a slice of ", values.numel(), " from ",
+            first, " on, of a tensor of shape ", whole);
+    if (values.numel() == 0) continue;
+    entries_.push_back({group + name, whole, first, values.numel(), values.dtype(), offset});
+    stream.download(bytes_.data() + offset, values);
+    offset += padded(values);
+  }
+}
+
+void HostCopy::write(const std::string& path) const {
+  H5File file = H5File::create(path);
+  for (const Entry& entry : entries_) {
+    const bool is_whole = entry.count == entry.whole.numel();
+    with_stored_dtype(entry.dtype, [&]<class T>() {
+      const std::span data(reinterpret_cast<const T*>(bytes_.data() + entry.offset),
+                           static_cast<std::size_t>(entry.count));
+      file.write<T>(entry.name, data, is_whole ? dims_of(entry.whole) : std::vector{entry.count});
+    });
+    if (is_whole) continue;
+    file.attribute(entry.name, kFirst, entry.first);
+    file.attribute(entry.name, kShape, dims_of(entry.whole));
+  }
+  file.close();
+}
+
+void load_slices(const Stream& stream, std::span<const std::string> files, std::span<const StateSlice> slices) {
+  struct Progress {
+    bool is_known = false;        ///< some file has a stretch of the tensor
+    std::vector<Stretch> loaded;  ///< elements of the slice
+  };
+  std::vector<Progress> progress(slices.size());
+  for (const std::string& path : files) {
+    const H5File file = H5File::open(path);
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      const StateSlice& slice = slices[i];
+      const std::string name = slice.group + slice.name;
+      if (!file.exists(name)) continue;
+      const auto& [whole, there] = find(file, name);
+      if (whole != dims_of(slice.whole))
+        throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
+                                    fmt::join(whole, ", "), fmt::join(dims_of(slice.whole), ", ")));
+      progress[i].is_known = true;
+      const std::int64_t begin = std::max(there.begin, slice.first),
+                         end = std::min(there.end, slice.first + slice.values.numel());
+      if (begin >= end) continue;
+      read_into(stream, file, name, begin - there.begin, slice.values.slice(begin - slice.first, Shape{end - begin}));
+      progress[i].loaded.push_back({begin - slice.first, end - slice.first});
+    }
+  }
+  for (std::size_t i = 0; i < slices.size(); ++i) {
+    const StateSlice& slice = slices[i];
+    const auto [begin, end] = first_gap(progress[i].loaded, slice.values.numel());
+    if (begin == end) continue;
+    const std::string of = files.front() + (files.size() > 1 ? fmt::format(" and {} more", files.size() - 1) : "");
+    const std::string name = slice.group + slice.name;
+    if (!progress[i].is_known) throw DataError(fmt::format("{}: of another model: no {}", of, name));
+    throw DataError(fmt::format("{}: elements {} to {} of {} are missing; use an older checkpoint", of,
+                                slice.first + begin, slice.first + end - 1, name));
+  }
+}
+
+}  // namespace spikesink

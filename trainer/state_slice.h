@@ -1,0 +1,26 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/param.h"
+
+namespace spikesink {
+class Optimizer;
+
+/// A contiguous stretch of one tensor of the training state, in the row-major order of the whole: what a rank has of
+/// it.
+struct StateSlice {
+  std::string group;  ///< "weights/" (where a weight has a master, of that), "m/" or "v/"
+  std::string name;   ///< of the parameter, as ParamPart's
+  Shape whole;
+  std::int64_t first;  ///< element of the whole that `values` begin with
+  Tensor values;       ///< (n), sharing the memory of the state
+};
+
+/// What a checkpoint holds, each tensor as one slice: masters where there are any, else weights, and both moments.
+std::vector<StateSlice> state_slices(const ParamSet& params, const Optimizer& optimizer);
+/// The weights that the model computes with.
+std::vector<StateSlice> weight_slices(const ParamSet& params);
+
+}  // namespace spikesink
