@@ -40,6 +40,7 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .precision = config.system.resolved_precision(),
           .recompute = config.system.recompute,
           .state_precision = config.system.state_precision,
+          .deterministic = config.system.deterministic,
           .gpu_name = gpu_name,
           .document_mask = config.data.document_mask,
           .probe = probe};

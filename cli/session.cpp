@@ -15,6 +15,7 @@ Stream make_stream(const SystemConfig& system) {
   require_precision(system);
   if (system.resolved_device() == Device::kCuda) {
     Stream stream = Stream::cuda();
+    stream.deterministic = system.deterministic;
     if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
     return stream;
   }

@@ -102,6 +102,7 @@ struct SystemConfig {
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
+  bool deterministic = true;
 
   void fields(auto&& v) {
     v("device", device, "auto (cuda in a build that has it, else cpu) | cpu | cuda");
@@ -113,6 +114,10 @@ struct SystemConfig {
     v("state_precision", state_precision,
       "of AdamW beside bf16 weights: f32 master and moments, 12 bytes a parameter | bf16 moments alone, rounded at "
       "random: 4");
+    v("deterministic", deterministic,
+      "equal runs have equal bits; false: on cuda attention's backward adds up in the order of arrival, and products "
+      "take "
+      "the algorithm that was fastest when it was first needed");
   }
 
   /// What `auto` comes to in this build.

@@ -31,7 +31,8 @@ std::int64_t weight_bytes(const Stream& like, const DryRunJob& job) {
 }  // namespace
 
 DryRun dry_run(const DryRunJob& job) {
-  const Stream stream = Stream::dry_run(job.device, job.threads);
+  Stream stream = Stream::dry_run(job.device, job.threads);
+  stream.deterministic = job.deterministic;
   Pool& pool = *stream.pool;
   const std::int64_t context = job.model.context, sequences = job.train.sequences(context);
   const std::vector<std::int32_t> samples(static_cast<std::size_t>(sequences * (context + 1)));

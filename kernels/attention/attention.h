@@ -60,7 +60,7 @@ void require_attention(const Stream& stream, const AttentionDims& dims, const Te
 
 /// What serves an attention on a stream's device, and why: a line for the log.
 struct AttentionPlan {
-  bool cudnn;
+  bool cudnn_forward, cudnn_backward;  ///< else the hand-written kernel
   std::string text;
 };
 AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);

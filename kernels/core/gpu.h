@@ -53,6 +53,7 @@ void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero byte
 /// or release there.
 void begin_recording(void* stream);
 std::shared_ptr<void> end_recording(void* stream);  ///< a cudaGraphExec_t
+bool is_recording(void* stream);
 void replay(void* stream, void* graph);
 
 /// A moment of a stream: when all is done that was put into it before.

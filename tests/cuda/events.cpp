@@ -49,5 +49,6 @@ TEST_CASE("a stream counts its graphs' replays", "[kernels][cuda]") {
   CHECK(Graph::num_replays(stream) == 0);
   for (int i = 0; i < 3; ++i) graph.replay(own);
   CHECK(Graph::num_replays(stream) == 3);
+  own.synchronize();
   CHECK(values(x) == std::vector<double>(100, 8));
 }
