@@ -1,7 +1,5 @@
 #include "kernels/attention/attention_cudnn.h"
 
-#include <cstdio>
-
 #include "tests/kernels/support.h"
 
 using namespace spikesink;
@@ -19,20 +17,15 @@ Tensor in_f64(const Tensor& t) { return from_values(t.shape(), DType::kF64, valu
 }  // namespace
 
 TEST_CASE("attention by cuDNN is the CPU's, forward and backward, in slices too", "[kernels][attention][cuda]") {
-  if (!has_gpu()) {
-    std::puts("skipped: attention by cuDNN is the CPU's: no GPU");
-    return;
-  }
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   // Under emulation the backward of the second goes head by head, that of the last sequence by sequence.
   const auto [B, H, K, D, T] = GENERATE(table<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>(
       {{1, 1, 1, 64, 64}, {2, 4, 2, 64, 130}, {1, 2, 1, 128, 65}, {3, 3, 3, 64, 64}}));
   const AttentionDims d = dims_of(H, K, D, T);
   CAPTURE(B, H, K, D, T);
-  if (const std::string why = kernels::cuda::cudnn_refusal(stream, d, DType::kBF16, false); !why.empty()) {
-    std::puts(("skipped: attention by cuDNN is the CPU's: " + why).c_str());
-    return;
-  }
+  if (const std::string why = kernels::cuda::cudnn_refusal(stream, d, B, DType::kBF16, false); !why.empty())
+    return skipped(why);
   const std::int64_t N = B * T;
   const Tensor host_qkv = random({N, d.qkv_width()}, DType::kBF16, 1),
                host_dout = random({N, d.out_width()}, DType::kBF16, 2);
@@ -68,7 +61,7 @@ TEST_CASE("attention by cuDNN is the CPU's, forward and backward, in slices too"
 
 TEST_CASE("slices of cuDNN's backward are of one size, and as large as their memory lets them",
           "[kernels][attention]") {
-  if constexpr (kCudaEmulated) return;  // where the memory is small
+  if (kCudaEmulated) return skipped("slices are small under emulation");
   const auto slice = [](const AttentionDims& d, std::int64_t B) {
     const CudnnSlice s = CudnnSlice::of(d, B);
     CHECK(B % s.sequences == 0);

@@ -64,7 +64,7 @@ void time_attention(Bench& b) {
     const AttentionForward forward{.out = t.out, .lse = t.lse, .qkv = t.qkv, .starts = t.starts, .dims = t.dims};
     const AttentionBackward backward{
         .dqkv = t.dqkv, .dout = t.dout, .out = t.out, .lse = t.lse, .qkv = t.qkv, .starts = t.starts, .dims = t.dims};
-    const bool cudnn = attention_plan(b.stream, t.dims, b.dtype, mask).cudnn;
+    const bool cudnn = attention_plan(b.stream, t.dims, t.qkv, t.starts).cudnn;
     const std::string name = cudnn ? ", cuDNN" : mask ? ", document mask" : "";
     b.time("forward" + name, t.shape, {.flops = t.forward_flops}, [&] { attention_forward(b.stream, forward); });
     b.time("backward" + name, t.shape, {.flops = 2.5 * t.forward_flops},
