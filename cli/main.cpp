@@ -1,14 +1,13 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "configs/schema.h"
 #include "io/failure.h"
-#include "kernels/core/gpu.h"
+#include "trainer/run_log.h"
 
 namespace {
 
@@ -50,17 +49,9 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     std::fprintf(stderr, "spikesink: %s; see --help\n", error.what());
     return static_cast<int>(ExitCode::kUsage);
-  } catch (const Failure& failure) {
-    std::fprintf(stderr, "spikesink: %s\n", failure.what());
-    return static_cast<int>(failure.code);
-  } catch (const CudaOutOfMemory& error) {
-    std::fprintf(stderr, "spikesink: %s; lower train.micro_batch, model.context or the model's size\n", error.what());
-    return static_cast<int>(ExitCode::kUsage);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "spikesink: out of memory; lower train.micro_batch, model.context or the model's size\n");
-    return static_cast<int>(ExitCode::kUsage);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "spikesink: internal error: %s\n", error.what());
-    return static_cast<int>(ExitCode::kInternal);
+    const auto [code, text] = ending_of(error);
+    std::fprintf(stderr, "spikesink: %s\n", text.c_str());
+    return static_cast<int>(code);
   }
 }

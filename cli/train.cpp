@@ -15,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
+#include "trainer/run_log.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -55,6 +56,8 @@ std::vector<std::string> notes_on(const DocumentCounts& counts) {
 
 void run(const TrainOptions& options) {
   const Config config = read_config(options.config, options.overrides);
+  const Stream stream = make_stream(config.system);
+  require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) folder.require_new();
 
@@ -69,8 +72,6 @@ void run(const TrainOptions& options) {
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
 
-  const Stream stream = make_stream(config.system);
-  require_kernels(config);
   require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
 
   // All input is good: only now is anything written.
@@ -80,7 +81,8 @@ void run(const TrainOptions& options) {
   folder.remove_unfinished();
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
-  const Session session = make_session(config, stream, /*with_gradients=*/true);
+  const Session session =
+      noting_failure(folder.log(), [&] { return make_session(config, stream, /*with_gradients=*/true); });
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
@@ -114,7 +116,7 @@ void add_train_command(CLI::App& app) {
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
-      "SIGINT or SIGTERM ends the step, saves a checkpoint and exits with 75.\n\n"
+      "SIGINT, SIGTERM or SIGHUP ends the step, saves a checkpoint and exits with 75.\n\n"
       "Example:\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");

@@ -89,6 +89,10 @@ struct TrainConfig {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 constexpr std::array<std::string_view, 3> names_of(DeviceChoice) { return {"auto", "cpu", "cuda"}; }
+/// What is meant by a word that is no name, or empty.
+constexpr std::string_view meant_by(DeviceChoice, std::string_view word) {
+  return word == "gpu" || word == "GPU" ? "cuda" : "";
+}
 enum class PrecisionChoice { kAuto, kBF16, kF32, kF64 };
 constexpr std::array<std::string_view, 4> names_of(PrecisionChoice) { return {"auto", "bf16", "f32", "f64"}; }
 

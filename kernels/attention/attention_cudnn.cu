@@ -156,36 +156,54 @@ class Plan {
   std::int64_t bytes_ = 0;
 };
 
-/// What cuDNN keeps for a stream.
+/// What cuDNN keeps for a stream: by problem its plan, or why there is none. Each is asked for once.
 class Cudnn {
  public:
-  explicit Cudnn(void* stream) {
-    cudnnHandle_t handle = nullptr;
-    check(cudnnCreate(&handle), "cudnnCreate");
-    handle_.reset(handle);
-    check(cudnnSetStream(handle, static_cast<cudaStream_t>(stream)), "cudnnSetStream");
-  }
+  struct Built {
+    std::unique_ptr<Plan> plan;
+    std::string failure;  ///< where there is no plan
+  };
 
-  cudnnHandle_t handle() const { return handle_.get(); }
+  explicit Cudnn(void* stream) : stream_(static_cast<cudaStream_t>(stream)) {}
 
-  Plan& plan(const Problem& p) {
-    std::unique_ptr<Plan>& plan = plans_[p];
-    if (!plan) {
-      const auto start = std::chrono::steady_clock::now();
-      plan = std::make_unique<Plan>(handle(), nullptr, p);
-      build_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  cudnnHandle_t handle() {
+    if (!handle_) {
+      cudnnHandle_t handle = nullptr;
+      check(cudnnCreate(&handle), "cudnnCreate");
+      handle_.reset(handle);
+      check(cudnnSetStream(handle, stream_), "cudnnSetStream");
     }
-    return *plan;
+    return handle_.get();
   }
 
-  double build_seconds = 0;
+  const Built& built(const Problem& p) {
+    const auto [at, is_new] = built_.try_emplace(p);
+    if (!is_new) return at->second;
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      at->second.plan = std::make_unique<Plan>(handle(), nullptr, p);
+    } catch (const CudaError& error) {
+      at->second.failure = error.what();
+    }
+    ++builds.count;
+    builds.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return at->second;
+  }
+  Plan& plan(const Problem& p) {
+    const Built& known = built(p);
+    if (!known.plan) throw CudaError(known.failure);
+    return *known.plan;
+  }
+
+  CudnnBuilds builds;
 
  private:
   struct Destroy {
     void operator()(cudnnHandle_t handle) const { (void)cudnnDestroy(handle); }
   };
+  cudaStream_t stream_;
   std::unique_ptr<std::remove_pointer_t<cudnnHandle_t>, Destroy> handle_;
-  std::map<Problem, std::unique_ptr<Plan>> plans_;
+  std::map<Problem, Built> built_;
 };
 
 Cudnn& library(const Stream& stream) { return stream.libraries->get<Cudnn>(stream.native.get()); }
@@ -198,17 +216,15 @@ void require_bytes(const Plan& plan, std::int64_t bytes) {
 }
 }  // namespace
 
-std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, std::int64_t B, DType dtype,
+                          bool with_starts) {
   if (std::string why = cudnn_refusal(dims, dtype, with_starts, stream.deterministic); !why.empty()) return why;
-  if (!absence().empty() || stream.dry) return absence();
-  try {
-    for (const Problem& p : {forward_problem(dims, 1), backward_problem(dims, 1, stream.deterministic)}) {
-      const std::int64_t bytes = library(stream).plan(p).bytes();
-      if (bytes > cudnn_attention_bytes(dims, dims.length, p.backward, stream.deterministic))
-        return "cuDNN's workspace, " + std::to_string(bytes) + " bytes";
-    }
-  } catch (const CudaError& error) {
-    return error.what();
+  if (!absence().empty() || stream.dry || B == 0) return absence();
+  for (const Problem& p : {forward_problem(dims, B), backward_problem(dims, B, stream.deterministic)}) {
+    const Cudnn::Built& built = library(stream).built(p);
+    if (!built.plan) return built.failure;
+    if (built.plan->bytes() > cudnn_attention_bytes(dims, B * dims.length, p.backward, stream.deterministic))
+      return "cuDNN's workspace, " + std::to_string(built.plan->bytes()) + " bytes";
   }
   return {};
 }
@@ -230,7 +246,8 @@ void cudnn_attention_forward(const Stream& stream, const AttentionForward& a, Sc
 
 void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
   const AttentionDims& d = a.dims;
-  const std::int64_t N = a.qkv.shape()[0], B = N / d.length, bytes = cudnn_attention_bytes(d, N, true, stream.deterministic);
+  const std::int64_t N = a.qkv.shape()[0], B = N / d.length,
+                     bytes = cudnn_attention_bytes(d, N, true, stream.deterministic);
   if (N == 0) return;
   Plan& plan = library(stream).plan(backward_problem(d, B, stream.deterministic));
   require_bytes(plan, bytes);
@@ -250,7 +267,7 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
   });
 }
 
-double cudnn_build_seconds(const Stream& stream) { return library(stream).build_seconds; }
+CudnnBuilds cudnn_builds(const Stream& stream) { return library(stream).builds; }
 
 std::string cudnn_device_properties(const Stream& stream) {
   if (!absence().empty()) return {};
@@ -272,7 +289,8 @@ std::int64_t cudnn_plan_bytes(const std::string& device_properties, const Attent
   const auto properties = std::make_shared<fe::DeviceProperties>();
   if (fe::error_t error = properties->deserialize({device_properties.begin(), device_properties.end()}); error.is_bad())
     throw CudaError("cuDNN: device properties: " + error.get_message());
-  return Plan(nullptr, properties, backward ? backward_problem(dims, B, deterministic) : forward_problem(dims, B)).bytes();
+  return Plan(nullptr, properties, backward ? backward_problem(dims, B, deterministic) : forward_problem(dims, B))
+      .bytes();
 }
 
 }  // namespace spikesink::kernels::cuda
@@ -284,10 +302,10 @@ namespace {
 constexpr const char* kAbsent = "a build without cuDNN";
 }
 
-std::string cudnn_refusal(const Stream&, const AttentionDims&, DType, bool) { return kAbsent; }
+std::string cudnn_refusal(const Stream&, const AttentionDims&, std::int64_t, DType, bool) { return kAbsent; }
 void cudnn_attention_forward(const Stream&, const AttentionForward&, Scratch) { require(false, kAbsent); }
 void cudnn_attention_backward(const Stream&, const AttentionBackward&, Scratch) { require(false, kAbsent); }
-double cudnn_build_seconds(const Stream&) { return 0; }
+CudnnBuilds cudnn_builds(const Stream&) { return {}; }
 std::string cudnn_device_properties(const Stream&) { return {}; }
 std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims&, std::int64_t, bool, bool) { return 0; }
 

@@ -95,15 +95,20 @@ inline bool cudnn_is_faster(const AttentionDims& d, bool backward, bool determin
 }
 
 /// cudnn_refusal() of sizes, and what the library and the GPU of the stream say: is there a cuDNN, is it new enough,
-/// does it have plans that stay within cudnn_attention_bytes()? Builds them for one sequence when it is asked for the
-/// first time.
-std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
+/// does it have plans for B sequences that stay within cudnn_attention_bytes()? Builds them when it is asked for the
+/// first time; plans and failures are kept.
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, std::int64_t B, DType dtype,
+                          bool with_starts);
 
 void cudnn_attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);
 void cudnn_attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
 
-/// Time that building plans has taken on this stream, for the log.
-double cudnn_build_seconds(const Stream& stream);
+/// Plans that were built on this stream, those that failed too, and the time that it took: for the log.
+struct CudnnBuilds {
+  int count = 0;
+  double seconds = 0;
+};
+CudnnBuilds cudnn_builds(const Stream& stream);
 
 /// The properties of the stream's GPU in cuDNN's own form, from which it builds plans where there is no GPU. Empty
 /// without cuDNN.

@@ -1,7 +1,5 @@
 #include "kernels/attention/attention_cudnn.h"
 
-#include <cstdio>
-
 #include "tests/kernels/support.h"
 
 using namespace spikesink;
@@ -19,10 +17,7 @@ Tensor in_f64(const Tensor& t) { return from_values(t.shape(), DType::kF64, valu
 }  // namespace
 
 TEST_CASE("attention by cuDNN is the CPU's, forward and backward, in slices too", "[kernels][attention][cuda]") {
-  if (!has_gpu()) {
-    std::puts("skipped: attention by cuDNN is the CPU's: no GPU");
-    return;
-  }
+  if (!has_gpu()) return skipped();
   Stream stream = cuda_stream();
   stream.deterministic = GENERATE(true, false);
   // Under emulation the backward of the second goes head by head, that of the last sequence by sequence.
@@ -38,10 +33,8 @@ TEST_CASE("attention by cuDNN is the CPU's, forward and backward, in slices too"
   const AttentionDims d = dims_of(H, K, D, T);
   CAPTURE(B, H, K, D, T, stream.deterministic);
   if (kCudaEmulated && D != 64 && D != 128) return;  // the stand-in has these alone
-  if (const std::string why = kernels::cuda::cudnn_refusal(stream, d, DType::kBF16, false); !why.empty()) {
-    std::puts(("skipped: attention by cuDNN is the CPU's: " + why).c_str());
-    return;
-  }
+  if (const std::string why = kernels::cuda::cudnn_refusal(stream, d, B, DType::kBF16, false); !why.empty())
+    return skipped(why);
   const std::int64_t N = B * T;
   const Tensor host_qkv = random({N, d.qkv_width()}, DType::kBF16, 1),
                host_dout = random({N, d.out_width()}, DType::kBF16, 2);
@@ -78,7 +71,7 @@ TEST_CASE("attention by cuDNN is the CPU's, forward and backward, in slices too"
 
 TEST_CASE("slices of cuDNN's backward are of one size, and as large as their memory lets them",
           "[kernels][attention]") {
-  if constexpr (kCudaEmulated) return;  // where the memory is small
+  if (kCudaEmulated) return skipped("slices are small under emulation");
   const auto slice = [](const AttentionDims& d, std::int64_t B) {
     const CudnnSlice s = CudnnSlice::of(d, B, /*deterministic=*/true);
     CHECK(CudnnSlice::of(d, B, /*deterministic=*/false).kv_heads == d.n_kv_heads);

@@ -61,3 +61,18 @@ TEST_CASE("cuDNN has Hopper plans for the attention that it is asked for, within
   CHECK(asked <= counted);
   CHECK(counted - asked <= 1 << 20);
 }
+
+// Each layer of each step asks again; to build a plan takes a second.
+TEST_CASE("what cuDNN has no plan for it is asked once, with the same answer after", "[kernels][attention][cuda]") {
+  const Stream stream{
+      .pool = Pool::dry(Device::kCuda), .device = Device::kCuda, .libraries = std::make_shared<Libraries>()};
+  const AttentionDims d{.n_heads = 8, .n_kv_heads = 8, .d_head = 64, .length = 1024, .scale = 0.125};
+  const auto refusal = [&](std::int64_t B) { return kernels::cuda::cudnn_refusal(stream, d, B, DType::kBF16, false); };
+  const std::string why = refusal(4);  // there is no GPU
+  CHECK(why != "");
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 1);
+  CHECK(refusal(4) == why);
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 1);
+  CHECK(refusal(2) == why);
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 2);
+}

@@ -65,7 +65,7 @@ void time_attention(Bench& b) {
     const AttentionForward forward{.out = t.out, .lse = t.lse, .qkv = t.qkv, .starts = t.starts, .dims = t.dims};
     const AttentionBackward backward{
         .dqkv = t.dqkv, .dout = t.dout, .out = t.out, .lse = t.lse, .qkv = t.qkv, .starts = t.starts, .dims = t.dims};
-    const auto plan = attention_plan(b.stream, t.dims, b.dtype, mask);
+    const auto plan = attention_plan(b.stream, t.dims, t.qkv, t.starts);
     const std::string note = mask ? ", document mask" : "";
     const auto time = [&](const std::string& name, bool back, const std::function<void()>& work) {
       b.time((back ? "backward" : "forward") + name, t.shape, {.flops = (back ? 2.5 : 1) * t.forward_flops}, work);
@@ -80,7 +80,7 @@ void time_attention(Bench& b) {
         time(", hand-written", true, [&] { cuda::flash_backward_bf16(b.stream, backward, Scratch(scratch.raw())); });
       Stream any_order = b.stream;
       any_order.deterministic = false;
-      if (attention_plan(any_order, t.dims, b.dtype, mask).cudnn_backward)
+      if (attention_plan(any_order, t.dims, t.qkv, t.starts).cudnn_backward)
         time(", cuDNN, in any order", true, [&] { attention_backward(any_order, backward); });
     }
   }

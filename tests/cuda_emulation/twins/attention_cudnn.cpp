@@ -84,7 +84,7 @@ void for_group(const AttentionDims& d, const Bf16* qkv, const CudnnOffsets& begi
 }  // namespace
 
 /// Serves the two usual head sizes, so that under emulation others show the project's own kernel.
-std::string cudnn_refusal(const Stream& stream, const AttentionDims& d, DType dtype, bool with_starts) {
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& d, std::int64_t, DType dtype, bool with_starts) {
   if (std::string why = cudnn_refusal(d, dtype, with_starts, stream.deterministic); !why.empty()) return why;
   return d.d_head == 64 || d.d_head == 128 ? "" : "d_head " + std::to_string(d.d_head);
 }
@@ -134,7 +134,7 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
   });
 }
 
-double cudnn_build_seconds(const Stream&) { return 0; }
+CudnnBuilds cudnn_builds(const Stream&) { return {}; }
 std::string cudnn_device_properties(const Stream&) { return {}; }
 std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims& d, std::int64_t B, bool backward,
                               bool deterministic) {
