@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "configs/reader.h"
+#include "trainer/run_log.h"
 #include "trainer/train_bench.h"
 
 namespace spikesink::cli {
@@ -53,8 +54,7 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
        fmt::format("{} tokens; median of {}, {:.5g} to {:.5g}", r.tokens_per_step, r.steps, 1e3 * r.step_seconds_min,
                    1e3 * r.step_seconds_max));
   line("tokens", r.tokens_per_second(), "per second",
-       r.graph_replays > 0 ? fmt::format("{} passes by CUDA graph", r.graph_replays)
-                           : fmt::format("{} threads", r.threads));
+       r.graph_replays > 0 ? counted(r.graph_replays, "CUDA graph replay") : counted(r.threads, "thread"));
   line("model", r.tokens_per_second() * r.flops_per_token / 1e9, "GFLOP/s",
        fmt::format("{:.4g} FLOPs a token", r.flops_per_token));
   if (r.matrix_rate != r.measured_matrix_rate)
@@ -71,8 +71,8 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
   line("process", static_cast<double>(r.process_peak_bytes) / 1048576, "MiB", "peak resident memory");
   if (probe)
     line("probe", 1e3 * probe->seconds, "ms",
-         fmt::format("{} sequences; {:.3g} % of the time at one every {} steps", probe->sequences,
-                     100 * probe->share(r.step_seconds), probe->interval));
+         fmt::format("{}; {:.3g} % of the time at one every {}", counted(probe->sequences, "sequence"),
+                     100 * probe->share(r.step_seconds), counted(probe->interval, "step")));
 }
 
 void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe) {
@@ -220,8 +220,11 @@ void add_bench_command(CLI::App& app) {
   train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
   train->add_option("--set", options->overrides, "key=value over the config; may be repeated")->allow_extra_args(false);
   train->add_option("--steps", options->steps, "steps to time")->check(at_least_one)->capture_default_str();
-  train->add_flag("--variants", options->variants,
-                  "every kind of norm, FFN and gate against the config, in alternation");
+  train->add_flag(
+      "--variants", options->variants,
+      fmt::format("every kind of norm, FFN and gate against the config, in alternation: takes as long as {} "
+                  "runs without it",
+                  2 * variants().size()));
   train->add_flag("--probe", options->probe, "time the probe of the config's metrics as well");
   train->add_flag("--json", options->json, "print one JSON object a line");
   train->footer(

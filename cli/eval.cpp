@@ -15,6 +15,7 @@
 #include "data/tokenizer.h"
 #include "io/failure.h"
 #include "trainer/checkpoint.h"
+#include "trainer/run_log.h"
 
 namespace spikesink::cli {
 namespace {
@@ -46,8 +47,8 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
   const auto line = [](const std::string& name, double value, const std::string& note) {
     fmt::print("{:<26}{:>12.5g}   {}\n", name, value, note);
   };
-  fmt::print("{}: step {}, {} tokens\n", checkpoint, state.step, state.tokens);
-  fmt::print("{} sequences of {} tokens\n", sequences, context);
+  fmt::print("{}: step {}, {}\n", checkpoint, state.step, counted(state.tokens, "token"));
+  fmt::print("{} of {}\n", counted(sequences, "sequence"), counted(context, "token"));
   line("loss", m.loss, "nats a token");
   line("perplexity", m.perplexity(), "");
   line("unigram_perplexity", unigram, "of the best predictor that sees no context, fitted to these very tokens");

@@ -1,15 +1,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "configs/schema.h"
 #include "io/failure.h"
-#include "kernels/core/gpu.h"
 #include "trainer/dist/ranks.h"
+#include "trainer/run_log.h"
 
 namespace {
 
@@ -62,15 +61,9 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
     if (error.get_exit_code() != 0) return {ExitCode::kUsage, std::string(error.what()) + "; see --help"};
     app.exit(error);  // --help, --version
     return {ExitCode::kOk};
-  } catch (const Failure& failure) {
-    return {failure.code, failure.what()};
-  } catch (const CudaOutOfMemory& error) {
-    return {ExitCode::kUsage,
-            std::string(error.what()) + "; lower train.micro_batch, model.context or the model's size"};
-  } catch (const std::bad_alloc&) {
-    return {ExitCode::kUsage, "out of memory; lower train.micro_batch, model.context or the model's size"};
   } catch (const std::exception& error) {
-    return {ExitCode::kInternal, std::string("internal error: ") + error.what()};
+    const auto [code, text] = ending_of(error);
+    return {code, text};
   }
 }
 

@@ -1,5 +1,8 @@
 #include "cli/memory.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <fstream>
 #include <vector>
 
@@ -40,21 +43,33 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .precision = config.system.resolved_precision(),
           .recompute = config.system.recompute,
           .state_precision = config.system.state_precision,
+          .deterministic = config.system.deterministic,
           .gpu_name = gpu_name,
           .document_mask = config.data.document_mask,
           .probe = probe};
+}
+
+std::string Room::text() const {
+  return set_aside == 0 ? of : of + ", less " + bytes_text(set_aside) + " for CUDA's context and libraries";
+}
+
+Room room_on(const KnownGpu& gpu) {
+  constexpr std::int64_t kAside = kGpuContextBytes + kGpuLibraryBytes;
+  return {.of = std::string(gpu.part), .bytes = gpu.total_bytes - kAside, .set_aside = kAside};
 }
 
 std::optional<Room> room_on(const Stream& stream) {
   if constexpr (kHasCuda) {
     if (stream.device == Device::kCuda) {
       const gpu::Info info = gpu::info();
-      return Room{info.name, info.free_bytes};
+      return Room{.of = info.name,
+                  .bytes = std::max<std::int64_t>(info.free_bytes - kGpuLibraryBytes, 0),
+                  .set_aside = kGpuLibraryBytes};
     }
   }
   const std::int64_t available = meminfo("MemAvailable");
   if (available == 0) return std::nullopt;
-  return Room{"this machine", available + meminfo("SwapFree")};
+  return Room{.of = "this machine", .bytes = available + meminfo("SwapFree")};
 }
 
 std::optional<Room> room_here(const Config& config) {
@@ -70,8 +85,13 @@ void require_memory(const Config& config, const Stream& stream, std::int64_t pro
   if (!room) return;
   const DryRunJob job = dry_run_job(config, probe_sequences, room->of);
   const DryRun run = dry_run(job);
-  if (run.needed(job.device) > room->bytes)
-    throw UsageError("memory of " + room->of + ": " + shortage_text(job, run, room->bytes));
+  if (run.needed(job.device) <= room->bytes) return;
+  const Shortage shortage(job, run, room->bytes);
+  const auto gpu = known_gpu(room->of);
+  const std::string mend = shortage.change ? ""
+                           : gpu           ? fmt::format("; see spikesink plan --gpu {} --fit", gpu->key)
+                                           : "; a smaller model is needed";
+  throw UsageError("memory of " + room->text() + ": " + shortage.text() + mend);
 }
 
 }  // namespace spikesink::cli

@@ -5,6 +5,7 @@
 
 #include "configs/config.h"
 #include "trainer/dry_run.h"
+#include "trainer/gpus.h"
 
 namespace spikesink::cli {
 
@@ -12,11 +13,21 @@ namespace spikesink::cli {
 /// UsageError where its device cannot run its model.
 DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const std::string& gpu_name = "");
 
-/// Memory that a run may take.
+/// What no pool counts on a GPU: CUDA's context, which is there with the first stream; and the code of kernels and
+/// libraries and the graphs, which come during the first steps. Assumed, not measured.
+inline constexpr std::int64_t kGpuContextBytes = std::int64_t{512} << 20, kGpuLibraryBytes = std::int64_t{256} << 20;
+
+/// Memory that a run's tensors may take.
 struct Room {
-  std::string of;      ///< "NVIDIA H100", "this machine"
-  std::int64_t bytes;  ///< free
+  std::string of;              ///< "NVIDIA H100", "this machine"
+  std::int64_t bytes;          ///< free
+  std::int64_t set_aside = 0;  ///< taken off before, for CUDA's context and libraries
+
+  /// "NVIDIA H100, less 256.0 MiB for CUDA's context and libraries"
+  std::string text() const;
 };
+/// Of a known GPU that nobody else uses.
+Room room_on(const KnownGpu& gpu);
 /// Of the stream's GPU, or host memory with swap; nothing where it is unknown.
 std::optional<Room> room_on(const Stream& stream);
 /// Where the config would run; nothing also without its GPU.

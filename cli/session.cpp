@@ -6,23 +6,30 @@
 namespace spikesink::cli {
 namespace {
 void require_precision(const SystemConfig& system) {
-  if (system.resolved_device() == Device::kCuda && system.precision == PrecisionChoice::kF64)
-    throw UsageError("system.precision: f64 is there on the CPU only; set system.device=cpu with it");
+  if (const std::string problem = precision_problem(system); !problem.empty()) throw UsageError(problem);
 }
 }  // namespace
+
+std::string precision_problem(const SystemConfig& system) {
+  if (system.resolved_device() == Device::kCuda)
+    return system.precision == PrecisionChoice::kF64
+               ? "system.precision: f64 is there on the CPU only; set system.precision=f32, or system.device=cpu"
+               : "";
+  if (system.precision == PrecisionChoice::kBF16)
+    return "system.precision: bf16 is there on cuda only, and this build has none; set system.precision=f32";
+  if (system.state_precision == StatePrecision::kBF16)
+    return "system.state_precision: bf16 has an effect only with bf16 weights, on cuda; set system.state_precision=f32";
+  return "";
+}
 
 Stream make_stream(const SystemConfig& system) {
   require_precision(system);
   if (system.resolved_device() == Device::kCuda) {
     Stream stream = Stream::cuda();
+    stream.deterministic = system.deterministic;
     if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
     return stream;
   }
-  if (system.precision == PrecisionChoice::kBF16)
-    throw UsageError("system.precision: bf16 is there on cuda only, and this build has none; set system.precision=f32");
-  if (system.state_precision == StatePrecision::kBF16)
-    throw UsageError(
-        "system.state_precision: bf16 has an effect only with bf16 weights, on cuda; set system.state_precision=f32");
   return Stream::cpu();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <string>
 
 #include "analysis/measure.h"
 #include "configs/config.h"
@@ -12,7 +13,9 @@ namespace spikesink::cli {
 /// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
 /// that compute on it.
 Stream make_stream(const SystemConfig& system);
-/// UsageError where the config's device cannot run its model.
+/// Why the device has no such precision, in one line, or empty.
+std::string precision_problem(const SystemConfig& system);
+/// UsageError where the config's device cannot run its model, or not in its precision.
 void require_kernels(const Config& config);
 
 /// Where a config asks a model to run, and the model, with its memory but no values yet.

@@ -16,6 +16,7 @@
 #include "io/failure.h"
 #include "io/lock.h"
 #include "trainer/dist/ranks.h"
+#include "trainer/run_log.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -59,6 +60,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
   ranks.set_timeout(config.system.rank_timeout);
   if (ranks.world() > 1)
     throw UsageError("train: runs as one process in this version; start it without mpirun or srun");
+  const Stream stream = make_stream(config.system);
+  require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) folder.require_new();
 
@@ -73,8 +76,6 @@ void run(const TrainOptions& options, Ranks& ranks) {
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
 
-  const Stream stream = make_stream(config.system);
-  require_kernels(config);
   require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
 
   // All input is good: only now is anything written.
@@ -84,7 +85,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
   folder.remove_unfinished();
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
-  const Session session = make_session(config, stream, /*with_gradients=*/true);
+  const Session session =
+      noting_failure(folder.log(), [&] { return make_session(config, stream, /*with_gradients=*/true); });
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
@@ -120,7 +122,7 @@ void add_train_command(CLI::App& app, Ranks& ranks) {
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
-      "SIGINT or SIGTERM ends the step, saves a checkpoint and exits with 75.\n\n"
+      "SIGINT, SIGTERM or SIGHUP ends the step, saves a checkpoint and exits with 75.\n\n"
       "Example:\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");

@@ -94,7 +94,9 @@ void read_value(T& member, const YAML::Node& node, const Place& place, const std
   std::string hint;
   if constexpr (std::is_enum_v<T>) {
     const auto names = names_of(T{});
-    const std::string_view near = nearest(text, {names.begin(), names.end()});
+    std::string_view near = nearest(text, {names.begin(), names.end()});
+    if constexpr (std::is_same_v<T, DeviceChoice>)
+      if (const std::string_view meant = meant_by(T{}, text); !meant.empty()) near = meant;
     if (!near.empty()) hint = fmt::format("; did you mean {}?", near);
   }
   refuse(place, key, fmt::format("{} is not {}{}", quoted(text), expected, hint));

@@ -66,6 +66,9 @@ inline constexpr std::array kConditions = {
                 return c.system.precision == PrecisionChoice::kAuto || c.system.precision == PrecisionChoice::kBF16;
               },
               "has an effect only with bf16 weights"},
+    Condition{"system.deterministic", "system.device",
+              [](const Config& c) { return c.system.device != DeviceChoice::kCpu; },
+              "has an effect only on cuda: on the CPU equal runs are equal"},
     Condition{"train.schedule.min_ratio", "train.schedule.kind",
               [](const Config& c) { return c.train.schedule.kind != ScheduleKind::kConstant; },
               "has no effect with a constant schedule"},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/nvtx.h"
 #include "kernels/loss/loss_sum.h"
 
 namespace spikesink {
@@ -87,9 +88,20 @@ TrainingPasses::TrainingPasses(const Stream& stream, const Decoder& model, const
 
 void TrainingPasses::run(std::span<const std::int32_t> samples) {
   const std::int64_t total = num_sequences(samples, shape_);
+  run(upload(stream_, samples, shape_, model_.config().vocab_size), total);
+}
+
+void TrainingPasses::run_dry(std::int64_t sequences) {
+  require(stream_.dry != nullptr, "run_dry on a stream that is not dry");
+  const auto ids = [&] { return stream_.empty({sequences * shape_.context}, DType::kI32); };
+  PassInput input{ids(), ids()};
+  if (shape_.end_of_text) input.starts = ids();
+  run(input, sequences);
+}
+
+void TrainingPasses::run(const PassInput& input, std::int64_t total) {
   counted_ = counted_tokens(total, shape_);
   stream_.clear(total_);
-  const PassInput input = upload(stream_, samples, shape_, model_.config().vocab_size);
   for_passes(stream_, total, shape_.micro_batch, [&](std::int64_t first, std::int64_t B) {
     const PassInput part = input.slice(first, B, shape_.context);
     if (stream_.device == Device::kCuda)
@@ -113,6 +125,7 @@ void TrainingPasses::pass_by_graph(const PassInput& input, std::int64_t sequence
   if (first) {
     const auto like = [&](const Tensor& t) { return t ? stream_.empty(t.shape(), t.dtype()) : Tensor{}; };
     recorded.input = {like(input.tokens), like(input.targets), like(input.starts)};
+    recorded.name = "pass of " + std::to_string(sequences) + (sequences == 1 ? " sequence" : " sequences");
   }
   stream_.copy(recorded.input.tokens, input.tokens);
   stream_.copy(recorded.input.targets, input.targets);
@@ -122,6 +135,7 @@ void TrainingPasses::pass_by_graph(const PassInput& input, std::int64_t sequence
     recorded.graph = Graph::record(stream_, [&] { one_pass(recorded.input, sequences, grad_scale); });
     recorded.grad_scale = grad_scale;
   }
+  const Range range(recorded.name.c_str());
   recorded.graph.replay(stream_);
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/core/graph.h"
@@ -50,8 +51,9 @@ struct PassInput {
   PassInput slice(std::int64_t first, std::int64_t count, std::int64_t length) const;
 };
 
-/// The training passes of one step after another over steps of equal shape. On a GPU nothing waits for it, and from its
-/// second time on a pass of one size is a CUDA graph, replayed.
+/// The training passes of one step after another over steps of equal shape. On a GPU the host waits for the upload of a
+/// step's samples, and so for what the stream held before, but not for the passes. From its second time on a pass of
+/// one size is a CUDA graph, replayed.
 class TrainingPasses {
  public:
   /// `model`, allocated with gradients, outlives it.
@@ -60,6 +62,8 @@ class TrainingPasses {
   /// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T.
   /// Gradients of the mean loss over all counted tokens are added to the model's.
   void run(std::span<const std::int32_t> samples);
+  /// On a dry stream: the same for `sequences` of them, which need not be there.
+  void run_dry(std::int64_t sequences);
   /// The mean loss of the last run(), in nats. Waits for it.
   double loss() const;
   /// Memory that activations lie in.
@@ -69,10 +73,12 @@ class TrainingPasses {
  private:
   /// Passes of one number of sequences.
   struct Recorded {
+    std::string name;  ///< in a profiler's timeline, where a replay has no names of modules
     PassInput input;
     double grad_scale = 0;
     Graph graph;
   };
+  void run(const PassInput& input, std::int64_t sequences);
   void one_pass(const PassInput& input, std::int64_t sequences, double grad_scale);
   void pass_by_graph(const PassInput& input, std::int64_t sequences, double grad_scale);
 

@@ -11,7 +11,7 @@ from pathlib import Path
 def table(results):
     lines = [f"{results['hardware']['device']}, {results['date']}"]
     tests = results["sections"].get("tests", {})
-    for name in ("test_cuda", "test_kernels"):
+    for name in ("test_cuda", "test_kernels", "test_models", "test_trainer"):
         if "passed" in tests.get(name, {}):
             lines.append(f"  {name:14} {tests[name]['passed']} passed, {tests[name]['failed']} failed, {tests[name]['skipped']} skipped")
     for name, case in tests.get("parity", {}).items():
@@ -26,7 +26,7 @@ def table(results):
             what = f"{f['kernel']} {f['what']}"
             lines.append(f"    {what:48}{f['shape']:24}{f['rate'] / scale:9.1f} {unit:8}{100 * f['share']:6.1f} %")
     for name, value in results["mfu"].items():
-        lines.append(f"  MFU {name:14} {100 * value:.1f} %")
+        lines.append(f"  MFU {name:21} {100 * value:.1f} %")
     for name, m in results["sections"].get("memory", {}).items():
         if isinstance(m, dict) and m.get("predicted_bytes"):
             lines.append(f"  memory {name}: {m['used_bytes'] / 2**30:.2f} GiB, predicted {m['predicted_bytes'] / 2**30:.2f}")

@@ -9,7 +9,7 @@
 #   --data FILE   goes into data/, e.g. a small shard to train on; may be repeated
 #   --limit MIB   fail if the result is larger (64; 0: no limit)
 #
-# In it: bin/ (spikesink, test_kernels, test_cuda, reference_dump), lib/ (shared libraries that they need), configs/,
+# In it: bin/ (spikesink, test_kernels, test_models, test_trainer, test_cuda, reference_dump), lib/ (shared libraries that they need), configs/,
 # scripts/gpu_check.sh and what it calls. glibc, the driver, cuBLASLt and cuDNN are the node's, the last two from its PyTorch or
 # CUDA; they are opened when they are needed, so `spikesink plan` works without.
 # lib/gcc has the compiler's own libraries, for a node whose are older: gpu_check.sh takes them there, since they in turn ask for
@@ -45,12 +45,13 @@ cd "$root"
 if [ ! -f "$build/CMakeCache.txt" ]; then
   echo "configuring ${build#"$root"/} (CUDA, sm_$arch; the build takes some ten minutes on two cores)"
   # An old-style run path, so that it serves the libraries' own needs too.
+  mkdir -p "$(dirname "$build")"
   cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$arch" -DSPIKESINK_CPU_ARCH=x86-64-v3 -DSPIKESINK_MPI=OFF \
     -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >"$build.log" 2>&1 ||
     { tail -n 20 "$build.log"; fail "cmake failed: the end of $build.log is above"; }
 fi
 cached() { sed -n "s/^$1:[^=]*=//p" "$build/CMakeCache.txt"; }
-targets=(spikesink test_kernels reference_dump)
+targets=(spikesink test_kernels test_models test_trainer reference_dump)
 [ "$(cached SPIKESINK_CUDA)" = OFF ] || targets+=(test_cuda)
 cmake --build "$build" --target "${targets[@]}"
 

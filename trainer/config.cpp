@@ -72,9 +72,10 @@ DType SystemConfig::resolved_precision() const {
 
 std::string problem_of(const SystemConfig& c) {
   if (c.device == DeviceChoice::kCpu && c.precision == PrecisionChoice::kBF16)
-    return "system.precision: bf16 is there on cuda only; on the CPU take f32";
+    return "system.device: cpu, where system.precision bf16 is not; set system.precision=f32 with it";
   if (c.device == DeviceChoice::kCuda && c.precision == PrecisionChoice::kF64)
-    return "system.precision: f64 is there on the CPU only; on cuda take f32 or bf16";
+    return "system.device: cuda, but system.precision f64 is for the CPU only; set system.precision=f32 (or bf16) with "
+           "it";
   std::ostringstream out;
   if (!(c.rank_timeout > 0)) out << "system.rank_timeout: " << c.rank_timeout << ", must be above 0 seconds";
   return out.str();

@@ -89,6 +89,10 @@ struct TrainConfig {
 
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 constexpr std::array<std::string_view, 3> names_of(DeviceChoice) { return {"auto", "cpu", "cuda"}; }
+/// What is meant by a word that is no name, or empty.
+constexpr std::string_view meant_by(DeviceChoice, std::string_view word) {
+  return word == "gpu" || word == "GPU" ? "cuda" : "";
+}
 enum class PrecisionChoice { kAuto, kBF16, kF32, kF64 };
 constexpr std::array<std::string_view, 4> names_of(PrecisionChoice) { return {"auto", "bf16", "f32", "f64"}; }
 
@@ -102,6 +106,7 @@ struct SystemConfig {
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
+  bool deterministic = true;
   double rank_timeout = 600;
 
   void fields(auto&& v) {
@@ -114,6 +119,9 @@ struct SystemConfig {
     v("state_precision", state_precision,
       "of AdamW beside bf16 weights: f32 master and moments, 12 bytes a parameter | bf16 moments alone, rounded at "
       "random: 4");
+    v("deterministic", deterministic,
+      "equal runs have equal bits; false: on cuda attention's backward adds up in the order of arrival, and products "
+      "take the algorithm that was fastest when it was first needed");
     v("rank_timeout", rank_timeout,
       "of several processes: seconds without news of one, after which the others end the run and name it");
   }

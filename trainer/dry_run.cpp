@@ -1,7 +1,5 @@
 #include "trainer/dry_run.h"
 
-#include <vector>
-
 #include "trainer/matrix_rate.h"
 #include "trainer/optimizer.h"
 #include "trainer/slice_file.h"
@@ -31,10 +29,10 @@ std::int64_t weight_bytes(const Stream& like, const DryRunJob& job) {
 }  // namespace
 
 DryRun dry_run(const DryRunJob& job) {
-  const Stream stream = Stream::dry_run(job.device, job.threads);
+  Stream stream = Stream::dry_run(job.device, job.threads);
+  stream.deterministic = job.deterministic;
   Pool& pool = *stream.pool;
   const std::int64_t context = job.model.context, sequences = job.train.sequences(context);
-  const std::vector<std::int32_t> samples(static_cast<std::size_t>(sequences * (context + 1)));
 
   DryRun out{.threads = stream.num_threads};
   Decoder model(job.model, job.recompute);
@@ -70,7 +68,7 @@ DryRun dry_run(const DryRunJob& job) {
   for (std::int64_t step = 1; step <= 2; ++step) {
     stream.dry->flops = 0;
     model.params().zero_grads();
-    passes.run(samples);
+    passes.run_dry(sequences);
     optimizer.step(job.train.optimizer.lr, step);
     out.flops = stream.dry->flops;
     passes_peak = MemoryUse::of(stream, passes).peak - state;

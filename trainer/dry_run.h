@@ -17,6 +17,7 @@ struct DryRunJob {
   DType precision = DType::kF32;
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
+  bool deterministic = true;
   int threads = 0;       ///< of the CPU; 0: as Stream::cpu()
   std::string gpu_name;  ///< CUDA's, where it is known
   bool document_mask = false;

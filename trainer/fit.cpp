@@ -58,16 +58,9 @@ std::optional<Setting> one_change(const DryRunJob& job, std::int64_t bytes) {
   for (std::int64_t m = pass / 2; m >= 1; m /= 2) changes.push_back(Changed(job).micro_batch(m));
   if (job.recompute != Recompute::kLayer) changes.push_back(Changed(job).recompute(Recompute::kLayer));
   if (may_narrow_state(job)) changes.push_back(Changed(job).state_precision(StatePrecision::kBF16));
-  std::optional<Setting> best;
-  std::int64_t least = dry_run(job).needed(job.device);
-  for (Changed& change : changes) {
-    const Setting setting = change.run();
-    if (setting.needed() >= least) continue;
-    least = setting.needed();
-    best = setting;
-    if (least <= bytes) break;
-  }
-  return best;
+  for (Changed& change : changes)
+    if (Setting setting = change.run(); setting.needed() <= bytes) return setting;
+  return std::nullopt;
 }
 
 double step_seconds(const Setting& s, std::int64_t activations, const KnownGpu& gpu) {
@@ -110,18 +103,28 @@ std::optional<Setting> fastest_fit(const DryRunJob& job, std::int64_t bytes, con
   return std::nullopt;
 }
 
+std::optional<Setting> fastest_fit_in_bf16(const DryRunJob& job, std::int64_t bytes, const KnownGpu& gpu) {
+  if (job.precision == DType::kBF16) return std::nullopt;
+  DryRunJob narrow = job;
+  narrow.precision = DType::kBF16;
+  auto fit = fastest_fit(narrow, bytes, gpu);
+  if (fit) fit->changes.insert(fit->changes.begin(), "system.precision=bf16");
+  return fit;
+}
+
 std::string bytes_text(std::int64_t bytes) {
   const auto mib = static_cast<double>(bytes) / 1048576;
   return mib < 1000 ? fmt::format("{:.1f} MiB", mib) : fmt::format("{:.1f} GiB", mib / 1024);
 }
 
-std::string shortage_text(const DryRunJob& job, const DryRun& run, std::int64_t bytes) {
-  std::string text = fmt::format("{} needed, {} free; ", bytes_text(run.needed(job.device)), bytes_text(bytes));
-  const auto change = one_change(job, bytes);
-  if (!change) return text + "a smaller model is needed";
-  text += fmt::format("with --set {} it needs {}", fmt::join(change->changes, " --set "), bytes_text(change->needed()));
-  if (change->needed() > bytes) text += ", still too much";
-  return text;
+Shortage::Shortage(const DryRunJob& job, const DryRun& run, std::int64_t free)
+    : needed(run.needed(job.device)), bytes(free), change(one_change(job, free)) {}
+
+std::string Shortage::text() const {
+  const std::string text = fmt::format("{} needed, {} free; ", bytes_text(needed), bytes_text(bytes));
+  if (!change) return text + "no single change is enough";
+  return text +
+         fmt::format("with --set {} it needs {}", fmt::join(change->changes, " --set "), bytes_text(change->needed()));
 }
 
 }  // namespace spikesink

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -35,10 +36,11 @@ constexpr std::optional<KnownGpu> known_gpu(std::string_view cuda_name) {
     if (cuda_name.find(gpu.part) != std::string_view::npos) return gpu;
   return std::nullopt;
 }
-/// By its key.
+/// By its key, in capitals or not.
 constexpr std::optional<KnownGpu> gpu_of_key(std::string_view key) {
+  const auto same = [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); };
   for (const KnownGpu& gpu : kKnownGpus)
-    if (gpu.key == key) return gpu;
+    if (std::ranges::equal(gpu.key, key, same)) return gpu;
   return std::nullopt;
 }
 

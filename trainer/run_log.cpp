@@ -7,8 +7,9 @@
 
 #include <chrono>
 #include <cstdio>
+#include <new>
 
-#include "io/failure.h"
+#include "kernels/core/gpu.h"
 
 namespace spikesink {
 using Clock = std::chrono::steady_clock;
@@ -74,12 +75,31 @@ void RunLog::close_progress() {
   std::fflush(stdout);
 }
 
+Ending ending_of(const std::exception& error) {
+  constexpr const char* kMend = "; lower train.micro_batch, model.context or the model's size";
+  if (const auto* failure = dynamic_cast<const Failure*>(&error)) return {failure->code, failure->what()};
+  if (dynamic_cast<const CudaOutOfMemory*>(&error)) return {ExitCode::kUsage, error.what() + std::string(kMend)};
+  if (dynamic_cast<const std::bad_alloc*>(&error)) return {ExitCode::kUsage, std::string("out of memory") + kMend};
+  return {ExitCode::kInternal, std::string("internal error: ") + error.what()};
+}
+
+void note_ending(const std::string& log_file, const std::exception& error) noexcept {
+  try {
+    RunLog(log_file).note(ending_of(error).text);
+  } catch (const std::exception&) {  // the first error is the one to see
+  }
+}
+
 std::string duration_text(double seconds) {
   const auto s = static_cast<long long>(seconds + 0.5);
   if (s >= 86400) return fmt::format("{} d {:02} h", s / 86400, s / 3600 % 24);
   if (s >= 3600) return fmt::format("{} h {:02} min", s / 3600, s / 60 % 60);
   if (s >= 60) return fmt::format("{} min {:02} s", s / 60, s % 60);
   return fmt::format("{} s", s);
+}
+
+std::string counted(std::int64_t count, const std::string& name) {
+  return fmt::format("{} {}{}", count, name, count == 1 ? "" : "s");
 }
 
 std::string count_text(double count) {

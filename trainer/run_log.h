@@ -1,6 +1,10 @@
 #pragma once
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
+
+#include "io/failure.h"
 
 namespace spikesink {
 
@@ -23,8 +27,29 @@ class RunLog {
   std::unique_ptr<Impl> impl_;
 };
 
+/// How a program ends when an exception has come up to its top.
+struct Ending {
+  ExitCode code;
+  std::string text;
+};
+Ending ending_of(const std::exception& error);
+void note_ending(const std::string& log_file, const std::exception& error) noexcept;
+
+/// Runs `f()`; how an exception of it would end the program is noted in `log_file` too, where that can be written.
+template <class F>
+auto noting_failure(const std::string& log_file, F&& f) {
+  try {
+    return f();
+  } catch (const std::exception& error) {
+    note_ending(log_file, error);
+    throw;
+  }
+}
+
 /// 1 h 05 min, 3 min 20 s, 12 s
 std::string duration_text(double seconds);
+/// 1 step, 2 steps
+std::string counted(std::int64_t count, const std::string& name);
 /// 950, 12.3k, 4.56M
 std::string count_text(double count);
 

@@ -2,15 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <csignal>
 
 #include "io/failure.h"
-#include "kernels/attention/attention.h"
+#include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "models/cost.h"
+#include "models/layers/attention.h"
 #include "models/not_finite.h"
 #include "models/sample_loss.h"
 #include "trainer/checkpoint_writer.h"
@@ -75,23 +77,6 @@ class Loop {
         cost_(cost_of(job.model.config(), job.train.loss_from_position)) {}
 
   TrainResult run() {
-    try {
-      return run_to_the_end();
-    } catch (const Failure& failure) {
-      log_.note(failure.what());
-      throw;
-    }
-  }
-
- private:
-  static SampleShape shape_of(const TrainJob& job) {
-    return {.context = job.model.config().context,
-            .micro_batch = job.train.micro_batch,
-            .loss_from_position = job.train.loss_from_position,
-            .end_of_text = job.end_of_text};
-  }
-
-  TrainResult run_to_the_end() {
     start();
     const StopSignals signals;
     if (step_ == 0) probe();
@@ -109,10 +94,18 @@ class Loop {
                           static_cast<double>(memory_.peak) / 1048576,
                           static_cast<double>(memory_.reserved) / 1048576));
     const bool finished = step_ >= total_;
-    log_.line(finished ? fmt::format("done: {} steps, {} tokens, in {}", step_,
+    log_.line(finished ? fmt::format("done: {}, {} tokens, in {}", counted(step_, "step"),
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
                        : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
     return {finished, memory_, steps};
+  }
+
+ private:
+  static SampleShape shape_of(const TrainJob& job) {
+    return {.context = job.model.config().context,
+            .micro_batch = job.train.micro_batch,
+            .loss_from_position = job.train.loss_from_position,
+            .end_of_text = job.end_of_text};
   }
 
   bool save_is_due() const {
@@ -158,34 +151,38 @@ class Loop {
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token",
                           count_text(static_cast<double>(cost_.parameters())), cost_.flops()));
     log_.line("runs:  " + where());
-    log_.line(fmt::format("run:   {} steps of {} sequences of {} tokens, {} tokens in all, into {}", total_, sequences_,
-                          context_, count_text(static_cast<double>(total_ * sequences_ * context_)),
-                          job_.folder.path()));
+    log_.line(fmt::format("run:   {} of {} of {}, {} tokens in all, into {}", counted(total_, "step"),
+                          counted(sequences_, "sequence"), counted(context_, "token"),
+                          count_text(static_cast<double>(total_ * sequences_ * context_)), job_.folder.path()));
     first_step_ = step_;
     begin_ = interval_ = Clock::now();
   }
 
   /// Device, rates and what was chosen for it, once in the log.
   std::string where() const {
+    constexpr const char* kMeasured = "a large product's rate, measured now; steps can pass it";
     const DType dtype = job_.model.params().all().front().value.dtype();
     if (job_.stream.device == Device::kCpu)
-      return fmt::format("on the CPU in {}, {} threads; MFU is a share of {:.0f} GFLOP/s, its matrix rate now",
-                         name_of(dtype), job_.stream.num_threads, peak_ / 1e9);
-    const AttentionConfig& attention = job_.model.config().attention;
-    const kernels::AttentionPlan plan = kernels::attention_plan(job_.stream,
-                                                                {.n_heads = attention.n_heads,
-                                                                 .n_kv_heads = attention.kv_heads(),
-                                                                 .d_head = attention.d_head,
-                                                                 .length = context_,
-                                                                 .scale = 1},
-                                                                dtype, job_.end_of_text.has_value());
-    std::string text = "on cuda";
+      return fmt::format("on the CPU in {}, {}; MFU is a share of {:.0f} GFLOP/s, {}", name_of(dtype),
+                         counted(job_.stream.num_threads, "thread"), peak_ / 1e9, kMeasured);
+    std::string device = "cuda",
+                attention = kernels::attention_plan(
+                                job_.stream, attention_dims(job_.model.config().attention, context_),
+                                std::min(job_.train.micro_batch, sequences_), dtype, job_.end_of_text.has_value())
+                                .text;
+    bool stated = false;
     if constexpr (kHasCuda) {
       const gpu::Info gpu = gpu::info();
-      text = fmt::format("on {} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
+      device = fmt::format("{} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
+      stated = stated_rate(dtype, gpu.name).has_value();
+      if (const auto builds = kernels::cuda::cudnn_builds(job_.stream); builds.count > 0)
+        attention += fmt::format(", {} of its plans built in {:.1f} s", builds.count, builds.seconds);
     }
-    return fmt::format("{} in {}; attention: {}; MFU is a share of {:.0f} TFLOP/s", text, name_of(dtype), plan.text,
-                       peak_ / 1e12);
+    return fmt::format(
+        "on {} in {}; attention: {}; {}", device, name_of(dtype), attention,
+        kCudaEmulated ? "rates and MFU say nothing: all of it is emulated on the host"
+        : stated      ? fmt::format("MFU is a share of {:.0f} TFLOP/s, the rate that its maker states", peak_ / 1e12)
+                      : fmt::format("MFU is a share of {:.1f} TFLOP/s, {}", peak_ / 1e12, kMeasured));
   }
 
   void one_step() {
@@ -194,7 +191,7 @@ class Loop {
     passes_.run(samples);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
     optimizer_.step(lr, step_ + 1);
-    const double loss = passes_.loss(), norm = optimizer_.grad_norm();  // the only place where a step waits
+    const double loss = passes_.loss(), norm = optimizer_.grad_norm();  // waits for all of the step
     ++step_;
     tokens_ += sequences_ * context_;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
@@ -292,6 +289,8 @@ class Loop {
 
 }  // namespace
 
-TrainResult train(const TrainJob& job) { return Loop(job).run(); }
+TrainResult train(const TrainJob& job) {
+  return noting_failure(job.folder.log(), [&] { return Loop(job).run(); });
+}
 
 }  // namespace spikesink

@@ -35,25 +35,41 @@ void require_attention(const Stream& stream, const AttentionDims& d, const Tenso
   }
 }
 
-AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
-  if (stream.device == Device::kCpu) return {.cudnn = false, .text = "hand-written"};
-  std::string why = cuda::cudnn_refusal(dims, dtype, with_starts);
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, std::int64_t sequences, DType dtype,
+                             bool with_starts) {
+  if (stream.device == Device::kCpu) return {.cudnn_forward = false, .cudnn_backward = false, .text = "hand-written"};
+  const bool forward = cuda::cudnn_is_faster(dims, /*backward=*/false, stream.deterministic),
+             backward = cuda::cudnn_is_faster(dims, /*backward=*/true, stream.deterministic);
+  const std::string faster = "faster at d_head " + std::to_string(dims.d_head);
+  std::string why = cuda::cudnn_refusal(dims, dtype, with_starts, stream.deterministic);
+  if (why.empty() && !forward && !backward) why = faster;
   if constexpr (kHasCuda)
-    if (why.empty()) why = cuda::cudnn_refusal(stream, dims, dtype, with_starts);
-  if (why.empty()) return {.cudnn = true, .text = "cuDNN"};
+    if (why.empty()) why = cuda::cudnn_refusal(stream, dims, sequences, dtype, with_starts);
+  const std::string cudnn = kCudaEmulated ? "a plain stand-in for cuDNN" : "cuDNN";
+  if (why.empty())
+    return {.cudnn_forward = forward,
+            .cudnn_backward = backward,
+            .text = !forward    ? cudnn + " backward, hand-written forward (" + faster + ")"
+                    : !backward ? cudnn + " forward, hand-written backward (" + faster + ")"
+                                : cudnn};
   const std::string kernel = dtype == DType::kBF16 ? "hand-written tensor-core kernel" : "hand-written f32 kernel";
-  return {.cudnn = false, .text = kernel + " (not cuDNN: " + why + ")"};
+  return {.cudnn_forward = false, .cudnn_backward = false, .text = kernel + " (not cuDNN: " + why + ")"};
+}
+
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, const Tensor& qkv, const Tensor& starts) {
+  return attention_plan(stream, dims, qkv.shape()[0] / dims.length, qkv.dtype(), static_cast<bool>(starts));
 }
 
 void attention_forward(const Stream& stream, const AttentionForward& a) {
   require_attention(stream, a.dims, a.qkv, a.lse, a.starts);
   require_tensor(a.out, "attention out", {a.qkv.shape()[0], a.dims.out_width()}, a.qkv.dtype(), stream.device);
   stream.count_flops(2 * score_flops(a.dims, a.qkv.shape()[0]));
-  const bool cudnn = attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn;
+  const bool cudnn = attention_plan(stream, a.dims, a.qkv, a.starts).cudnn_forward;
   dispatch<cpu::attention_forward, cuda::attention_forward>(
       stream, a,
       {.cpu = stream.num_threads * cpu::forward_scratch(a.dims, a.qkv.dtype()),
-       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, a.qkv.shape()[0], /*backward=*/false) : 0});
+       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, a.qkv.shape()[0], /*backward=*/false, stream.deterministic)
+                     : 0});
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a) {
@@ -63,12 +79,12 @@ void attention_backward(const Stream& stream, const AttentionBackward& a) {
   require_tensor(a.dout, "attention dout", {N, a.dims.out_width()}, a.qkv.dtype(), stream.device);
   require_tensor(a.dqkv, "attention dqkv", {N, a.dims.qkv_width()}, a.qkv.dtype(), stream.device);
   stream.count_flops(4 * score_flops(a.dims, N));
-  const bool starts = static_cast<bool>(a.starts), cudnn = attention_plan(stream, a.dims, a.qkv.dtype(), starts).cudnn;
+  const bool cudnn = attention_plan(stream, a.dims, a.qkv, a.starts).cudnn_backward;
   dispatch<cpu::attention_backward, cuda::attention_backward>(
       stream, a,
       {.cpu = stream.num_threads * cpu::backward_scratch(a.dims, a.qkv.dtype()),
-       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, N, /*backward=*/true)
-                     : cuda::flash_backward_bytes(a.dims, N, starts)});
+       .cuda = cudnn ? cuda::cudnn_attention_bytes(a.dims, N, /*backward=*/true, stream.deterministic)
+                     : cuda::flash_backward_bytes(a.dims, N, static_cast<bool>(a.starts))});
 }
 
 }  // namespace spikesink::kernels

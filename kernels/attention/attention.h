@@ -58,12 +58,15 @@ void attention_backward(const Stream& stream, const AttentionBackward& args);
 void require_attention(const Stream& stream, const AttentionDims& dims, const Tensor& qkv, const Tensor& lse,
                        const Tensor& starts);
 
-/// What serves an attention on a stream's device, and why: a line for the log.
+/// What serves an attention over `sequences` of them on a stream's device, and why: a line for the log.
 struct AttentionPlan {
-  bool cudnn;
+  bool cudnn_forward, cudnn_backward;  ///< else the hand-written kernel
   std::string text;
 };
-AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, std::int64_t sequences, DType dtype,
+                             bool with_starts);
+/// The one that serves these rows of qkv.
+AttentionPlan attention_plan(const Stream& stream, const AttentionDims& dims, const Tensor& qkv, const Tensor& starts);
 
 namespace cpu {
 void attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);

@@ -57,14 +57,13 @@ BackwardAids backward_aids(const Stream& stream, const AttentionBackward& a, std
 }
 
 void attention_forward(const Stream& stream, const AttentionForward& a, Scratch scratch) {
-  if (attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn)
-    return cudnn_attention_forward(stream, a, scratch);
+  if (attention_plan(stream, a.dims, a.qkv, a.starts).cudnn_forward) return cudnn_attention_forward(stream, a, scratch);
   if (a.qkv.dtype() == DType::kBF16) return flash_forward_bf16(stream, a);
   flash_forward_f32(stream, a);
 }
 
 void attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
-  if (attention_plan(stream, a.dims, a.qkv.dtype(), static_cast<bool>(a.starts)).cudnn)
+  if (attention_plan(stream, a.dims, a.qkv, a.starts).cudnn_backward)
     return cudnn_attention_backward(stream, a, scratch);
   if (a.qkv.dtype() == DType::kBF16) return flash_backward_bf16(stream, a, scratch);
   flash_backward_f32(stream, a, scratch);

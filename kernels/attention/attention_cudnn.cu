@@ -40,7 +40,7 @@ const std::string& absence() {
 struct Problem {
   std::int64_t B, H, K, D, T, row_width, out_width;
   double scale;
-  bool backward;
+  bool backward, deterministic;
   auto operator<=>(const Problem&) const = default;
 };
 
@@ -53,14 +53,16 @@ Problem forward_problem(const AttentionDims& d, std::int64_t B) {
           .row_width = d.qkv_width(),
           .out_width = d.out_width(),
           .scale = d.scale,
-          .backward = false};
+          .backward = false,
+          .deterministic = true};
 }
-Problem backward_problem(const AttentionDims& d, std::int64_t B) {
-  const CudnnSlice slice = CudnnSlice::of(d, B);
+Problem backward_problem(const AttentionDims& d, std::int64_t B, bool deterministic) {
+  const CudnnSlice slice = CudnnSlice::of(d, B, deterministic);
   Problem p = forward_problem(d, slice.sequences);
   p.H = slice.kv_heads * (d.n_heads / d.n_kv_heads);
   p.K = slice.kv_heads;
   p.backward = true;
+  p.deterministic = deterministic;
   return p;
 }
 
@@ -114,7 +116,7 @@ class Plan {
                                          .set_dim(lse_dim())
                                          .set_stride(lse_stride()));
       auto options = fe::graph::SDPA_backward_attributes().set_name("attention_backward");
-      options.set_causal_mask(true).set_attn_scale(scale).set_deterministic_algorithm(true);
+      options.set_causal_mask(true).set_attn_scale(scale).set_deterministic_algorithm(p.deterministic);
       const auto [dq, dk, dv] = graph_.sdpa_backward(q, k, v, o, dout, lse, options);
       give(dq, kDq, p.H, qkv);
       give(dk, kDk, p.K, qkv);
@@ -154,36 +156,54 @@ class Plan {
   std::int64_t bytes_ = 0;
 };
 
-/// What cuDNN keeps for a stream.
+/// What cuDNN keeps for a stream: by problem its plan, or why there is none. Each is asked for once.
 class Cudnn {
  public:
-  explicit Cudnn(void* stream) {
-    cudnnHandle_t handle = nullptr;
-    check(cudnnCreate(&handle), "cudnnCreate");
-    handle_.reset(handle);
-    check(cudnnSetStream(handle, static_cast<cudaStream_t>(stream)), "cudnnSetStream");
-  }
+  struct Built {
+    std::unique_ptr<Plan> plan;
+    std::string failure;  ///< where there is no plan
+  };
 
-  cudnnHandle_t handle() const { return handle_.get(); }
+  explicit Cudnn(void* stream) : stream_(static_cast<cudaStream_t>(stream)) {}
 
-  Plan& plan(const Problem& p) {
-    std::unique_ptr<Plan>& plan = plans_[p];
-    if (!plan) {
-      const auto start = std::chrono::steady_clock::now();
-      plan = std::make_unique<Plan>(handle(), nullptr, p);
-      build_seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  cudnnHandle_t handle() {
+    if (!handle_) {
+      cudnnHandle_t handle = nullptr;
+      check(cudnnCreate(&handle), "cudnnCreate");
+      handle_.reset(handle);
+      check(cudnnSetStream(handle, stream_), "cudnnSetStream");
     }
-    return *plan;
+    return handle_.get();
   }
 
-  double build_seconds = 0;
+  const Built& built(const Problem& p) {
+    const auto [at, is_new] = built_.try_emplace(p);
+    if (!is_new) return at->second;
+    const auto start = std::chrono::steady_clock::now();
+    try {
+      at->second.plan = std::make_unique<Plan>(handle(), nullptr, p);
+    } catch (const CudaError& error) {
+      at->second.failure = error.what();
+    }
+    ++builds.count;
+    builds.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return at->second;
+  }
+  Plan& plan(const Problem& p) {
+    const Built& known = built(p);
+    if (!known.plan) throw CudaError(known.failure);
+    return *known.plan;
+  }
+
+  CudnnBuilds builds;
 
  private:
   struct Destroy {
     void operator()(cudnnHandle_t handle) const { (void)cudnnDestroy(handle); }
   };
+  cudaStream_t stream_;
   std::unique_ptr<std::remove_pointer_t<cudnnHandle_t>, Destroy> handle_;
-  std::map<Problem, std::unique_ptr<Plan>> plans_;
+  std::map<Problem, Built> built_;
 };
 
 Cudnn& library(const Stream& stream) { return stream.libraries->get<Cudnn>(stream.native.get()); }
@@ -196,24 +216,22 @@ void require_bytes(const Plan& plan, std::int64_t bytes) {
 }
 }  // namespace
 
-std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts) {
-  if (std::string why = cudnn_refusal(dims, dtype, with_starts); !why.empty()) return why;
-  if (!absence().empty() || stream.dry) return absence();
-  try {
-    for (const Problem& p : {forward_problem(dims, 1), backward_problem(dims, 1)}) {
-      const std::int64_t bytes = library(stream).plan(p).bytes();
-      if (bytes > cudnn_attention_bytes(dims, dims.length, p.backward))
-        return "cuDNN's workspace, " + std::to_string(bytes) + " bytes";
-    }
-  } catch (const CudaError& error) {
-    return error.what();
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, std::int64_t B, DType dtype,
+                          bool with_starts) {
+  if (std::string why = cudnn_refusal(dims, dtype, with_starts, stream.deterministic); !why.empty()) return why;
+  if (!absence().empty() || stream.dry || B == 0) return absence();
+  for (const Problem& p : {forward_problem(dims, B), backward_problem(dims, B, stream.deterministic)}) {
+    const Cudnn::Built& built = library(stream).built(p);
+    if (!built.plan) return built.failure;
+    if (built.plan->bytes() > cudnn_attention_bytes(dims, B * dims.length, p.backward, stream.deterministic))
+      return "cuDNN's workspace, " + std::to_string(built.plan->bytes()) + " bytes";
   }
   return {};
 }
 
 void cudnn_attention_forward(const Stream& stream, const AttentionForward& a, Scratch scratch) {
   const AttentionDims& d = a.dims;
-  const std::int64_t N = a.qkv.shape()[0], bytes = cudnn_attention_bytes(d, N, false);
+  const std::int64_t N = a.qkv.shape()[0], bytes = cudnn_attention_bytes(d, N, false, stream.deterministic);
   if (N == 0) return;
   Plan& plan = library(stream).plan(forward_problem(d, N / d.length));
   require_bytes(plan, bytes);
@@ -228,12 +246,13 @@ void cudnn_attention_forward(const Stream& stream, const AttentionForward& a, Sc
 
 void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
   const AttentionDims& d = a.dims;
-  const std::int64_t N = a.qkv.shape()[0], B = N / d.length, bytes = cudnn_attention_bytes(d, N, true);
+  const std::int64_t N = a.qkv.shape()[0], B = N / d.length,
+                     bytes = cudnn_attention_bytes(d, N, true, stream.deterministic);
   if (N == 0) return;
-  Plan& plan = library(stream).plan(backward_problem(d, B));
+  Plan& plan = library(stream).plan(backward_problem(d, B, stream.deterministic));
   require_bytes(plan, bytes);
   void* const workspace = scratch.take<std::byte>(bytes);
-  for_slices(CudnnSlice::of(d, B), d, B, [&](const CudnnOffsets& begin) {
+  for_slices(CudnnSlice::of(d, B, stream.deterministic), d, B, [&](const CudnnOffsets& begin) {
     plan.run(library(stream).handle(),
              {{kQ, at(a.qkv, begin.q)},
               {kK, at(a.qkv, begin.k)},
@@ -248,7 +267,7 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
   });
 }
 
-double cudnn_build_seconds(const Stream& stream) { return library(stream).build_seconds; }
+CudnnBuilds cudnn_builds(const Stream& stream) { return library(stream).builds; }
 
 std::string cudnn_device_properties(const Stream& stream) {
   if (!absence().empty()) return {};
@@ -257,17 +276,21 @@ std::string cudnn_device_properties(const Stream& stream) {
   const auto done = [](fe::error_t error) {
     if (error.is_bad()) throw CudaError("cuDNN: device properties: " + error.get_message());
   };
-  done(properties.set_handle(library(stream).handle()).build());
+  int index = 0;
+  if (const cudaError_t status = cudaGetDevice(&index); status != cudaSuccess)
+    throw CudaError(std::string("cudaGetDevice: ") + cudaGetErrorString(status));
+  done(properties.set_device_id(index).build());
   done(properties.serialize(text));
   return {text.begin(), text.end()};
 }
 
 std::int64_t cudnn_plan_bytes(const std::string& device_properties, const AttentionDims& dims, std::int64_t B,
-                              bool backward) {
+                              bool backward, bool deterministic) {
   const auto properties = std::make_shared<fe::DeviceProperties>();
   if (fe::error_t error = properties->deserialize({device_properties.begin(), device_properties.end()}); error.is_bad())
     throw CudaError("cuDNN: device properties: " + error.get_message());
-  return Plan(nullptr, properties, backward ? backward_problem(dims, B) : forward_problem(dims, B)).bytes();
+  return Plan(nullptr, properties, backward ? backward_problem(dims, B, deterministic) : forward_problem(dims, B))
+      .bytes();
 }
 
 }  // namespace spikesink::kernels::cuda
@@ -279,12 +302,12 @@ namespace {
 constexpr const char* kAbsent = "a build without cuDNN";
 }
 
-std::string cudnn_refusal(const Stream&, const AttentionDims&, DType, bool) { return kAbsent; }
+std::string cudnn_refusal(const Stream&, const AttentionDims&, std::int64_t, DType, bool) { return kAbsent; }
 void cudnn_attention_forward(const Stream&, const AttentionForward&, Scratch) { require(false, kAbsent); }
 void cudnn_attention_backward(const Stream&, const AttentionBackward&, Scratch) { require(false, kAbsent); }
-double cudnn_build_seconds(const Stream&) { return 0; }
+CudnnBuilds cudnn_builds(const Stream&) { return {}; }
 std::string cudnn_device_properties(const Stream&) { return {}; }
-std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims&, std::int64_t, bool) { return 0; }
+std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims&, std::int64_t, bool, bool) { return 0; }
 
 }  // namespace spikesink::kernels::cuda
 

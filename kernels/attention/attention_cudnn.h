@@ -28,8 +28,10 @@ struct CudnnSlice {
     const auto up = [&](std::int64_t unit) { return (d.length + unit - 1) / unit * unit; };
     return d.n_heads / d.n_kv_heads * up(64) * up(128) * 2;
   }
-  /// Slices of one size that cover B sequences: all heads of some sequences, or some heads of one.
-  static CudnnSlice of(const AttentionDims& d, std::int64_t B) {
+  /// Slices of one size that cover B sequences: all heads of some sequences, or some heads of one. Without determinism
+  /// one slice is all.
+  static CudnnSlice of(const AttentionDims& d, std::int64_t B, bool deterministic) {
+    if (!deterministic) return {B, d.n_kv_heads};
     const auto largest_divisor = [](std::int64_t n, std::int64_t most) {
       std::int64_t divisor = std::clamp<std::int64_t>(most, 1, std::max<std::int64_t>(n, 1));
       while (n % divisor != 0) --divisor;
@@ -60,38 +62,53 @@ void for_slices(const CudnnSlice& slice, const AttentionDims& d, std::int64_t B,
 }
 
 /// Scratch of the forward or the backward over N rows: what cuDNN may take at most.
-inline std::int64_t cudnn_attention_bytes(const AttentionDims& d, std::int64_t N, bool backward) {
+inline std::int64_t cudnn_attention_bytes(const AttentionDims& d, std::int64_t N, bool backward, bool deterministic) {
   constexpr std::int64_t kSmall = 1 << 20;  // counters, descriptors
   if (!backward) return scratch_bytes<std::byte>(kSmall);
-  const CudnnSlice slice = CudnnSlice::of(d, N / d.length);
+  const CudnnSlice slice = CudnnSlice::of(d, N / d.length, deterministic);
   const std::int64_t groups = slice.sequences * slice.kv_heads, group_heads = d.n_heads / d.n_kv_heads;
   const std::int64_t rows = groups * group_heads * d.length;  // of query heads
   // dK and dV of each query head before those of a group are added up; a float a row for the sum of dout * out.
   const std::int64_t per_head = group_heads > 1 ? 2 * rows * d.d_head * 2 : 0;
-  return scratch_bytes<std::byte>(groups * CudnnSlice::group_bytes(d) + per_head + rows * 4 + kSmall);
+  // dQ gathers in f32 where it is not made of the kept gradients.
+  const std::int64_t sums = deterministic ? groups * CudnnSlice::group_bytes(d) : rows * d.d_head * 4;
+  return scratch_bytes<std::byte>(sums + per_head + rows * 4 + kSmall);
 }
 
 /// Why sizes and dtype are not for cuDNN, in a few words, or empty.
-inline std::string cudnn_refusal(const AttentionDims& d, DType dtype, bool with_starts) {
+inline std::string cudnn_refusal(const AttentionDims& d, DType dtype, bool with_starts, bool deterministic) {
   if (dtype != DType::kBF16) return std::string(name_of(dtype));
   if (with_starts) return "document mask";
-  if (d.d_head < 32 || d.d_head > 128 || d.d_head % 8 != 0) return "d_head " + std::to_string(d.d_head);
+  if (d.d_head < 8 || d.d_head > 256 || d.d_head % 8 != 0) return "d_head " + std::to_string(d.d_head);
   if (d.length < 64) return "context " + std::to_string(d.length);
-  if (CudnnSlice::group_bytes(d) > CudnnSlice::kMostBytes)
-    return "context " + std::to_string(d.length) + ": a deterministic backward would take " +
+  if (deterministic && CudnnSlice::group_bytes(d) > CudnnSlice::kMostBytes)
+    return "context " + std::to_string(d.length) + ": its deterministic backward would take " +
            std::to_string(CudnnSlice::group_bytes(d) >> 30) + " GiB";
   return {};
 }
 
-/// The same, and what the library and the GPU of the stream say: is there a cuDNN, is it new enough, does it have plans
-/// that stay within cudnn_attention_bytes()? Builds them for one sequence when it is asked for the first time.
-std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, DType dtype, bool with_starts);
+/// Is it faster there than the hand-written kernel, where both serve? As measured on an H100 at T = 4096
+/// (benchmarks/results): narrow heads are bound by the exponentials, not by tensor cores, and the two passes over the
+/// kept gradients of a deterministic backward cost more than computing them twice.
+inline bool cudnn_is_faster(const AttentionDims& d, bool backward, bool deterministic) {
+  return d.d_head > (backward && deterministic ? 32 : 16) || (backward && !deterministic);
+}
+
+/// cudnn_refusal() of sizes, and what the library and the GPU of the stream say: is there a cuDNN, is it new enough,
+/// does it have plans for B sequences that stay within cudnn_attention_bytes()? Builds them when it is asked for the
+/// first time; plans and failures are kept.
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& dims, std::int64_t B, DType dtype,
+                          bool with_starts);
 
 void cudnn_attention_forward(const Stream& stream, const AttentionForward& args, Scratch scratch);
 void cudnn_attention_backward(const Stream& stream, const AttentionBackward& args, Scratch scratch);
 
-/// Time that building plans has taken on this stream, for the log.
-double cudnn_build_seconds(const Stream& stream);
+/// Plans that were built on this stream, those that failed too, and the time that it took: for the log.
+struct CudnnBuilds {
+  int count = 0;
+  double seconds = 0;
+};
+CudnnBuilds cudnn_builds(const Stream& stream);
 
 /// The properties of the stream's GPU in cuDNN's own form, from which it builds plans where there is no GPU. Empty
 /// without cuDNN.
@@ -100,6 +117,6 @@ std::string cudnn_device_properties(const Stream& stream);
 /// Builds the plans of B sequences for the GPU whose properties are given, which need not be here, and returns the
 /// workspace of the forward or of a slice of the backward. Throws CudaError where cuDNN has none.
 std::int64_t cudnn_plan_bytes(const std::string& device_properties, const AttentionDims& dims, std::int64_t B,
-                              bool backward);
+                              bool backward, bool deterministic = true);
 
 }  // namespace spikesink::kernels::cuda

@@ -8,7 +8,7 @@ namespace {
 /// A warp's 16 kM queries and a block's kKeys keys at a time.
 template <int kD>
 struct Forward {
-  static constexpr int kM = kD <= 128 ? 2 : 1, kKeys = kD == 128 ? 32 : 64;
+  static constexpr int kM = kD <= 128 ? 2 : 1, kKeys = 64;
   static constexpr int kQueries = kWarps * 16 * kM;
   static constexpr std::int64_t kSharedBytes = (kQueries + 2 * kKeys) * kD * 2;
 };

@@ -61,7 +61,7 @@ Info info() {
 
 NativeStream new_stream(int index) {
   int count = 0;
-  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
+  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0) {
     (void)cudaGetLastError();
     throw UsageError(std::string("system.device: cuda, but CUDA finds no GPU (") + cudaGetErrorString(status) +
                      "); run it on a machine with one, or set system.device=cpu");
@@ -77,6 +77,10 @@ NativeStream new_stream(int index) {
 }
 
 std::byte* allocate(void* stream, std::int64_t bytes) {
+  if (is_recording(stream))
+    throw CudaError("memory of the GPU, " + std::to_string(bytes) +
+                    " bytes, is asked for while a graph is recorded: what is recorded must have run before, on the "
+                    "same pool");
   void* memory = nullptr;
   const cudaError_t status = cudaMallocAsync(&memory, static_cast<std::size_t>(bytes), native(stream));
   if (status == cudaErrorMemoryAllocation) {
@@ -113,6 +117,19 @@ std::shared_ptr<void> end_recording(void* stream) {
   CUDA_CHECK(cudaGraphDestroy(graph));
   CUDA_CHECK(status);
   return {made, [](void* g) { (void)cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(g)); }};
+}
+
+bool is_recording(void* stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  CUDA_CHECK(cudaStreamIsCapturing(native(stream), &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
+void abandon_recording(void* stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  (void)cudaStreamEndCapture(native(stream), &graph);  // fails where what was recorded is broken, and ends it too
+  if (graph) (void)cudaGraphDestroy(graph);
+  (void)cudaGetLastError();
 }
 
 void replay(void* stream, void* graph) {

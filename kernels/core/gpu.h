@@ -41,7 +41,8 @@ Info info();
 NativeStream new_stream(int index);
 
 /// Device memory in the order of the stream: it may be used by what is put into the stream after `allocate`, and is
-/// free when what was put into it before `release` has run. Aligned to 256 bytes.
+/// free when what was put into it before `release` has run. Aligned to 256 bytes. Refused while the stream is recorded:
+/// it would be the graph's, there only while that runs.
 std::byte* allocate(void* stream, std::int64_t bytes);
 void release(void* stream, std::byte* memory) noexcept;
 
@@ -53,6 +54,8 @@ void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero byte
 /// or release there.
 void begin_recording(void* stream);
 std::shared_ptr<void> end_recording(void* stream);  ///< a cudaGraphExec_t
+void abandon_recording(void* stream) noexcept;      ///< instead of end_recording, after an error
+bool is_recording(void* stream);
 void replay(void* stream, void* graph);
 
 /// A moment of a stream: when all is done that was put into it before.

@@ -25,7 +25,7 @@ class Graph {
       try {
         work();
       } catch (...) {
-        graph.native_ = gpu::end_recording(stream.native.get());
+        gpu::abandon_recording(stream.native.get());
         throw;
       }
       graph.native_ = gpu::end_recording(stream.native.get());

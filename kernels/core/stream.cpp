@@ -24,7 +24,7 @@ Stream Stream::cpu(int threads) {
           .libraries = std::make_shared<Libraries>()};
 }
 
-Stream Stream::cuda(int index) {
+Stream Stream::cuda([[maybe_unused]] int index) {
   if constexpr (kHasCuda) {
     const gpu::NativeStream native = gpu::new_stream(index);
     return {.pool = std::make_shared<Pool>(native),
@@ -32,8 +32,8 @@ Stream Stream::cuda(int index) {
             .native = native,
             .libraries = std::make_shared<Libraries>()};
   } else {
-    throw UsageError("system.device: cuda, but this build has no CUDA, so no GPU " + std::to_string(index) +
-                     "; build it with cmake --preset cuda, or set system.device=cpu");
+    throw UsageError(
+        "system.device: cuda, but this build has no CUDA; build it with cmake --preset cuda, or set system.device=cpu");
   }
 }
 

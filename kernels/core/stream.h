@@ -31,6 +31,8 @@ struct Stream {
   std::shared_ptr<void> native = {};  ///< CUDA: the cudaStream_t
   std::shared_ptr<Libraries> libraries = {};
   std::shared_ptr<Work> dry = {};  ///< null: for real
+  /// Kernels repeat their results to the last bit. False: they may add up in the order of arrival where that is faster.
+  bool deterministic = true;
 
   /// The same stream with an empty pool of its own, for what a Graph records.
   Stream with_own_pool() const;

@@ -6,23 +6,23 @@
 namespace spikesink::kernels::cuda {
 namespace {
 
-constexpr int kForwardRows = 2, kBackwardRows = 1;  // of a thread, whose accesses are then all under way at once
+constexpr int kRows = 2;  // of a thread, whose accesses are then all under way at once
 
 template <int W, class T>
 __global__ void __launch_bounds__(Cells::kThreads)
     forward_kernel(T* y, const T* gate_up, std::int64_t N, std::int64_t F) {
-  const Cell at = cell(F / W, kForwardRows);
+  const Cell at = cell(F / W, kRows);
   const std::int64_t f = at.step * W;
   if (f >= F) return;
-  Packed<T, W> gate[kForwardRows], up[kForwardRows];
+  Packed<T, W> gate[kRows], up[kRows];
 #pragma unroll
-  for (int u = 0; u < kForwardRows; ++u)
+  for (int u = 0; u < kRows; ++u)
     if (const std::int64_t n = at.row + u * at.stride; n < N) {
       gate[u] = load_packed<W>(gate_up + n * 2 * F + f);
       up[u] = load_packed<W>(gate_up + n * 2 * F + F + f);
     }
 #pragma unroll
-  for (int u = 0; u < kForwardRows; ++u) {
+  for (int u = 0; u < kRows; ++u) {
     const std::int64_t n = at.row + u * at.stride;
     if (n >= N) return;
     auto out = floats(gate[u]);
@@ -35,19 +35,31 @@ __global__ void __launch_bounds__(Cells::kThreads)
 template <int W, class T>
 __global__ void __launch_bounds__(Cells::kThreads)
     backward_kernel(T* dgate_up, const T* dy, const T* gate_up, std::int64_t N, std::int64_t F) {
-  const Cell at = cell(F / W, kBackwardRows);
-  const std::int64_t n = at.row, f = at.step * W;
-  if (f >= F || n >= N) return;
-  auto gate = load<W>(gate_up + n * 2 * F + f), up = load<W>(gate_up + n * 2 * F + F + f);
-  const auto d = load<W>(dy + n * F + f);
+  const Cell at = cell(F / W, kRows);
+  const std::int64_t f = at.step * W;
+  if (f >= F) return;
+  Packed<T, W> gate[kRows], up[kRows], d[kRows];
 #pragma unroll
-  for (int i = 0; i < W; ++i) {
-    const auto gradient = math::silu_mul_gradient(gate.at[i], up.at[i], d.at[i]);
-    gate.at[i] = gradient.gate;
-    up.at[i] = gradient.up;
+  for (int u = 0; u < kRows; ++u)
+    if (const std::int64_t n = at.row + u * at.stride; n < N) {
+      gate[u] = load_packed<W>(gate_up + n * 2 * F + f);
+      up[u] = load_packed<W>(gate_up + n * 2 * F + F + f);
+      d[u] = load_packed<W>(dy + n * F + f);
+    }
+#pragma unroll
+  for (int u = 0; u < kRows; ++u) {
+    const std::int64_t n = at.row + u * at.stride;
+    if (n >= N) return;
+    Floats<W> dgate, dup;
+#pragma unroll
+    for (int i = 0; i < W; ++i) {
+      const auto gradient = math::silu_mul_gradient(gate[u].at(i), up[u].at(i), d[u].at(i));
+      dgate.at[i] = gradient.gate;
+      dup.at[i] = gradient.up;
+    }
+    store(dgate_up + n * 2 * F + f, dgate);
+    store(dgate_up + n * 2 * F + F + f, dup);
   }
-  store(dgate_up + n * 2 * F + f, gate);
-  store(dgate_up + n * 2 * F + F + f, up);
 }
 }  // namespace
 
@@ -56,7 +68,7 @@ void silu_mul_forward(const Stream& stream, const SiluMulForward& a) {
     const auto [N, F] = matrix_dims(a.y);
     T *const y = a.y.data<T>(), *const gate_up = a.gate_up.data<T>();
     with_width<T>(F % kWidth<T> == 0 && aligned_16({y, gate_up}), [&, N = N, F = F]<int W>() {
-      const Cells cells(N, F / W, kForwardRows);
+      const Cells cells(N, F / W, kRows);
       launch(stream, forward_kernel<W, T>, cells.grid, cells.block, 0, y, gate_up, N, F);
     });
   });
@@ -67,7 +79,7 @@ void silu_mul_backward(const Stream& stream, const SiluMulBackward& a) {
     const auto [N, F] = matrix_dims(a.dy);
     T *const dgate_up = a.dgate_up.data<T>(), *const dy = a.dy.data<T>(), *const gate_up = a.gate_up.data<T>();
     with_width<T>(F % kWidth<T> == 0 && aligned_16({dgate_up, dy, gate_up}), [&, N = N, F = F]<int W>() {
-      const Cells cells(N, F / W, kBackwardRows);
+      const Cells cells(N, F / W, kRows);
       launch(stream, backward_kernel<W, T>, cells.grid, cells.block, 0, dgate_up, dy, gate_up, N, F);
     });
   });

@@ -12,13 +12,6 @@ namespace {
 
 constexpr int kRows = 4, kThreads = 256;
 
-template <GateRows rows>
-__device__ std::int64_t logits_row(std::int64_t n, std::int64_t length) {
-  if constexpr (rows == GateRows::kToken) return n;
-  if constexpr (rows == GateRows::kConstant) return 0;
-  return static_cast<std::uint32_t>(n) % static_cast<std::uint32_t>(length);
-}
-
 /// The sigmoids of columns [c, c + W) of a row of logits: one each, or one that they share, `width` columns having one.
 template <int W, bool kChannel, class T>
 __device__ Floats<W> sigmoids(const T* logits, std::int64_t c, std::int64_t width) {
@@ -36,10 +29,19 @@ __device__ Floats<W> sigmoids(const T* logits, std::int64_t c, std::int64_t widt
   return s;
 }
 
-/// y may be x.
+template <int W, class T>
+__device__ void scaled(T* y, const Packed<T, W>& x, const Floats<W>& by) {
+  Floats<W> out;
+#pragma unroll
+  for (int i = 0; i < W; ++i) out.at[i] = x.at(i) * by.at[i];
+  store(y, out);
+}
+
+/// Logits of tokens, or one row for all. y may be x.
 template <int W, GateRows rows, bool kChannel, class T>
-__global__ void __launch_bounds__(Cells::kThreads) forward_kernel(T* y, const T* x, const T* logits, std::int64_t N,
-                                                                  std::int64_t C, std::int64_t G, std::int64_t length) {
+__global__ void __launch_bounds__(Cells::kThreads)
+    forward_kernel(T* y, const T* x, const T* logits, std::int64_t N, std::int64_t C, std::int64_t G) {
+  static_assert(rows != GateRows::kPosition);
   const Cell at = cell(C / W, kRows);
   const std::int64_t c = at.step * W, width = C / G;
   if (c >= C) return;
@@ -52,7 +54,7 @@ __global__ void __launch_bounds__(Cells::kThreads) forward_kernel(T* y, const T*
   for (int u = 0; u < kRows; ++u)
     if (const std::int64_t n = at.row + u * at.stride; n < N) {
       if (u == 0 || rows != GateRows::kConstant)
-        s[u] = sigmoids<W, kChannel>(logits + logits_row<rows>(n, length) * G, c, width);
+        s[u] = sigmoids<W, kChannel>(logits + (rows == GateRows::kToken ? n * G : 0), c, width);
       else
         s[u] = s[0];
     }
@@ -60,10 +62,27 @@ __global__ void __launch_bounds__(Cells::kThreads) forward_kernel(T* y, const T*
   for (int u = 0; u < kRows; ++u) {
     const std::int64_t n = at.row + u * at.stride;
     if (n >= N) return;
-    Floats<W> out;
+    scaled(y + n * C + c, v[u], s[u]);
+  }
+}
+
+/// Logits of positions: a thread has one in all sequences. y may be x.
+template <int W, bool kChannel, class T>
+__global__ void __launch_bounds__(Cells::kThreads)
+    positions_kernel(T* y, const T* x, const T* logits, std::int64_t N, std::int64_t C, std::int64_t G,
+                     std::int64_t length) {
+  const Cell at = cell(C / W, 1);
+  const std::int64_t c = at.step * W;
+  if (c >= C || at.row >= length) return;
+  const auto s = sigmoids<W, kChannel>(logits + at.row * G, c, C / G);
+  for (std::int64_t first = at.row; first < N; first += kRows * length) {
+    Packed<T, W> v[kRows];
 #pragma unroll
-    for (int i = 0; i < W; ++i) out.at[i] = v[u].at(i) * s[u].at[i];
-    store(y + n * C + c, out);
+    for (int u = 0; u < kRows; ++u)
+      if (const std::int64_t n = first + u * length; n < N) v[u] = load_packed<W>(x + n * C + c);
+#pragma unroll
+    for (int u = 0; u < kRows; ++u)
+      if (const std::int64_t n = first + u * length; n < N) scaled(y + n * C + c, v[u], s);
   }
 }
 
@@ -182,9 +201,15 @@ void gate_forward(const Stream& stream, const GateForward& a, Scratch) {
     const bool wide = (channel ? C : C / G) % kWidth<T> == 0 && aligned_16({y, x, channel ? logits : nullptr});
     with_rows(a.rows, [&, N = N, C = C]<GateRows rows>() {
       with_width<T>(wide, [&]<int W>() {
-        const Cells cells(N, C / W, kRows);
-        launch(stream, channel ? forward_kernel<W, rows, true, T> : forward_kernel<W, rows, false, T>, cells.grid,
-               cells.block, 0, y, x, logits, N, C, G, a.length);
+        if constexpr (rows == GateRows::kPosition) {
+          const Cells cells(a.length, C / W, 1);
+          launch(stream, channel ? positions_kernel<W, true, T> : positions_kernel<W, false, T>, cells.grid,
+                 cells.block, 0, y, x, logits, N, C, G, a.length);
+        } else {
+          const Cells cells(N, C / W, kRows);
+          launch(stream, channel ? forward_kernel<W, rows, true, T> : forward_kernel<W, rows, false, T>, cells.grid,
+                 cells.block, 0, y, x, logits, N, C, G);
+        }
       });
     });
   });

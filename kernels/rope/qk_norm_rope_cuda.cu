@@ -269,8 +269,98 @@ __global__ void head_backward_kernel(T* dx, float* dq_partial, float* dk_partial
   sum_groups(dk_partial + blockIdx.x * sizes.head_width(), memory, dk, half, lanes);
 }
 
-/// A run of rows a block, whose part of the weights' gradients gathers in shared memory, each channel by the one thread
-/// that has it in every row. dx may be dy.
+/// The sums of two numbers over the threads of the block, in each of them. A barrier.
+__device__ float2 block_sums(float a, float b) {
+  __shared__ float2 partial[kThreads / 32];
+  a = warp_sum(a);
+  b = warp_sum(b);
+  __syncthreads();  // the sums before these have been read
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = {a, b};
+  __syncthreads();
+  float2 sum{0, 0};
+#pragma unroll
+  for (int warp = 0; warp < kThreads / 32; ++warp) {
+    sum.x += partial[warp].x;
+    sum.y += partial[warp].y;
+  }
+  return sum;
+}
+
+constexpr int kHeldSteps = 2;
+
+/// A run of rows a block, for rows of at most kHeldSteps accesses a thread: each row, and what it gives to the weights'
+/// gradients, stays in registers. dx may be dy.
+template <int W, class T>
+__global__ void __launch_bounds__(kThreads, 2)
+    held_backward_kernel(T* dx, float* dq_partial, float* dk_partial, const T* dy, const T* x, const float* rstd,
+                         const T* q_weight, const T* k_weight, const RopeFrequencies frequencies, Sizes sizes) {
+  const auto half = static_cast<unsigned>(sizes.half), width = sizes.width();
+  const unsigned steps_a_head = half / W, q_steps = static_cast<unsigned>(sizes.n_heads) * steps_a_head,
+                 steps = sizes.turned_heads() * steps_a_head, q_width = q_steps * 2 * W;
+  const RopeTable angles = rope_table(dynamic_shared<float>(), sizes.rows, half);
+  unsigned columns[kHeldSteps], angle[kHeldSteps];
+  Pairs<W> sums[kHeldSteps]{};
+#pragma unroll
+  for (int s = 0; s < kHeldSteps; ++s) {
+    const unsigned step = static_cast<unsigned>(s) * kThreads + threadIdx.x;
+    columns[s] = step / steps_a_head * 2 * half + step % steps_a_head * W;
+    angle[s] = step % steps_a_head * W;
+  }
+  const auto there = [&](int s) { return static_cast<unsigned>(s) * kThreads + threadIdx.x < steps; };
+  const auto is_key = [&](int s) { return columns[s] >= q_width; };
+  const auto weight_of = [&](int s) {
+    return load_pairs<W>(is_key(s) ? k_weight + (columns[s] - q_width) : q_weight + columns[s], half);
+  };
+  const auto channels = [&](int of_heads) {
+    return static_cast<float>(of_heads) * static_cast<float>(sizes.head_width());
+  };
+  const std::int64_t begin = blockIdx.x * sizes.N / gridDim.x, end = (blockIdx.x + 1) * sizes.N / gridDim.x;
+  for (std::int64_t first = begin; first < end; first += sizes.rows) {
+    const auto rows = static_cast<unsigned>(end - first < sizes.rows ? end - first : sizes.rows);
+    __syncthreads();  // the angles of the rows before have been read
+    fill_rope_table(angles, frequencies, first, rows, half, sizes.length);
+    __syncthreads();
+    for (unsigned row = 0; row < rows; ++row) {
+      const std::int64_t n = first + row;
+      Pairs<W> d[kHeldSteps], pairs[kHeldSteps];
+#pragma unroll
+      for (int s = 0; s < kHeldSteps; ++s)
+        if (there(s)) {
+          d[s] = load_pairs<W>(dy + n * width + columns[s], half);
+          pairs[s] = load_pairs<W>(x + n * width + columns[s], half);
+        }
+      float q_dot = 0, k_dot = 0;
+#pragma unroll
+      for (int s = 0; s < kHeldSteps; ++s)
+        if (there(s)) {
+          const unsigned at = row * half + angle[s];
+          d[s] = turned(d[s], load<W>(angles.cos + at), load<W>(angles.sin + at), -1);
+          (is_key(s) ? k_dot : q_dot) += triple_dot(d[s], weight_of(s), pairs[s]);
+        }
+      const float q_rstd = rstd[2 * n], k_rstd = rstd[2 * n + 1];
+      const float2 dots = block_sums(q_dot, k_dot);
+      const float q_shrink = math::rms_norm_shrink(dots.x, q_rstd, channels(sizes.n_heads)),
+                  k_shrink = math::rms_norm_shrink(dots.y, k_rstd, channels(sizes.n_kv_heads));
+#pragma unroll
+      for (int s = 0; s < kHeldSteps; ++s)
+        if (there(s))
+          store_pairs(dx + n * width + columns[s], half,
+                      norm_backward(sums[s], d[s], pairs[s], weight_of(s), is_key(s) ? k_rstd : q_rstd,
+                                    is_key(s) ? k_shrink : q_shrink));
+    }
+    copy_columns<W>(dx + first * width, dy + first * width, rows, sizes.turned(), width);
+  }
+  const unsigned k_width = sizes.turned() - q_width;
+#pragma unroll
+  for (int s = 0; s < kHeldSteps; ++s)
+    if (there(s))
+      store_pairs(is_key(s) ? dk_partial + blockIdx.x * std::int64_t{k_width} + (columns[s] - q_width)
+                            : dq_partial + blockIdx.x * std::int64_t{q_width} + columns[s],
+                  half, sums[s]);
+}
+
+/// The same for longer rows, which are read twice; sums gather in shared memory, each channel's by the one thread that
+/// has it in every row. dx may be dy.
 template <int W, class T>
 __global__ void full_backward_kernel(T* dx, float* dq_partial, float* dk_partial, const T* dy, const T* x,
                                      const float* rstd, const T* q_weight, const T* k_weight,
@@ -354,12 +444,13 @@ void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& a, Sc
     const bool wide = a.d_head / 2 % kWidth<T> == 0 && aligned_16({dx, dy, x, q_weight, k_weight});
     with_width<T>(wide, [&]<int W>() {
       const Sizes sizes = sizes_of(a, W);
-      const bool full = a.mode == QkNormMode::kFull;
+      const bool full = a.mode == QkNormMode::kFull, held = sizes.turned() / (2 * W) <= kHeldSteps * kThreads;
       const std::int64_t angles = rope_table_bytes(sizes.rows, a.d_head), floats = size_of(DType::kF32),
                          group_sums = kThreads / sizes.lanes * a.d_head * floats;
-      launch(stream, full ? full_backward_kernel<W, T> : head_backward_kernel<W, T>, P, kThreads,
-             full ? angles + sizes.turned() * floats : std::max(angles, group_sums), dx, dq_partial, dk_partial, dy, x,
-             a.rstd.data<float>(), q_weight, k_weight, rope_frequencies(a.d_head, a.theta), sizes);
+      launch(stream, full ? held ? held_backward_kernel<W, T> : full_backward_kernel<W, T> : head_backward_kernel<W, T>,
+             P, kThreads, full ? angles + (held ? 0 : sizes.turned() * floats) : std::max(angles, group_sums), dx,
+             dq_partial, dk_partial, dy, x, a.rstd.data<float>(), q_weight, k_weight,
+             rope_frequencies(a.d_head, a.theta), sizes);
     });
   });
   add_column_sums(stream, a.dq_weight.data<float>(), dq_partial, P, q);

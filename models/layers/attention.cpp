@@ -25,6 +25,14 @@ const Param* qk_scale(ParamSet& params, const std::string& name, const ModelConf
 
 }  // namespace
 
+kernels::AttentionDims attention_dims(const AttentionConfig& c, std::int64_t length) {
+  return {.n_heads = c.n_heads,
+          .n_kv_heads = c.kv_heads(),
+          .d_head = c.d_head,
+          .length = length,
+          .scale = 1 / std::sqrt(static_cast<double>(c.d_head))};
+}
+
 Attention::Attention(ParamSet& params, std::string path, const ModelConfig& c, double out_std)
     : Module(path),
       config_(c.attention),
@@ -46,16 +54,9 @@ Var Attention::positioned(Pass& pass, Var qkv) const {
       {.n_heads = H, .n_kv_heads = K, .d_head = D, .theta = config_.rope_theta, .eps = qk_eps_, .mode = mode});
 }
 
-Var Attention::forward(Pass& pass, Var x) const {  // x (N, C)
-  const std::int64_t D = config_.d_head;
+Var Attention::forward(Pass& pass, Var x) const {          // x (N, C)
   Var qkv = positioned(pass, ops::linear(pass, x, qkv_));  // (N, (H + 2 K) D)
-  Var heads = ops::attention(pass, std::move(qkv),         // (N, H D)
-                             {.n_heads = config_.n_heads,
-                              .n_kv_heads = config_.kv_heads(),
-                              .d_head = D,
-                              .length = pass.batch.length,
-                              .scale = 1 / std::sqrt(static_cast<double>(D))},
-                             path());
+  Var heads = ops::attention(pass, std::move(qkv), attention_dims(config_, pass.batch.length), path());  // (N, H D)
   heads = (*gate_)(pass, std::move(heads), std::move(x));
   return ops::linear(pass, std::move(heads), o_);  // (N, C)
 }

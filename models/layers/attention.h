@@ -1,10 +1,14 @@
 #pragma once
+#include "kernels/attention/attention.h"
 #include "models/config.h"
 #include "models/layers/gate.h"
 #include "models/module.h"
 #include "models/param.h"
 
 namespace spikesink {
+
+/// What a model's attention asks of the kernel, for sequences of `length`.
+kernels::AttentionDims attention_dims(const AttentionConfig& config, std::int64_t length);
 
 /// o(gate(attention(rope(norm(q x)), rope(norm(k x)), v x))), causal, no biases; norm and gate may be absent. Sources:
 /// Vaswani et al. 2017, arXiv:1706.03762; rotary positions Su et al. 2021, arXiv:2104.09864; grouped queries Ainslie et

@@ -143,6 +143,8 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:2: train.optimizer.eps: 1e-50, must be at least 1e-30, which f32 still holds; 1e-8 is usual"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nsystem: {rank_timeout: 0}\n",
        "x.yaml:3: system.rank_timeout: 0, must be above 0 seconds"},
+      {"system: {device: gpu}\n", "x.yaml:1: system.device: \"gpu\" is not one of auto, cpu, cuda; did you mean cuda?"},
+      {"system: {device: cup}\n", "x.yaml:1: system.device: \"cup\" is not one of auto, cpu, cuda; did you mean cpu?"},
       {"data: {train: [a]}\n",
        "x.yaml: train: neither tokens nor steps is given; give one of them, e.g. train.steps: 1000"},
       {"", "x.yaml: data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]"},
@@ -184,6 +186,18 @@ TEST_CASE("a mistake in --set is refused with what was typed", "[configs]") {
        "(train.schedule.kind: the default); remove it, or change train.schedule.kind"},
   }));
   CHECK(folder.refusal("x.yaml", {set}) == line);
+}
+
+TEST_CASE("a precision that the device of --set does not have is no mistake of the file", "[configs]") {
+  const test::Folder folder;
+  const auto [precision, device, line] = GENERATE(table<std::string, std::string, std::string>({
+      {"f64", "cuda",
+       "system.device: cuda, but system.precision f64 is for the CPU only; set system.precision=f32 (or bf16) with it"},
+      {"bf16", "cpu", "system.device: cpu, where system.precision bf16 is not; set system.precision=f32 with it"},
+  }));
+  folder.write("x.yaml", "data: {train: [a]}\ntrain: {steps: 3}\nsystem: {precision: " + precision + "}\n");
+  const std::string set = "system.device=" + device;
+  CHECK(folder.refusal("x.yaml", {set}) == "--set " + set + ": " + line);
 }
 
 TEST_CASE("a mistake in a base is refused with the base's name and line, also where it is overridden", "[configs]") {

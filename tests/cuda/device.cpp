@@ -1,17 +1,11 @@
 #include "kernels/core/device.h"
 
-#include <cstdio>
-
 #include "kernels/elementwise/add.h"
 #include "tests/kernels/support.h"
 
 using namespace spikesink;
 using namespace spikesink::test;
 using Catch::Contains;
-
-namespace {
-void skipped() { std::puts(("skipped: " + Catch::getResultCapture().getCurrentTestName() + ": no GPU").c_str()); }
-}  // namespace
 
 TEST_CASE("values come back from the device as they went, with every dtype", "[kernels][cuda]") {
   if (!has_gpu()) return skipped();

@@ -13,7 +13,7 @@ using namespace spikesink;
 TEST_CASE("CUDA's libraries are opened without a GPU, with all the functions that are called", "[kernels][cuda]") {
   const kernels::AttentionDims dims{.n_heads = 8, .n_kv_heads = 8, .d_head = 64, .length = 1024, .scale = 0.125};
   const Stream stream = Stream::dry_run(Device::kCuda);
-  std::puts(("attention: " + kernels::attention_plan(stream, dims, DType::kBF16, false).text).c_str());
+  std::puts(("attention: " + kernels::attention_plan(stream, dims, 1, DType::kBF16, false).text).c_str());
   std::string problem;
   try {
     kernels::cuda::require_gemm_library();

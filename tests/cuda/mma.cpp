@@ -15,7 +15,7 @@ Tensor counting(Shape shape, int modulus) {
 }  // namespace
 
 TEST_CASE("mma adds the product of a 16 x 16 and a 16 x 8 matrix", "[kernels][cuda][mma]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const Tensor a = counting({16, 16}, 251), b = counting({16, 8}, 127), c = filled({16, 8}, DType::kF32, 0.5);
   const auto as = values(a), bs = values(b);
@@ -29,7 +29,7 @@ TEST_CASE("mma adds the product of a 16 x 16 and a 16 x 8 matrix", "[kernels][cu
 }
 
 TEST_CASE("load_matrices gives a lane the pairs of its row, or transposed of its column", "[kernels][cuda][mma]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const bool transposed = GENERATE(false, true);
   const Tensor x = counting({32, 8}, 256), out = on(stream, poisoned({4, 32, 2}, DType::kBF16));
@@ -45,7 +45,7 @@ TEST_CASE("load_matrices gives a lane the pairs of its row, or transposed of its
 }
 
 TEST_CASE("copy_async copies what is valid and zeros after it, group by group", "[kernels][cuda][mma]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const int rows = GENERATE(0, 1, 32, 45, 64);
   const Tensor x = counting({2, 32, 8}, 255).slice(0, {rows, 8}), out = on(stream, poisoned({2, 32, 8}, DType::kBF16));

@@ -47,6 +47,7 @@ struct CUstream_st {
 /// What was asked for between the begin and the end of a capture, to be done again and again.
 struct CUgraph_st {
   std::vector<CUstream_st::Task> tasks;
+  bool broken = false;  ///< something was asked for that cannot be recorded
 };
 
 void CUstream_st::push(Task task) {
@@ -124,13 +125,19 @@ struct Runtime {
   bool capturing() const {
     return std::any_of(streams.begin(), streams.end(), [](const auto* s) { return s->recording != nullptr; });
   }
+  /// For what cannot be recorded: it breaks what is being recorded.
+  cudaError_t fail_in_capture() {
+    for (CUstream_st* s : streams)
+      if (s->recording) s->recording->broken = true;
+    return fail(cudaErrorStreamCaptureUnsupported);
+  }
 
   CUstream_st* of(cudaStream_t stream) { return stream ? stream : streams.front(); }
 
   /// Runs heads of queues, of a stream drawn each time, until `done` holds. After a fault the rest is dropped.
   template <class F>
   cudaError_t drain(F&& done) {
-    if (capturing()) return fail(cudaErrorStreamCaptureUnsupported);
+    if (capturing()) return fail_in_capture();
     const Access access(*this);
     while (!done()) {
       std::vector<CUstream_st*> able;
@@ -271,6 +278,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "device not ready";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     case cudaErrorLaunchFailure:
       return Locked()->fault.c_str();
   }
@@ -315,12 +324,12 @@ cudaError_t cudaFree(void* memory) {  // waits for the device, as CUDA's does
 /// CUDA would make memory a part of the graph; the project's graphs have none of their own.
 cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t stream) {
   const Locked r;
-  if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
+  if (r->of(stream)->recording) return r->fail_in_capture();
   return cudaMalloc(memory, bytes);
 }
 cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
   const Locked r;
-  if (r->of(stream)->recording) return r->fail(cudaErrorStreamCaptureUnsupported);
+  if (r->of(stream)->recording) return r->fail_in_capture();
   if (memory && !inside(r->device, memory, 1)) return r->fail(cudaErrorInvalidValue);
   r->of(stream)->push({.run = [memory] { Locked()->release(Locked()->device, memory); }, .even_after_fault = true});
   return cudaSuccess;
@@ -360,7 +369,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     return r->fail(cudaErrorInvalidValue);
   const bool from_pageable = !from_device && !inside(r->pinned, from, bytes);
   const bool to_pageable = !to_device && !inside(r->pinned, to, bytes);
-  if (r->of(stream)->recording && (from_pageable || to_pageable)) return r->fail(cudaErrorStreamCaptureUnsupported);
+  if (r->of(stream)->recording && (from_pageable || to_pageable)) return r->fail_in_capture();
   if (from_pageable) {
     const auto* const bytes_of = static_cast<const char*>(from);
     r->of(stream)->push(
@@ -454,8 +463,20 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const Locked r;
-  *graph = r->of(stream)->recording.release();
-  return *graph ? cudaSuccess : r->fail(cudaErrorInvalidValue);
+  *graph = nullptr;
+  std::unique_ptr<CUgraph_st> recorded = std::move(r->of(stream)->recording);
+  if (!recorded) return r->fail(cudaErrorInvalidValue);
+  if (recorded->broken) return r->fail(cudaErrorStreamCaptureInvalidated);
+  *graph = recorded.release();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const Locked r;
+  const auto& recording = r->of(stream)->recording;
+  *status = !recording          ? cudaStreamCaptureStatusNone
+            : recording->broken ? cudaStreamCaptureStatusInvalidated
+                                : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {
   *made = new CUgraph_st(*graph);

@@ -24,14 +24,15 @@ cudaError_t __wrap_cudaGetDeviceProperties_v2(cudaDeviceProp* properties, int de
 }
 
 namespace {
-// An H100 SXM by its public figures, in cuDNN's form.
+// An H100 SXM in cuDNN's form, as `bench kernels` prints it.
 constexpr const char* kH100 =
-    R"({"deviceName":"NVIDIA H100 80GB HBM3","cudaDeviceId":0,"deviceVer":900,"multiProcessorCount":132,)"
-    R"("driverVer":13000,"maxSharedMemoryPerBlock":49152,"maxSharedMemoryPerBlockOptin":232448,)"
-    R"("reservedSharedMemoryPerBlock":1024,"totalGlobalMem":85028896768,"maxGridSize":[2147483647,65535,65535],)"
-    R"("maxBlockSize":[1024,1024,64],"isTccDriver":0,"l2CacheSize":52428800,"maxCtasPerSM":32,)"
-    R"("maxRegistersPerSM":65536,"maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"memClockRateKHz":2619000,)"
-    R"("pciDeviceId":0,"regsPerBlock":65536,"smClockRateKHz":1980000,"supportCoopLaunch":1,"warpSize":32})";
+    R"({"maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536)"
+    R"(,"multiProcessorCount":132,"warpSize":32,"maxSharedMemoryPerBlock":49152)"
+    R"(,"maxSharedMemoryPerBlockOptin":232448,"reservedSharedMemoryPerBlock":1024,"maxRegistersPerSM":65536)"
+    R"(,"maxCtasPerSM":32,"maxThreadsPerBlock":1024,"maxThreadsPerSM":2048,"pciDeviceId":6,"isTccDriver":0)"
+    R"(,"supportCoopLaunch":1,"totalGlobalMem":85017493504,"smClockRateKHz":1980000)"
+    R"(,"memClockRateKHz":2619000,"l2CacheSize":52428800,"cudaDeviceId":0,"deviceVer":900,"driverVer":13000)"
+    R"(,"deviceName":"NVIDIA H100 80GB HBM3"})";
 }  // namespace
 
 TEST_CASE("cuDNN has Hopper plans for the attention that it is asked for, within the workspace that is counted",
@@ -45,13 +46,33 @@ TEST_CASE("cuDNN has Hopper plans for the attention that it is asked for, within
       {12, 1, 80, 1000, 3},
       {8, 2, 32, 200, 3},
       {2, 1, 120, 64, 1},  // the least of each kind
+      {512, 512, 8, 4096, 2},
+      {256, 256, 16, 1024, 4},
+      {8, 2, 24, 2048, 2},
+      {16, 8, 160, 2048, 2},
+      {16, 16, 256, 4096, 2},
   }));
-  const bool backward = GENERATE(false, true);
+  const bool backward = GENERATE(false, true), deterministic = GENERATE(true, false);
   const AttentionDims d{.n_heads = H, .n_kv_heads = K, .d_head = D, .length = T, .scale = 0.125};
-  CAPTURE(H, K, D, T, B, backward);
-  REQUIRE(kernels::cuda::cudnn_refusal(d, DType::kBF16, false).empty());
-  const std::int64_t counted = kernels::cuda::cudnn_attention_bytes(d, B * T, backward);
-  const std::int64_t asked = kernels::cuda::cudnn_plan_bytes(kH100, d, B, backward);
+  CAPTURE(H, K, D, T, B, backward, deterministic);
+  REQUIRE(kernels::cuda::cudnn_refusal(d, DType::kBF16, false, deterministic).empty());
+  const std::int64_t counted = kernels::cuda::cudnn_attention_bytes(d, B * T, backward, deterministic);
+  const std::int64_t asked = kernels::cuda::cudnn_plan_bytes(kH100, d, B, backward, deterministic);
   CHECK(asked <= counted);
   CHECK(counted - asked <= 1 << 20);
+}
+
+// Each layer of each step asks again; to build a plan takes a second.
+TEST_CASE("what cuDNN has no plan for it is asked once, with the same answer after", "[kernels][attention][cuda]") {
+  const Stream stream{
+      .pool = Pool::dry(Device::kCuda), .device = Device::kCuda, .libraries = std::make_shared<Libraries>()};
+  const AttentionDims d{.n_heads = 8, .n_kv_heads = 8, .d_head = 64, .length = 1024, .scale = 0.125};
+  const auto refusal = [&](std::int64_t B) { return kernels::cuda::cudnn_refusal(stream, d, B, DType::kBF16, false); };
+  const std::string why = refusal(4);  // there is no GPU
+  CHECK(why != "");
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 1);
+  CHECK(refusal(4) == why);
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 1);
+  CHECK(refusal(2) == why);
+  CHECK(kernels::cuda::cudnn_builds(stream).count == 2);
 }

@@ -150,4 +150,12 @@ with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolEx
     keys = dict(run__name="diverged", train__optimizer__lr=1e30, train__optimizer__clip=0, train__schedule__warmup_steps=0)
     done = train(home, "plain", "bf16", *harness.sets(**keys), name="diverged", check=False)
     report.check(done.returncode == 4 and "first in" in done.stderr, f"divergence: {done.returncode}: {done.stderr}")
+    # What the log and a refusal say of a GPU.
+    log = (folders["plain", "bf16"] / "log.txt").read_text()
+    good = "a plain stand-in for cuDNN" in log and "emulated" in log and "TFLOP" not in log
+    report.check(good, f"the log says that all is emulated: {log[:1000]}")
+    keys = dict(run__name="giant", model__d_model=4096, model__n_layers=8, model__ffn__d_hidden=16384)
+    done = train(home, "plain", "bf16", *harness.sets(**keys), name="giant", check=False)
+    good = done.returncode == 2 and "less 256.0 MiB for CUDA's context and libraries" in done.stderr
+    report.check(good, f"a refusal says what is set aside: {done.returncode}: {done.stderr}")
 report.end()

@@ -17,7 +17,7 @@ project(small C)
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib")
 set(SPIKESINK_CUDA OFF CACHE STRING "")
 set(SPIKESINK_OPENBLAS "/usr/lib/libopenblas.so" CACHE FILEPATH "")
-foreach(name spikesink test_kernels reference_dump)
+foreach(name spikesink test_kernels test_models test_trainer reference_dump)
   add_executable(${name} main.c)
   target_link_libraries(${name} PRIVATE z)
   if(NOT name STREQUAL "spikesink")
@@ -66,7 +66,8 @@ with tempfile.TemporaryDirectory() as temporary:
     moved = home / "elsewhere" / "moved"
     moved.parent.mkdir()
     (home / "tree").rename(moved)
-    for name in ("bin/spikesink", "bin/test_kernels", "bin/reference_dump", "scripts/gpu_check.sh", "scripts/gpu_check.py",
+    for name in ("bin/spikesink", "bin/test_kernels", "bin/test_models", "bin/test_trainer", "bin/reference_dump",
+                 "scripts/gpu_check.sh", "scripts/gpu_check.py", "scripts/gpu_check_table.py",
                  "configs/benchmark/7b_t1024.yaml", "configs/llama/7b.yaml", "configs/cpu/tiny.yaml", "benchmarks/vs_pytorch.py",
                  "tests/reference/model.py", "tests/reference/compare_cuda.py", "tests/end_to_end/harness.py",
                  "data/sample.jsonl", "revision"):  # fmt: skip

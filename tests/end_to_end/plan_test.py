@@ -47,9 +47,14 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(not (home / "giant").exists(), "nothing was written")
 
     seven = harness.ROOT / "configs/llama/7b.yaml"
-    found = plan(seven, "--gpu", "h100", "--fit")
-    fit, fastest = found["fit"], found["fastest"]
-    report.check(not fit["fits"] and fit["change"]["needed"] < found["memory"]["needed"], f"7B is too large: {fit}")
+    found = plan(seven, "--gpu", "H100", "--fit")
+    fit, fastest, memory = found["fit"], found["fastest"], found["memory"]
+    report.check(not fit["fits"] and "change" not in fit, f"7B is too large, and no single change helps: {fit}")
+    report.check(fit["free"] + fit["set_aside"] == int(79.1 * 2**30), f"room is left for CUDA: {fit}")
+    kind = [memory[key] for key in ("device", "precision", "micro_batch", "recompute", "state_precision")]
+    report.check(kind == ["cuda", "bf16", 4, "none", "f32"], f"it says what is counted: {kind}")
+    roomy = plan(seven, "--gpu", "b200")["fit"]
+    report.check("change" not in roomy if roomy["fits"] else roomy["change"]["needed"] <= roomy["free"], f"a change helps: {roomy}")
     report.check("system.state_precision=bf16" in fastest["set"], f"7B fits one H100 with bf16 state: {fastest}")
     sets = [part for change in fastest["set"] for part in ("--set", change)]
     again = plan(seven, "--gpu", "h100", *sets)
@@ -58,6 +63,27 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(90 < days < 110, f"100B tokens at 7B are 100 days on one H100 at half its rate: {days}")
     text = harness.run("plan", seven, "--gpu", "h100", "--fit").stdout
     report.check("fastest that fits: --set " in text and "does not fit" in text, f"the text says the same: {text}")
+    text = harness.run("plan", seven, "--gpu", "h100").stdout
+    report.check("no single change is enough; try --fit" in text and "masters" in text, f"and where to look: {text}")
+    text = harness.run("plan", seven, "--gpu", "h100", *sets).stdout
+    report.check("for CUDA's context and libraries" in text and "masters" not in text, f"bf16 state has no masters: {text}")
+    f32 = ["--set", "system.precision=f32", "--gpu", "h100", "--fit"]
+    text = harness.run("plan", seven, *f32).stdout
+    report.check("nothing fits in f32; fastest in bf16: --set system.precision=bf16" in text, f"bf16 is named: {text}")
+    narrow = plan(seven, *f32)
+    good = narrow["fastest"] is None and "system.state_precision=bf16" in narrow["fastest_in_bf16"]["set"]
+    report.check(good, f"in the JSON too: {narrow}")
+    for what, words, arguments in [
+        ("cpu and a GPU", ["--gpu h100", "system.device"], ["--gpu", "h100", "--set", "system.device=cpu"]),
+        ("bf16 state on the CPU", ["system.state_precision", "--gpu"], ["--set", "system.state_precision=bf16"]),
+        ("bf16 on the CPU", ["system.precision", "--gpu"], ["--set", "system.precision=bf16"]),
+    ]:
+        done = harness.run("plan", seven, *arguments, check=False)
+        good = done.returncode == 2 and done.stderr.count("\n") == 1 and all(word in done.stderr for word in words)
+        report.check(good, f"{what} is refused: {done.returncode} {done.stderr!r}")
+    keys = {"train.batch_tokens": 2**36, "model.context": 4096}
+    vast = plan(seven, "--gpu", "h100", *[part for k, v in keys.items() for part in ("--set", f"{k}={v}")])
+    report.check(vast["tokens_per_step"] == 2**36, "a step of 64 billion tokens is planned without them")
     wrong = harness.run("plan", seven, "--gpu", "h1000", check=False)
     report.check(wrong.returncode == 2 and "h100" in wrong.stderr, f"an unknown GPU is refused: {wrong.stderr!r}")
     wide = harness.run("plan", harness.TINY, "--gpu", "h100", "--set", "model.attention.d_head=512", check=False)

@@ -109,7 +109,7 @@ TEST_CASE("adamw follows the paper over several steps, segments of all sizes and
 
 TEST_CASE("adamw with a master updates it as it does an f32 weight, and the weight is the master rounded",
           "[kernels][optim][cuda]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream stream = cuda_stream();
   const std::int64_t n = 9001;
   const AdamWSegment start = segment(stream, n, DType::kF32, 1, 0.1, Storage::kMaster);
@@ -130,7 +130,7 @@ TEST_CASE("adamw with a master updates it as it does an f32 weight, and the weig
 }
 
 TEST_CASE("adamw in bf16 without a master rounds to a neighbour, right in the mean", "[kernels][optim][cuda]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream stream = cuda_stream();
   const std::int64_t n = 20000;
   // All elements alike: the weight 1 becomes 1 - 0.001, whose neighbours are 1 - 2^-8 and 1; m = 0.1 * 0.3, v = 0.1 *
@@ -228,7 +228,7 @@ TEST_CASE("adamw changes nothing if the norm of the gradients is not finite", "[
 }
 
 TEST_CASE("adamw keeps infinity and NaN in bf16 states", "[kernels][optim][cuda]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream stream = cuda_stream();
   const AdamWSegment s = segment(stream, 4, DType::kF32, 1, 0, Storage::kBF16);
   stream.copy(s.grad, from_values({4}, DType::kF32, {NAN, -NAN, INFINITY, 1}));

@@ -97,13 +97,13 @@ Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& 
 
 /// Scores have a standard deviation of 1 and sums of D terms; dk and dv gather the queries of a group. In bf16 each
 /// probability is rounded (half a unit of 2^-8 relative), and so is what is stored; the gradient of a score also has
-/// the rounding of `out` in it, through dout . out.
+/// the rounding of `out` in it, through dout . out. cuDNN's backward came to 2.1 units at d_head 256.
 void check_against(const Reference& want, const std::array<Tensor, 3>& got) {
   const auto& [out, lse, dqkv] = got;
   const bool is_bf16 = out.dtype() == DType::kBF16;
   check_close(out, want.out, is_bf16 ? 1 : 16);
   check_close(lse, want.lse, 16);
-  check_close(dqkv, want.dqkv, is_bf16 ? 2 : 64);
+  check_close(dqkv, want.dqkv, is_bf16 ? 3 : 64);
 }
 
 /// Starts of documents of the given lengths, packed into sequences of T; the last of them ends with its sequence.
@@ -145,7 +145,7 @@ TEST_CASE("attention is the causal softmax of T x T scores, forward and backward
 // attention_forward() leaves these to cuDNN where it is there, so that the cases above would not show the kernel.
 TEST_CASE("the hand-written kernel on tensor cores serves what cuDNN may be given, with documents too",
           "[kernels][attention]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const auto [B, H, K, D, T] = GENERATE(table<int, int, int, int, int>(
       {{2, 2, 1, 64, 64}, {1, 3, 3, 64, 150}, {1, 2, 1, 128, 64}, {1, 1, 1, 128, 130}, {1, 2, 2, 96, 65}}));
@@ -156,7 +156,7 @@ TEST_CASE("the hand-written kernel on tensor cores serves what cuDNN may be give
                dout = random({B * T, d.out_width()}, DType::kBF16, 2),
                starts = documents ? packed(B * T, T, {3, 70, 1, 20}) : Tensor{};
   if (kCudaEmulated)
-    CHECK(kernels::attention_plan(stream, d, DType::kBF16, documents).cudnn == (!documents && D != 96));
+    CHECK(kernels::attention_plan(stream, d, B, DType::kBF16, documents).cudnn_backward == (!documents && D != 96));
   const Tensor x = on(stream, qkv), g = on(stream, dout), first = starts ? on(stream, starts) : Tensor{};
   const auto got = repeated(stream, [&, B = B, H = H, T = T] {
     const std::array outputs{on(stream, poisoned(dout.shape(), DType::kBF16)),
@@ -347,7 +347,9 @@ TEST_CASE("attention with documents sees from the start of its own on, forward a
   const Tensor x = on(stream, qkv), g = on(stream, dout);
   const auto got = run(stream, x, g, d, on(stream, starts));
   check_against(reference(qkv, dout, d, starts), got);
-  if (lengths[0] == 1000) {  // a document fills each sequence: nothing changes, not even a bit
+  // A document fills each sequence: nothing changes, not even a bit, where the same kernel serves.
+  const auto plan = kernels::attention_plan(stream, d, B, dtype, false);
+  if (lengths[0] == 1000 && !plan.cudnn_forward && !plan.cudnn_backward) {
     CHECK(same_bits(run_forward(stream, x, d).out, got[0]));
     CHECK(same_bits(run_backward(stream, x, g, d), got[2]));
   }

@@ -35,7 +35,7 @@ TEST_CASE("dtypes have their size, their name and the dtype of their sums", "[ke
 }
 
 TEST_CASE("a CUDA stream without CUDA or a GPU is refused in one line", "[kernels][cuda]") {
-  if (has_gpu()) return;
+  if (has_gpu()) return skipped("there is a GPU");
   CHECK_THROWS_AS(Stream::cuda(), UsageError);
   CHECK_THROWS_WITH(Stream::cuda(), Contains("system.device=cpu") && !Contains("\n"));
 }

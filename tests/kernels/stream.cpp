@@ -170,7 +170,7 @@ TEST_CASE("a stream with a pool of its own runs in the same order and shares no 
 
 TEST_CASE("a graph runs when it is replayed and not when it is recorded, on the addresses of the recording",
           "[kernels][stream][graph]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const Stream own = stream.with_own_pool();
   const Tensor x = on(stream, filled({500}, DType::kF32, 1)), ones = on(stream, filled({500}, DType::kF32, 1));
@@ -198,7 +198,7 @@ TEST_CASE("a graph runs when it is replayed and not when it is recorded, on the 
 
 TEST_CASE("an error while a graph is recorded is the caller's to see, and leaves the stream as it was",
           "[kernels][stream][graph]") {
-  if (!has_gpu()) return;
+  if (!has_gpu()) return skipped();
   const Stream& stream = cuda_stream();
   const Tensor x = on(stream, filled({5}, DType::kF32, 1));
   CHECK_THROWS_WITH(Graph::record(stream,
@@ -208,8 +208,28 @@ TEST_CASE("an error while a graph is recorded is the caller's to see, and leaves
                                   }),
                     "half way");
   CHECK(values(x) == std::vector<double>(5, 1.0));
+  // Errors that break the recording, so that its end fails too: the first one is what is seen.
+  CHECK_THROWS_WITH(Graph::record(stream, [&] { stream.synchronize(); }), Contains("when stream is capturing"));
   if (kCudaEmulated)  // where reading a value back would wait for what does not run
     CHECK_THROWS_WITH(Graph::record(stream, [&] { stream.on_host(x); }), Contains("when stream is capturing"));
   kernels::add(stream, {.y = x, .a = x, .b = x});
   CHECK(values(x) == std::vector<double>(5, 2.0));
+}
+
+// Else the block would be memory of the graph, which the pool hands out to others while no graph runs.
+TEST_CASE("no memory is taken from the GPU while a graph is recorded", "[kernels][stream][graph]") {
+  if (!has_gpu()) return skipped();
+  const Stream own = cuda_stream().with_own_pool();
+  const Tensor x = on(own, filled({5}, DType::kF32, 1));
+  const auto work = [&] {
+    const Tensor y = own.empty({5}, DType::kF32);
+    kernels::add(own, {.y = y, .a = x, .b = x});
+    kernels::add(own, {.y = x, .a = y, .b = x});
+  };
+  const std::int64_t reserved = own.pool->reserved_bytes();
+  CHECK_THROWS_WITH(Graph::record(own, work), Contains("while a graph is recorded"));
+  CHECK(own.pool->reserved_bytes() == reserved);
+  work();
+  Graph::record(own, work).replay(own);  // now that the pool has the block
+  CHECK(values(x) == std::vector<double>(5, 9.0));
 }

@@ -2,6 +2,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -24,6 +25,14 @@ namespace spikesink::test {
 inline bool has_gpu() {
   if constexpr (kHasCuda) return gpu::num_devices() > 0;
   return false;
+}
+
+/// For a test that returns without a look: scripts/test.sh counts it by this line.
+inline void skipped(const std::string& why = "no GPU") {
+  static std::string last;  // once a test, whatever it generates
+  const std::string name = Catch::getResultCapture().getCurrentTestName();
+  if (name != last) std::puts(("skipped: " + name + ": " + why).c_str());
+  last = name;
 }
 
 /// The one CUDA stream of a test program. Never destroyed: what nobody waited for would run at exit, when libraries

@@ -1,5 +1,6 @@
 #include "trainer/fit.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 namespace spikesink {
@@ -37,10 +38,11 @@ TEST_CASE("of single changes the first that brings a job within the memory is na
   CHECK(named(cheap) == Changes{"system.recompute=cheap"});
   CHECK(named(half) == Changes{"train.micro_batch=8"});
   CHECK(named(one) == Changes{"train.micro_batch=1"});
-  CHECK(named(1000) == Changes{"train.micro_batch=1"});  // not enough, but the most
-  CHECK(shortage_text(job, dry_run(job), one).find("with --set train.micro_batch=1 it needs " + bytes_text(one)) !=
-        std::string::npos);
-  CHECK(shortage_text(job, dry_run(job), 1000).ends_with("still too much"));
+  CHECK_FALSE(one_change(job, 1000));
+  const auto text = [&](std::int64_t bytes) { return Shortage(job, dry_run(job), bytes).text(); };
+  CHECK(text(one) == bytes_text(whole) + " needed, " + bytes_text(one) +
+                         " free; with --set train.micro_batch=1 it needs " + bytes_text(one));
+  CHECK(text(1000).ends_with("free; no single change is enough"));
 }
 
 TEST_CASE("the fastest fit recomputes no more than it must, and narrows the state last", "[trainer][fit]") {
@@ -57,6 +59,18 @@ TEST_CASE("the fastest fit recomputes no more than it must, and narrows the stat
   CHECK(narrow->job.state_precision == StatePrecision::kBF16);
   CHECK(narrow->needed() <= gib(1.8));
   CHECK_FALSE(fit(0.5));
+}
+
+TEST_CASE("where nothing fits in f32, what fits in bf16 is known", "[trainer][fit]") {
+  DryRunJob job = small_llama();
+  job.precision = DType::kF32;
+  CHECK_FALSE(fastest_fit(job, gib(1.8), kGpu));
+  const auto narrow = fastest_fit_in_bf16(job, gib(1.8), kGpu);
+  REQUIRE(narrow);
+  CHECK(narrow->needed() <= gib(1.8));
+  CHECK(narrow->changes.front() == "system.precision=bf16");
+  CHECK(std::ranges::count(narrow->changes, "system.state_precision=bf16") == 1);
+  CHECK_FALSE(fastest_fit_in_bf16(job, gib(0.5), kGpu));
 }
 
 TEST_CASE("what is recomputed and small passes take time", "[trainer][fit]") {
@@ -84,6 +98,8 @@ TEST_CASE("a GPU is known by a part of its name", "[trainer][fit]") {
   CHECK(known_gpu("NVIDIA H200")->key == "h200");
   CHECK_FALSE(known_gpu("NVIDIA GeForce RTX 4090"));
   CHECK_FALSE(known_gpu(""));
+  CHECK(gpu_of_key("H100-PCIe")->key == "h100-pcie");
+  CHECK_FALSE(gpu_of_key("h1000"));
 }
 
 }  // namespace spikesink

@@ -84,8 +84,8 @@ void for_group(const AttentionDims& d, const Bf16* qkv, const CudnnOffsets& begi
 }  // namespace
 
 /// Serves the two usual head sizes, so that under emulation others show the project's own kernel.
-std::string cudnn_refusal(const Stream&, const AttentionDims& d, DType dtype, bool with_starts) {
-  if (std::string why = cudnn_refusal(d, dtype, with_starts); !why.empty()) return why;
+std::string cudnn_refusal(const Stream& stream, const AttentionDims& d, std::int64_t, DType dtype, bool with_starts) {
+  if (std::string why = cudnn_refusal(d, dtype, with_starts, stream.deterministic); !why.empty()) return why;
   return d.d_head == 64 || d.d_head == 128 ? "" : "d_head " + std::to_string(d.d_head);
 }
 
@@ -107,9 +107,10 @@ void cudnn_attention_forward(const Stream& stream, const AttentionForward& a, Sc
 
 void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, Scratch scratch) {
   const AttentionDims d = a.dims;
-  const std::int64_t N = a.qkv.shape()[0], B = N / d.length, bytes = cudnn_attention_bytes(d, N, true);
+  const std::int64_t N = a.qkv.shape()[0], B = N / d.length,
+                     bytes = cudnn_attention_bytes(d, N, true, stream.deterministic);
   std::byte* const workspace = scratch.take<std::byte>(bytes);
-  const CudnnSlice slice = CudnnSlice::of(d, B);
+  const CudnnSlice slice = CudnnSlice::of(d, B, stream.deterministic);
   for_slices(slice, d, B, [&](const CudnnOffsets& begin) {
     library_call(stream, {a.dqkv.raw(), a.dout.raw(), a.out.raw(), a.lse.raw(), a.qkv.raw(), workspace},
                  [=, qkv = a.qkv.data<Bf16>(), dqkv = a.dqkv.data<Bf16>(), dout = a.dout.data<Bf16>(),
@@ -133,10 +134,11 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
   });
 }
 
-double cudnn_build_seconds(const Stream&) { return 0; }
+CudnnBuilds cudnn_builds(const Stream&) { return {}; }
 std::string cudnn_device_properties(const Stream&) { return {}; }
-std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims& d, std::int64_t B, bool backward) {
-  return cudnn_attention_bytes(d, B * d.length, backward);
+std::int64_t cudnn_plan_bytes(const std::string&, const AttentionDims& d, std::int64_t B, bool backward,
+                              bool deterministic) {
+  return cudnn_attention_bytes(d, B * d.length, backward, deterministic);
 }
 
 }  // namespace spikesink::kernels::cuda
