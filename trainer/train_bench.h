@@ -35,8 +35,8 @@ struct TrainBenchResult {
 /// `rows` of T + 1 tokens, drawn evenly.
 std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows);
 
-/// Times `steps` steps on random tokens, after one or two that are not counted. The model must be allocated with gradients and
-/// initialised.
+/// Times `steps` steps on random tokens, after one or two that are not counted. The model must be allocated with
+/// gradients and initialised.
 TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
                                 std::int64_t steps);
 
