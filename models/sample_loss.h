@@ -8,6 +8,7 @@
 
 #include "kernels/core/graph.h"
 #include "models/decoder.h"
+#include "models/step_share.h"
 
 namespace spikesink {
 
@@ -34,9 +35,9 @@ template <class F>
 void for_passes(const Stream& stream, std::int64_t total, std::int64_t at_once, F&& f) {
   std::int64_t first = 0;
   if (const std::int64_t whole = total / at_once; stream.dry && whole > 1) {
-    const double before = stream.dry->flops;
+    const Work before = *stream.dry;
     f(first, at_once);
-    stream.dry->flops += static_cast<double>(whole - 1) * (stream.dry->flops - before);
+    stream.dry->repeat(before, whole);
     first = whole * at_once;
   }
   for (; first < total; first += at_once) f(first, std::min(at_once, total - first));
@@ -51,7 +52,7 @@ struct PassInput {
 };
 
 /// The training passes of one step after another over steps of equal shape. On a GPU nothing waits for it, and from its
-/// second time on a pass of one size is a CUDA graph, replayed.
+/// second time on a pass of one size is a CUDA graph, replayed; passes of which the model's hooks have to know are not.
 class TrainingPasses {
  public:
   /// `model`, allocated with gradients, outlives it.
@@ -60,7 +61,11 @@ class TrainingPasses {
   /// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T.
   /// Gradients of the mean loss over all counted tokens are added to the model's.
   void run(std::span<const std::int32_t> samples);
-  /// The mean loss of the last run(), in nats. Waits for it.
+  /// The same of a rank that has `samples` of a step: of the mean over the counted tokens of all ranks.
+  void run(std::span<const std::int32_t> samples, const StepShare& share);
+  /// The sum of the losses of the last run(), f64 (1): ranks sum it up before loss().
+  const Tensor& loss_sum() const { return total_; }
+  /// That sum over the counted tokens of all ranks, in nats. Waits for it.
   double loss() const;
   /// Memory that activations lie in.
   const Pool& pool() const { return *passes_.pool; }
@@ -73,6 +78,8 @@ class TrainingPasses {
     double grad_scale = 0;
     Graph graph;
   };
+  void pass(const PassInput& samples, const StepShare& share, std::int64_t p);
+  std::int64_t num_alike(const StepShare& share, std::int64_t p) const;
   void one_pass(const PassInput& input, std::int64_t sequences, double grad_scale);
   void pass_by_graph(const PassInput& input, std::int64_t sequences, double grad_scale);
 
