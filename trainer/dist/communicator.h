@@ -4,11 +4,21 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "io/failure.h"
 #include "kernels/core/stream.h"
 
 namespace spikesink {
+
+/// Another rank has failed, so this one cannot go on: it ends with that rank's code.
+struct RankFailure : Failure {
+  RankFailure(ExitCode exit_code, int failed_rank, int world, const std::string& message)
+      : Failure(exit_code, "rank " + std::to_string(failed_rank) + " of " + std::to_string(world) + ": " + message),
+        rank(failed_rank) {}
+  int rank;  ///< that failed
+};
 
 /// A collective operation that is under way. Copies share it.
 class Transfer {
@@ -28,7 +38,8 @@ class Transfer {
 
 /// Bytes that a rank has given to others.
 struct Traffic {
-  std::int64_t sent_bytes = 0;  ///< by the theory of a ring: (W - 1)/W of what is gathered or reduced
+  std::int64_t sent_bytes =
+      0;  ///< by the theory of a ring: (W - 1)/W of what is gathered or reduced, twice if all-reduced
   std::int64_t operations = 0;
 };
 
@@ -60,15 +71,22 @@ class Communicator {
   Traffic traffic() const { return traffic_; }
 
  protected:
+  // What each operation begins with: ContractError for sizes, dtypes or devices that the operation does not take, and
+  // the traffic counted.
+  void begin_reduce_scatter(const Stream& stream, const Tensor& to, const Tensor& from);
+  void begin_all_gather(const Stream& stream, const Tensor& to, const Tensor& from);
+  void begin_all_reduce(const Stream& stream, const Tensor& t);
+
+ private:
   void count_ring(std::int64_t bytes) {
     traffic_ = {traffic_.sent_bytes + bytes / world() * (world() - 1), traffic_.operations + 1};
   }
 
- private:
   Traffic traffic_;
 };
 
-/// The communicator of a run of one process: copies.
+/// The communicator of a run of one process: copies, and where `to` is `from` nothing at all. bf16 into f32 on the CPU
+/// only.
 std::shared_ptr<Communicator> alone();
 
 }  // namespace spikesink
