@@ -40,6 +40,8 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .precision = config.system.resolved_precision(),
           .recompute = config.system.recompute,
           .state_precision = config.system.state_precision,
+          .shard = config.system.shard,
+          .reduce_precision = config.system.reduce_precision,
           .gpu_name = gpu_name,
           .document_mask = config.data.document_mask,
           .probe = probe};

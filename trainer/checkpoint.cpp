@@ -65,11 +65,9 @@ std::size_t padded(const Tensor& t) { return (static_cast<std::size_t>(t.bytes()
 std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 }  // namespace
 
-std::int64_t checkpoint_bytes(const ParamSet& params, const Optimizer& optimizer) {
+std::int64_t checkpoint_bytes(const Optimizer& optimizer) {
   std::size_t sum = 0;
-  for_each_tensor(params, &optimizer, [&](const char*, const Tensor& whole, const Param& param) {
-    for (const NamedTensor& part : split_parts(param, whole)) sum += padded(part.tensor);
-  });
+  for (const StateSlice& slice : optimizer.slices()) sum += padded(slice.values);
   return static_cast<std::int64_t>(sum);
 }
 
@@ -87,7 +85,7 @@ struct CheckpointWriter::Snapshot {
   void take(const Stream& stream, const ParamSet& params, const Optimizer& optimizer, const TrainingState& of) {
     entries.clear();
     state = of;
-    bytes.resize(static_cast<std::size_t>(checkpoint_bytes(params, optimizer)));
+    bytes.resize(static_cast<std::size_t>(checkpoint_bytes(optimizer)));
     std::size_t offset = 0;
     for_each_tensor(params, &optimizer, [&](const char* group, const Tensor& whole, const Param& param) {
       for (const auto& [part, tensor] : split_parts(param, whole)) {

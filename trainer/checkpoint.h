@@ -25,7 +25,7 @@ struct TrainingState {
 };
 
 /// Host memory that the copy of a checkpoint's tensors takes while it is written.
-std::int64_t checkpoint_bytes(const ParamSet& params, const Optimizer& optimizer);
+std::int64_t checkpoint_bytes(const Optimizer& optimizer);
 
 /// Writes checkpoints into `folder`, in the background if `async`: save() copies the state and returns.
 class CheckpointWriter {

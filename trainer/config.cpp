@@ -75,6 +75,8 @@ std::string problem_of(const SystemConfig& c) {
     return "system.precision: bf16 is there on cuda only; on the CPU take f32";
   if (c.device == DeviceChoice::kCuda && c.precision == PrecisionChoice::kF64)
     return "system.precision: f64 is there on the CPU only; on cuda take f32 or bf16";
+  if (c.precision == PrecisionChoice::kF64 && c.reduce_precision == ReducePrecision::kBF16)
+    return "system.reduce_precision: bf16 is not there for system.precision: f64; take f32, which sends f64 as it is";
   return "";
 }
 

@@ -11,14 +11,12 @@
 #include "kernels/attention/attention.h"
 #include "kernels/core/gpu.h"
 #include "models/cost.h"
-#include "models/not_finite.h"
-#include "models/sample_loss.h"
 #include "trainer/checkpoint.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_log.h"
-#include "trainer/optimizer.h"
 #include "trainer/run_log.h"
 #include "trainer/schedule.h"
+#include "trainer/training_step.h"
 
 namespace spikesink {
 namespace {
@@ -66,8 +64,15 @@ class Loop {
   explicit Loop(const TrainJob& job)
       : job_(job),
         log_(job.folder.log()),
-        optimizer_(job.stream, job.model.params(), job.train.optimizer, job.state_precision, job.seed),
-        passes_(job.stream, job.model, shape_of(job)),
+        steps_({.stream = job.stream,
+                .model = job.model,
+                .precision = job.precision,
+                .train = job.train,
+                .state_precision = job.state_precision,
+                .shards = job.shards,
+                .communicator = job.communicator,
+                .seed = job.seed,
+                .end_of_text = job.end_of_text}),
         writer_(job.folder.checkpoints(), job.checkpoint),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
@@ -84,13 +89,6 @@ class Loop {
   }
 
  private:
-  static SampleShape shape_of(const TrainJob& job) {
-    return {.context = job.model.config().context,
-            .micro_batch = job.train.micro_batch,
-            .loss_from_position = job.train.loss_from_position,
-            .end_of_text = job.end_of_text};
-  }
-
   TrainResult run_to_the_end() {
     start();
     const StopSignals signals;
@@ -103,7 +101,7 @@ class Loop {
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
     log_.close_progress();
-    const MemoryUse steps = MemoryUse::of(job_.stream, passes_);
+    const MemoryUse steps = steps_.memory();
     memory_ = memory_.or_more(steps);
     log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse",
                           static_cast<double>(memory_.peak) / 1048576,
@@ -126,7 +124,7 @@ class Loop {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
       const auto& [checkpoint, state, changes] = *job_.resume;
-      load_tensors(job_.stream, checkpoint, job_.model.params(), &optimizer_);
+      load_tensors(job_.stream, checkpoint, job_.model.params(), &steps_.optimizer());
       const Position position = Position::from_json(state.position);
       if (position.step != state.step)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
@@ -142,12 +140,11 @@ class Loop {
                               state.threads, job_.stream.num_threads));
     } else {
       if (job_.resuming) log_.line("no checkpoint to resume from: starting at step 0");
-      job_.model.params().init(job_.seed);
-      optimizer_.init_masters(job_.seed);
+      steps_.optimizer().init();
     }
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
-    peak_ = training_peak(job_.stream, job_.model.params().all().front().value.dtype());
+    peak_ = training_peak(job_.stream, job_.precision);
     memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
     job_.stream.pool->reset_peak();
@@ -163,10 +160,9 @@ class Loop {
 
   /// Device, rates and what was chosen for it, once in the log.
   std::string where() const {
-    const DType dtype = job_.model.params().all().front().value.dtype();
     if (job_.stream.device == Device::kCpu)
       return fmt::format("on the CPU in {}, {} threads; MFU is a share of {:.0f} GFLOP/s, its matrix rate now",
-                         name_of(dtype), job_.stream.num_threads, peak_ / 1e9);
+                         name_of(job_.precision), job_.stream.num_threads, peak_ / 1e9);
     const AttentionConfig& attention = job_.model.config().attention;
     const kernels::AttentionPlan plan = kernels::attention_plan(job_.stream,
                                                                 {.n_heads = attention.n_heads,
@@ -174,31 +170,30 @@ class Loop {
                                                                  .d_head = attention.d_head,
                                                                  .length = context_,
                                                                  .scale = 1},
-                                                                dtype, job_.end_of_text.has_value());
+                                                                job_.precision, job_.end_of_text.has_value());
     std::string text = "on cuda";
     if constexpr (kHasCuda) {
       const gpu::Info gpu = gpu::info();
       text = fmt::format("on {} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
     }
-    return fmt::format("{} in {}; attention: {}; MFU is a share of {:.0f} TFLOP/s", text, name_of(dtype), plan.text,
-                       peak_ / 1e12);
+    return fmt::format("{} in {}; attention: {}; MFU is a share of {:.0f} TFLOP/s", text, name_of(job_.precision),
+                       plan.text, peak_ / 1e12);
   }
 
   void one_step() {
-    const std::vector<std::int32_t> samples = job_.loader.next(step_, 0, sequences_);
-    job_.model.params().zero_grads();
-    passes_.run(samples);
+    const auto& [total, first, count, passes] = steps_.share();
+    const std::vector<std::int32_t> samples = job_.loader.next(step_, first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
-    optimizer_.step(lr, step_ + 1);
-    const double loss = passes_.loss(), norm = optimizer_.grad_norm();  // the only place where a step waits
+    steps_.run(samples, lr, step_ + 1);
+    const double loss = steps_.loss(), norm = steps_.grad_norm();  // the only place where a step waits
     ++step_;
     tokens_ += sequences_ * context_;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       writer_.wait();
       const bool bad_loss = !std::isfinite(loss);
       // The step changed nothing, so its forward can be seen again.
-      const std::string where = bad_loss ? first_not_finite_activation(job_.stream, job_.model, samples, shape_of(job_))
-                                         : first_not_finite_gradient(job_.stream, job_.model.params());
+      const std::string where =
+          bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
       throw DivergenceError(fmt::format(
           "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
           "last checkpoint",
@@ -256,7 +251,7 @@ class Loop {
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    writer_.save(job_.stream, job_.model.params(), optimizer_,
+    writer_.save(job_.stream, job_.model.params(), steps_.optimizer(),
                  {.step = step_,
                   .tokens = tokens_,
                   .threads = job_.stream.num_threads,
@@ -271,8 +266,7 @@ class Loop {
 
   const TrainJob& job_;
   RunLog log_;
-  Optimizer optimizer_;
-  TrainingPasses passes_;
+  TrainingStep steps_;
   CheckpointWriter writer_;
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;

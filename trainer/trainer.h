@@ -7,6 +7,7 @@
 #include "models/decoder.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
+#include "trainer/dist/shards.h"
 #include "trainer/memory.h"
 #include "trainer/probe.h"
 #include "trainer/run_folder.h"
@@ -23,12 +24,15 @@ struct ResumePoint {
 /// What a run is made of. Everything referred to outlives train().
 struct TrainJob {
   const Stream& stream;
-  Decoder& model;  ///< allocated with gradients; it is given its values here
+  Decoder& model;  ///< gets its memory and its values here
   Loader& loader;
   Probe& probe;
   const RunFolder& folder;  ///< open and locked
   const TrainConfig& train;
+  DType precision;
   StatePrecision state_precision;
+  Shards::Options shards;
+  Communicator& communicator;
   std::uint64_t seed;  ///< of the initial weights, and of rounding at random
   const CheckpointConfig& checkpoint;
   const LoggingConfig& logging;

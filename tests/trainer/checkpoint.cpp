@@ -74,7 +74,7 @@ TEST_CASE("a checkpoint of any device and precision is read on any other, rounde
     if (got) CHECK(test::values(got) == rounded(want, got.dtype()));
   };
   for (std::size_t i = 0; i < written.model.params().all().size(); ++i) {
-    const auto &source = written.optimizer->state(i), &state = read.optimizer->state(i);
+    const auto source = written.optimizer->state(i), state = read.optimizer->state(i);
     const Tensor& weight = source.master ? source.master : written.model.params().all()[i].value;
     check(read.model.params().all()[i].value, weight);
     check(weights_only.model.params().all()[i].value, weight);

@@ -69,12 +69,12 @@ TrainResult real_run(const DryRunJob& job) {
                  .seed = 1});
   const Stream stream = job.device == Device::kCuda ? Stream::cuda() : Stream::cpu(job.threads);
   Decoder model(job.model, job.recompute);
-  model.params().allocate(stream, job.precision, true);
   ModelProbe probe(stream, model, probe_samples(job), probe_options(job));
   const RunFolder run(folder / "run");
   run.make();
   const CheckpointConfig checkpoint{.every_steps = 2};
   const LoggingConfig logging{.probe_every_steps = 1};
+  const auto communicator = alone();
   const Silence silence;
   return train({.stream = stream,
                 .model = model,
@@ -82,7 +82,10 @@ TrainResult real_run(const DryRunJob& job) {
                 .probe = probe,
                 .folder = run,
                 .train = job.train,
+                .precision = job.precision,
                 .state_precision = job.state_precision,
+                .shards = {},
+                .communicator = *communicator,
                 .seed = 1,
                 .checkpoint = checkpoint,
                 .logging = logging,

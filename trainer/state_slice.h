@@ -1,0 +1,19 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "kernels/core/tensor.h"
+
+namespace spikesink {
+
+/// A contiguous stretch of one tensor of the training state, in the row-major order of the whole: what a rank has of
+/// it.
+struct StateSlice {
+  std::string group;  ///< "weights/" (where a weight has a master, of that), "m/" or "v/"
+  std::string name;   ///< of the parameter, as ParamPart's
+  Shape whole;
+  std::int64_t first;  ///< element of the whole that `values` begin with
+  Tensor values;       ///< (n), sharing the memory of the state
+};
+
+}  // namespace spikesink
