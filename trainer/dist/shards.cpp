@@ -100,7 +100,7 @@ void Shards::finish_gradients() {
   while (!reductions_.empty()) finish_reduction();
   for (const Transfer& transfer : whole_grads_) transfer.wait(stream_);
   whole_grads_.clear();
-  settle();
+  require(!gathers_values(), "Shards: a step without a pass that asked for all values");
 }
 
 void Shards::values_changed() {
@@ -118,10 +118,11 @@ void Shards::settle() {
 
 // Values.
 
-bool Shards::idle() const {
-  return !parts_of_grads() && !last_ &&
-         std::ranges::none_of(layers_, [](const Layer& layer) { return layer.is_gathering; });
+bool Shards::gathers_values() const {
+  return std::ranges::any_of(layers_, [](const Layer& layer) { return layer.is_gathering; });
 }
+
+bool Shards::idle() const { return !parts_of_grads() && !last_ && !gathers_values(); }
 
 void Shards::begin_pass(bool trains) {
   if (!parts_of_values()) return;

@@ -105,6 +105,7 @@ class Shards final : public LayerHooks {
   std::vector<Piece> pieces(bool own) const;
   void allocate(Layer& layer);
   void need_values(std::int64_t layer);
+  bool gathers_values() const;
   void gather(Layer& layer);
   void wait_for_values(Layer& layer);
   void drop_values(Layer& layer);
