@@ -296,6 +296,18 @@ TEST_CASE("a dry run takes to the byte what each rank takes", "[trainer][shards]
   }
 }
 
+TEST_CASE("the FLOPs of all ranks are those of one", "[trainer][shards][dry_run]") {
+  Job job{.sequences = 11, .micro_batch = 2};
+  const TrainConfig train = job.train();
+  DryRunJob dry{.model = job.model, .train = train, .threads = 1};
+  const double alone = dry_run(dry).flops;
+  dry.shard = GENERATE(from_range(std::begin(kKinds), std::end(kKinds)));
+  dry.world = GENERATE(2, 3, 13);
+  double sum = 0;
+  for (dry.rank = 0; dry.rank < dry.world; ++dry.rank) sum += dry_run(dry).flops;
+  CHECK(sum == Approx(alone).epsilon(1e-12));
+}
+
 TEST_CASE("a rank's memory shrinks by what its kind shares out", "[trainer][shards][dry_run]") {
   DryRunJob job{.model = {.d_model = 256, .n_layers = 12, .context = 128, .vocab_size = 1024},
                 .train = {.batch_tokens = 8 * 128, .micro_batch = 1},
