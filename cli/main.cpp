@@ -9,6 +9,7 @@
 #include "configs/schema.h"
 #include "io/failure.h"
 #include "kernels/core/gpu.h"
+#include "trainer/dist/ranks.h"
 
 namespace {
 
@@ -25,9 +26,17 @@ void require_command(const CLI::App& app, const std::string& word) {
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
 }
 
-}  // namespace
+void require_ranks(const spikesink::Ranks& ranks, const std::string& word) {
+  if (ranks.world() > 1 && word != "train")
+    throw spikesink::UsageError(word + ": runs as one process; start it without mpirun or srun");
+}
 
-int main(int argc, char** argv) {
+struct Outcome {
+  spikesink::ExitCode code;
+  std::string message = {};  ///< of what went wrong
+};
+
+Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   using namespace spikesink;
   CLI::App app{"Pretrain Llama-style models from scratch to see spikes and attention sinks appear or vanish."};
   app.set_version_flag("--version", "spikesink " SPIKESINK_VERSION);
@@ -37,30 +46,44 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
   cli::add_plan_command(app);
-  cli::add_train_command(app);
+  cli::add_train_command(app, ranks);
   cli::add_eval_command(app);
   cli::add_bench_command(app);
   cli::add_config_command(app);
 
   try {
-    if (argc > 1 && argv[1][0] != '-') require_command(app, argv[1]);
+    if (argc > 1 && argv[1][0] != '-') {
+      require_command(app, argv[1]);
+      require_ranks(ranks, argv[1]);
+    }
     app.parse(argc, argv);
-    return static_cast<int>(ExitCode::kOk);
+    return {ExitCode::kOk};
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    std::fprintf(stderr, "spikesink: %s; see --help\n", error.what());
-    return static_cast<int>(ExitCode::kUsage);
+    if (error.get_exit_code() != 0) return {ExitCode::kUsage, std::string(error.what()) + "; see --help"};
+    app.exit(error);  // --help, --version
+    return {ExitCode::kOk};
   } catch (const Failure& failure) {
+    return {failure.code, failure.what()};
+  } catch (const CudaOutOfMemory& error) {
+    return {ExitCode::kUsage,
+            std::string(error.what()) + "; lower train.micro_batch, model.context or the model's size"};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::kUsage, "out of memory; lower train.micro_batch, model.context or the model's size"};
+  } catch (const std::exception& error) {
+    return {ExitCode::kInternal, std::string("internal error: ") + error.what()};
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace spikesink;
+  try {
+    Ranks ranks;
+    const auto [code, message] = run(argc, argv, ranks);
+    return static_cast<int>(ranks.conclude(code, message));
+  } catch (const Failure& failure) {  // of ranks that cannot start
     std::fprintf(stderr, "spikesink: %s\n", failure.what());
     return static_cast<int>(failure.code);
-  } catch (const CudaOutOfMemory& error) {
-    std::fprintf(stderr, "spikesink: %s; lower train.micro_batch, model.context or the model's size\n", error.what());
-    return static_cast<int>(ExitCode::kUsage);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "spikesink: out of memory; lower train.micro_batch, model.context or the model's size\n");
-    return static_cast<int>(ExitCode::kUsage);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "spikesink: internal error: %s\n", error.what());
-    return static_cast<int>(ExitCode::kInternal);
   }
 }

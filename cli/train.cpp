@@ -15,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
+#include "trainer/dist/ranks.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -53,8 +54,11 @@ std::vector<std::string> notes_on(const DocumentCounts& counts) {
                       counts.broken_text())};
 }
 
-void run(const TrainOptions& options) {
+void run(const TrainOptions& options, Ranks& ranks) {
   const Config config = read_config(options.config, options.overrides);
+  ranks.set_timeout(config.system.rank_timeout);
+  if (ranks.world() > 1)
+    throw UsageError("train: runs as one process in this version; start it without mpirun or srun");
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) folder.require_new();
 
@@ -84,7 +88,6 @@ void run(const TrainOptions& options) {
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
-  const auto communicator = alone();
   const TrainResult result = train({.stream = session.stream,
                                     .model = *session.model,
                                     .loader = loader,
@@ -94,7 +97,7 @@ void run(const TrainOptions& options) {
                                     .precision = config.system.resolved_precision(),
                                     .state_precision = config.system.state_precision,
                                     .shards = {.kind = config.system.shard, .reduce = config.system.reduce_precision},
-                                    .communicator = *communicator,
+                                    .communicator = *ranks.communicator(),
                                     .seed = static_cast<std::uint64_t>(config.run.seed),
                                     .checkpoint = config.checkpoint,
                                     .logging = config.metrics.logging,
@@ -109,7 +112,7 @@ void run(const TrainOptions& options) {
 
 }  // namespace
 
-void add_train_command(CLI::App& app) {
+void add_train_command(CLI::App& app, Ranks& ranks) {
   CLI::App* command = app.add_subcommand("train", "Train a model from a config");
   auto options = std::make_shared<TrainOptions>();
   command->add_option("CONFIG", options->config, "YAML file; `spikesink config` prints all keys")->required();
@@ -122,7 +125,7 @@ void add_train_command(CLI::App& app) {
       "Example:\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");
-  command->callback([options] { run(*options); });
+  command->callback([options, &ranks] { run(*options, ranks); });
 }
 
 }  // namespace spikesink::cli

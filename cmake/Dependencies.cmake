@@ -18,6 +18,23 @@ pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET hdf5-serial)
 
+# Runs of several processes. The program starts without MPI's runtime too, as long as it is alone.
+set(SPIKESINK_MPI "AUTO" CACHE STRING "Runs on several processes: ON, OFF, or AUTO: where MPI is found")
+set_property(CACHE SPIKESINK_MPI PROPERTY STRINGS AUTO ON OFF)
+set(SPIKESINK_HAS_MPI OFF)
+if(SPIKESINK_MPI)
+  if(SPIKESINK_MPI STREQUAL "AUTO")
+    find_package(MPI QUIET COMPONENTS C)
+  else()
+    find_package(MPI REQUIRED COMPONENTS C)
+  endif()
+  if(MPI_C_FOUND)
+    set(SPIKESINK_HAS_MPI ON)
+  else()
+    message(STATUS "No MPI: a run is one process (scripts/setup.sh installs Open MPI)")
+  endif()
+endif()
+
 # Double precision only (single precision runs on oneDNN). The OpenMP build of OpenBLAS shares its threads with ours.
 find_library(SPIKESINK_OPENBLAS openblas REQUIRED
              PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp NO_DEFAULT_PATH)

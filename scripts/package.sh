@@ -13,7 +13,7 @@
 # scripts/gpu_check.sh and what it calls. glibc, the driver, cuBLASLt and cuDNN are the node's, the last two from its PyTorch or
 # CUDA; they are opened when they are needed, so `spikesink plan` works without.
 # lib/gcc has the compiler's own libraries, for a node whose are older: gpu_check.sh takes them there, since they in turn ask for
-# the glibc of the machine that they are from. CPU code is for x86-64-v3. On the node: scripts/gpu_check.sh
+# the glibc of the machine that they are from. CPU code is for x86-64-v3, without MPI. On the node: scripts/gpu_check.sh
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -45,7 +45,7 @@ cd "$root"
 if [ ! -f "$build/CMakeCache.txt" ]; then
   echo "configuring ${build#"$root"/} (CUDA, sm_$arch; the build takes some ten minutes on two cores)"
   # An old-style run path, so that it serves the libraries' own needs too.
-  cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$arch" -DSPIKESINK_CPU_ARCH=x86-64-v3 \
+  cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$arch" -DSPIKESINK_CPU_ARCH=x86-64-v3 -DSPIKESINK_MPI=OFF \
     -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >"$build.log" 2>&1 ||
     { tail -n 20 "$build.log"; fail "cmake failed: the end of $build.log is above"; }
 fi

@@ -16,6 +16,7 @@ packages=(
   libsimdjson-dev libzstd-dev zlib1g-dev libsentencepiece-dev   # documents, tokens
   libdnnl-dev libopenblas-openmp-dev                            # matrix products
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev      # logs, text, JSON, command line
+  libopenmpi-dev openmpi-bin                                    # several processes
   catch2                                                        # tests
   zstd python3 python3-venv                                     # scripts
 )

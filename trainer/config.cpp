@@ -77,7 +77,9 @@ std::string problem_of(const SystemConfig& c) {
     return "system.precision: f64 is there on the CPU only; on cuda take f32 or bf16";
   if (c.precision == PrecisionChoice::kF64 && c.reduce_precision == ReducePrecision::kBF16)
     return "system.reduce_precision: bf16 is not there for system.precision: f64; take f32, which sends f64 as it is";
-  return "";
+  std::ostringstream out;
+  if (!(c.rank_timeout > 0)) out << "system.rank_timeout: " << c.rank_timeout << ", must be above 0 seconds";
+  return out.str();
 }
 
 std::string problem_of(const CheckpointConfig& c) {

@@ -114,6 +114,7 @@ struct SystemConfig {
   StatePrecision state_precision = StatePrecision::kF32;
   ShardKind shard = ShardKind::kOptimizer;
   ReducePrecision reduce_precision = ReducePrecision::kF32;
+  double rank_timeout = 600;
 
   void fields(auto&& v) {
     v("device", device, "auto (cuda in a build that has it, else cpu) | cpu | cuda");
@@ -130,6 +131,8 @@ struct SystemConfig {
       "after every pass | parameters: these too, gathered for each layer as it runs");
     v("reduce_precision", reduce_precision,
       "what gradients are sent to other ranks in: f32 | bf16: half the bytes, sums still in f32; not with f64");
+    v("rank_timeout", rank_timeout,
+      "of several processes: seconds without news of one, after which the others end the run and name it");
   }
 
   /// What `auto` comes to in this build.

@@ -2,24 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <ranges>
 
 #include "models/not_finite.h"
+#include "trainer/dist/agree.h"
 
 namespace spikesink {
-namespace {
-
-/// What every rank gives, by rank.
-template <class T>
-std::vector<T> of_all_ranks(Communicator& communicator, const T& mine) {
-  const std::vector<std::byte> bytes = communicator.exchange(std::as_bytes(std::span(&mine, 1)));
-  std::vector<T> all(static_cast<std::size_t>(communicator.world()));
-  std::memcpy(all.data(), bytes.data(), bytes.size());
-  return all;
-}
-
-}  // namespace
 
 TrainingStep::TrainingStep(const StepSetup& s)
     : setup_(s),
@@ -50,7 +38,7 @@ std::string TrainingStep::first_not_finite_activation(std::span<const std::int32
     if (share_.in_pass(p, shape_.micro_batch) == 0) setup_.model.empty_pass(Pass::Mode::kForwardOnly);
   std::array<char, 256> text{};
   mine.copy(text.data(), text.size() - 1);
-  for (const auto& theirs : of_all_ranks(setup_.communicator, text))
+  for (const auto& theirs : gather(setup_.communicator, text))
     if (theirs.data() != last) return theirs.data();
   return last;
 }
@@ -64,7 +52,7 @@ std::string TrainingStep::first_not_finite_gradient() const {
   std::int64_t number = -1;
   if (bad != pieces.rend())
     number = std::ranges::find(params, bad->param, [](const Param& param) { return &param; }) - params.begin();
-  number = std::ranges::max(of_all_ranks(setup_.communicator, number));
+  number = maximum(setup_.communicator, number);
   return number < 0 ? "their sum" : "the gradient of " + params[static_cast<std::size_t>(number)].name();
 }
 

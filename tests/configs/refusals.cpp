@@ -141,6 +141,8 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:2: train.batch_tokens: 1000000000000000000, must be at most 68719476736"},
       {"data: {train: [a]}\ntrain: {steps: 3, optimizer: {eps: 1e-50}}\n",
        "x.yaml:2: train.optimizer.eps: 1e-50, must be at least 1e-30, which f32 still holds; 1e-8 is usual"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nsystem: {rank_timeout: 0}\n",
+       "x.yaml:3: system.rank_timeout: 0, must be above 0 seconds"},
       {"data: {train: [a]}\n",
        "x.yaml: train: neither tokens nor steps is given; give one of them, e.g. train.steps: 1000"},
       {"", "x.yaml: data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]"},

@@ -1,0 +1,62 @@
+#pragma once
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "io/failure.h"
+#include "trainer/dist/communicator.h"
+
+// What ranks tell each other on the host. All of them call, and each waits for all.
+namespace spikesink {
+
+/// What each rank gives, by rank.
+template <class T>
+std::vector<T> gather(Communicator& communicator, const T& mine) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  const std::vector<std::byte> bytes = communicator.exchange(std::as_bytes(std::span(&mine, 1)));
+  std::vector<T> all(bytes.size() / sizeof(T));
+  std::memcpy(all.data(), bytes.data(), bytes.size());
+  return all;
+}
+
+inline bool all_true(Communicator& communicator, bool mine) {
+  const auto all = gather(communicator, static_cast<char>(mine));
+  return std::ranges::count(all, 0) == 0;
+}
+
+template <class T>
+T maximum(Communicator& communicator, const T& mine) {
+  return std::ranges::max(gather(communicator, mine));
+}
+
+/// Rank 0 runs f(), and the others wait for it. What it throws all throw: a Failure as it is; of other exceptions the
+/// others throw the words.
+template <class F>
+void rank_0_does(Communicator& communicator, F f) {
+  std::exception_ptr error;
+  std::string news(1, static_cast<char>(ExitCode::kOk));
+  if (communicator.rank() == 0) {
+    const auto failed = [&](ExitCode code, const char* text) {
+      error = std::current_exception();
+      news = std::string(1, static_cast<char>(code)) + text;
+    };
+    try {
+      f();
+    } catch (const Failure& failure) {
+      failed(failure.code, failure.what());
+    } catch (const std::exception& other) {
+      failed(ExitCode::kInternal, other.what());
+    }
+  }
+  const std::vector<std::byte> heard = communicator.from_rank_0(std::as_bytes(std::span(news)));
+  if (error) std::rethrow_exception(error);
+  const auto code = static_cast<ExitCode>(heard[0]);
+  if (code != ExitCode::kOk)
+    throw Failure(code, std::string(reinterpret_cast<const char*>(heard.data()) + 1, heard.size() - 1));
+}
+
+}  // namespace spikesink

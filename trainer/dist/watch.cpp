@@ -1,0 +1,142 @@
+#include "trainer/dist/watch.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <thread>
+
+namespace spikesink {
+namespace {
+
+/// As much of a message as goes into one of MPI's small packets.
+constexpr std::size_t kMaxText = 2000;
+
+std::string silence_text(const std::vector<int>& missing, double seconds, std::string_view where) {
+  constexpr std::size_t kShown = 8;
+  const auto shown =
+      std::vector<int>(missing.begin(), missing.begin() + std::min<std::ptrdiff_t>(std::ssize(missing), kShown));
+  return fmt::format("no news of rank{} {}{} for {:g} s {}; {} hanging, or slower than system.rank_timeout allows",
+                     missing.size() == 1 ? "" : "s", fmt::join(shown, ", "),
+                     missing.size() > kShown ? fmt::format(" and {} more", missing.size() - kShown) : "", seconds,
+                     where, missing.size() == 1 ? "it is" : "they are");
+}
+
+}  // namespace
+
+void Watch::await(Messages& messages, std::string_view where) {
+  Waiting waiting;
+  std::size_t left = messages.advance();
+  while (left > 0) {
+    if (stopped_) throw Failure(ExitCode::kInternal, "stopped " + std::string(where));
+    poll(
+        waiting, [&] { return messages.missing(); }, where);
+    if (const auto failed = failure()) throw *failed;
+    const std::size_t now = messages.advance();
+    if (now < left) waiting = {};
+    left = now;
+  }
+}
+
+std::optional<RankFailure> Watch::failure() {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+ExitCode Watch::end(ExitCode code, bool own, const std::string& message,
+                    const std::function<void(int, const std::string&)>& print) {
+  const int rank = transport_.rank(), world = transport_.world();
+  if (own)
+    for (int other = 0; other < world; ++other)
+      if (other != rank) tell(other, {.kind = Kind::kFailure, .code = code, .own = 1}, message);
+  if (rank != 0) {
+    tell(0, {.kind = Kind::kEnd, .code = code, .own = own}, message);
+    for (Waiting waiting;;) {
+      poll(
+          waiting, [] { return std::vector{0}; }, "at the end");
+      const std::lock_guard lock(mutex_);
+      if (verdict_) return *verdict_;
+    }
+  }
+
+  const auto missing = [&] {
+    const std::lock_guard lock(mutex_);
+    std::vector<int> ranks;
+    for (int other = 0; other < world; ++other)
+      if (!ends_.contains(other)) ranks.push_back(other);
+    return ranks;
+  };
+  std::set<std::string> printed;
+  const auto print_new = [&] {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [ended, end] : ends_)
+      if (end.own && printed.insert(end.message).second) print(ended, end.message);
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    ends_[0] = {.code = code, .own = own, .message = message};
+  }
+  print_new();
+  for (Waiting waiting; !missing().empty();) {
+    const std::size_t before = missing().size();
+    poll(waiting, missing, "at the end");
+    if (missing().size() < before) waiting = {};
+    print_new();
+  }
+  ExitCode all = ExitCode::kOk;
+  for (const bool first_hand : {true, false})
+    for (const auto& [ended, end] : ends_)
+      if (all == ExitCode::kOk && end.own == first_hand) all = end.code;
+  for (int other = 1; other < world; ++other) tell(other, {.kind = Kind::kVerdict, .code = all, .own = 0}, "");
+  return all;
+}
+
+void Watch::tell(int rank, const Header& header, const std::string& text) {
+  std::vector<std::byte> bytes(sizeof header + std::min(text.size(), kMaxText));
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(bytes.data() + sizeof header, text.data(), bytes.size() - sizeof header);
+  transport_.send_news(rank, bytes);
+}
+
+/// Takes in all news that are here.
+void Watch::hear() {
+  while (const auto news = transport_.next_news()) {
+    Header header;
+    std::memcpy(&header, news->bytes.data(), sizeof header);
+    const std::string text(reinterpret_cast<const char*>(news->bytes.data()) + sizeof header,
+                           news->bytes.size() - sizeof header);
+    const std::lock_guard lock(mutex_);
+    switch (header.kind) {
+      case Kind::kFailure:
+        if (!failure_) failure_.emplace(header.code, news->from, transport_.world(), text);
+        break;
+      case Kind::kEnd:
+        ends_[news->from] = {.code = header.code, .own = header.own != 0, .message = text};
+        break;
+      case Kind::kVerdict:
+        verdict_ = header.code;
+        break;
+    }
+  }
+}
+
+/// A moment of waiting: short at first, so that what is under way goes on at once, then longer, so that those who
+/// compute have the core.
+void Watch::poll(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where) {
+  constexpr int kEager = 200;
+  if (++waiting.polls < kEager)
+    std::this_thread::yield();
+  else
+    std::this_thread::sleep_for(std::chrono::microseconds(std::min(waiting.polls - kEager, 200)));
+  hear();
+  const auto now = Clock::now();
+  waiting.silent_s += std::min(1.0, std::chrono::duration<double>(now - waiting.last).count());
+  waiting.last = now;
+  if (waiting.silent_s < timeout_) return;
+  silence_ = true;
+  throw Failure(ExitCode::kInternal, silence_text(missing(), timeout_, where));
+}
+
+}  // namespace spikesink
