@@ -124,12 +124,18 @@ Config config_of(const BenchOptions& options, const std::vector<std::string>& mo
 /// A config's model, ready to be timed.
 class Timed {
  public:
-  explicit Timed(const Config& config) : config_(config), session_(make_session(config, /*with_gradients=*/true)) {
-    session_.model->params().init(1);
-  }
-  TrainBenchResult run(std::int64_t steps) const {
-    return bench_training(session_.stream, *session_.model, config_.train, config_.system.state_precision, steps);
-  }
+  explicit Timed(const Config& config)
+      : config_(config),
+        session_(make_session(config)),
+        communicator_(alone()),
+        step_({.stream = session_.stream,
+               .model = *session_.model,
+               .precision = config.system.resolved_precision(),
+               .train = config_.train,
+               .state_precision = config.system.state_precision,
+               .shards = {.kind = config.system.shard, .reduce = config.system.reduce_precision},
+               .communicator = *communicator_}) {}
+  TrainBenchResult run(std::int64_t steps) { return bench_training(step_, steps); }
   /// The config's probe, on random tokens, after a smaller one for warm-up. Nothing is written.
   ProbeCost probe() const {
     const std::int64_t sequences = config_.metrics.probe.sequences;
@@ -147,8 +153,10 @@ class Timed {
   }
 
  private:
-  Config config_;
-  Session session_;
+  const Config config_;
+  const Session session_;
+  const std::shared_ptr<Communicator> communicator_;
+  TrainingStep step_;
 };
 
 struct NamedVariant {
@@ -177,7 +185,7 @@ std::vector<NamedVariant> variants() {
 }
 
 void run_variants(const BenchOptions& options) {
-  const Timed baseline(config_of(options));
+  Timed baseline(config_of(options));
   if (!options.json)
     fmt::print("{:<28}{:>12}{:>14}{:>14}{:>18}\n", "variant", "step, ms", "time ratio", "FLOP ratio",
                "time over FLOPs");
@@ -202,7 +210,7 @@ void run_variants(const BenchOptions& options) {
 void run(const BenchOptions& options) {
   if (options.variants) return run_variants(options);
   const Config config = config_of(options);
-  const Timed timed(config);
+  Timed timed(config);
   const TrainBenchResult result = timed.run(options.steps);
   const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
   options.json ? print_json(result, config, probe) : print(result, probe);

@@ -73,7 +73,8 @@ void run(const EvalOptions& options) {
   require_fits(*tokenizer, config.model.vocab_size);
   const std::int64_t context = config.model.context;
   const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
-  const Session session = make_session(config, /*with_gradients=*/false);
+  const Session session = make_session(config);
+  session.model->params().allocate(session.stream, config.system.resolved_precision(), /*grads=*/false);
   load_slices(session.stream, checkpoint, weight_slices(session.model->params()));
 
   const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config, *tokenizer));

@@ -44,6 +44,8 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .recompute = config.system.recompute,
           .state_precision = config.system.state_precision,
           .deterministic = config.system.deterministic,
+          .shard = config.system.shard,
+          .reduce_precision = config.system.reduce_precision,
           .gpu_name = gpu_name,
           .document_mask = config.data.document_mask,
           .probe = probe};

@@ -39,16 +39,11 @@ void require_kernels(const Config& config) {
     throw UsageError(problem);
 }
 
-Session make_session(const Config& config, bool with_gradients) {
-  return make_session(config, make_stream(config.system), with_gradients);
-}
+Session make_session(const Config& config) { return make_session(config, make_stream(config.system)); }
 
-Session make_session(const Config& config, Stream stream, bool with_gradients) {
+Session make_session(const Config& config, Stream stream) {
   require_kernels(config);
-  Session session{.stream = std::move(stream),
-                  .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
-  session.model->params().allocate(session.stream, config.system.resolved_precision(), with_gradients);
-  return session;
+  return {.stream = std::move(stream), .model = std::make_unique<Decoder>(config.model, config.system.recompute)};
 }
 
 MeasureOptions measure_options(const Config& config, const Tokenizer& tokenizer) {

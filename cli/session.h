@@ -18,14 +18,14 @@ std::string precision_problem(const SystemConfig& system);
 /// UsageError where the config's device cannot run its model, or not in its precision.
 void require_kernels(const Config& config);
 
-/// Where a config asks a model to run, and the model, with its memory but no values yet.
+/// Where a config asks a model to run, and the model, without memory yet.
 struct Session {
   Stream stream;
   std::unique_ptr<Decoder> model;
 };
-Session make_session(const Config& config, Stream stream, bool with_gradients);
+Session make_session(const Config& config, Stream stream);
 /// On a stream of its own.
-Session make_session(const Config& config, bool with_gradients);
+Session make_session(const Config& config);
 
 /// What a probe or an evaluation of this config measures.
 MeasureOptions measure_options(const Config& config, const Tokenizer& tokenizer);

@@ -85,20 +85,20 @@ void run(const TrainOptions& options, Ranks& ranks) {
   folder.remove_unfinished();
   const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
 
-  const Session session =
-      noting_failure(folder.log(), [&] { return make_session(config, stream, /*with_gradients=*/true); });
+  const Session session = noting_failure(folder.log(), [&] { return make_session(config, stream); });
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
-  const auto communicator = alone();
   const TrainResult result = train({.stream = session.stream,
-                                    .communicator = *communicator,
+                                    .communicator = *ranks.communicator(),
                                     .model = *session.model,
                                     .loader = loader,
                                     .probe = probe,
                                     .folder = folder,
                                     .train = config.train,
+                                    .precision = config.system.resolved_precision(),
                                     .state_precision = config.system.state_precision,
+                                    .shards = {.kind = config.system.shard, .reduce = config.system.reduce_precision},
                                     .seed = static_cast<std::uint64_t>(config.run.seed),
                                     .checkpoint = config.checkpoint,
                                     .logging = config.metrics.logging,

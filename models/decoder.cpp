@@ -62,19 +62,58 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
   head_ = c.tie_embeddings ? embedding_ : &params_.add({"lm_head.weight", table, Init::normal(c.init_std)});
 }
 
+template <class F>
+Var Decoder::hooked(Pass& pass, std::int64_t layer, F&& f) const {
+  if (!hooks_) return f();
+  hooks_->before_forward(layer);
+  pass.on_the_way_back([hooks = hooks_, layer] { hooks->after_backward(layer); });
+  Var y = f();
+  pass.on_the_way_back([hooks = hooks_, layer] { hooks->before_backward(layer); });
+  hooks_->after_forward(layer);
+  return y;
+}
+
 Var Decoder::hidden(Pass& pass, const Tensor& tokens) const {
   require_tensor(tokens, "decoder tokens", {pass.batch.sequences * pass.batch.length}, DType::kI32, pass.stream.device);
   pass.recompute_cheap = recompute_ == Recompute::kCheap && pass.mode == Pass::Mode::kTrain;
-  Var x = ops::embedding(pass, tokens, *embedding_);
-  if (config_.attention.gate.source == GateSource::kToken) pass.token_embedding = ops::branch(pass, x);
-  if (embedding_scale_) x = ops::scale(pass, std::move(x), *embedding_scale_);
-  for (const ModulePtr& layer : layers_) x = (*layer)(pass, std::move(x));
+  if (hooks_) hooks_->begin_pass(pass.mode == Pass::Mode::kTrain);
+  Var x = hooked(pass, 0, [&] {
+    Var embedded = ops::embedding(pass, tokens, *embedding_);
+    if (config_.attention.gate.source == GateSource::kToken) pass.token_embedding = ops::branch(pass, embedded);
+    if (embedding_scale_) embedded = ops::scale(pass, std::move(embedded), *embedding_scale_);
+    return embedded;
+  });
+  for (std::int64_t l = 1; const ModulePtr& layer : layers_)
+    x = hooked(pass, l++, [&] { return (*layer)(pass, std::move(x)); });
   pass.token_embedding.reset();
-  return (*final_norm_)(pass, std::move(x));
+  return hooked(pass, last_layer(), [&] { return (*final_norm_)(pass, std::move(x)); });
 }
 
 Tensor Decoder::loss(Pass& pass, const Var& hidden, const Tensor& targets, double grad_scale) const {
-  return ops::cross_entropy(pass, hidden, *head_, targets, grad_scale);
+  const auto loss = [&] { return ops::cross_entropy(pass, hidden, *head_, targets, grad_scale); };
+  if (!hooks_) return loss();
+  hooks_->before_forward(head_->layer);
+  if (pass.mode == Pass::Mode::kTrain) hooks_->open_gradient(head_->layer);
+  Tensor losses = loss();
+  hooks_->after_forward(head_->layer);
+  return losses;
+}
+
+void Decoder::empty_pass(Pass::Mode mode) const {
+  if (!hooks_) return;
+  const bool trains = mode == Pass::Mode::kTrain;
+  hooks_->begin_pass(trains);
+  for (std::int64_t l = 0; l <= last_layer(); ++l) {
+    hooks_->before_forward(l);
+    hooks_->after_forward(l);
+  }
+  hooks_->before_forward(head_->layer);
+  if (trains) hooks_->open_gradient(head_->layer);
+  hooks_->after_forward(head_->layer);
+  for (std::int64_t l = last_layer(); trains && l >= 0; --l) {
+    hooks_->before_backward(l);
+    hooks_->after_backward(l);
+  }
 }
 
 }  // namespace spikesink

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "models/config.h"
+#include "models/layer_hooks.h"
 #include "models/module.h"
 #include "models/param.h"
 
@@ -20,6 +21,13 @@ class Decoder {
   /// Losses in nats of all rows (N), see ops::cross_entropy. A training pass then goes back by pass.backward().
   Tensor loss(Pass& pass, const Var& hidden, const Tensor& targets, double grad_scale) const;
 
+  /// From here on `hooks`, which outlive the model or its last pass, are told which parameters a pass uses; null:
+  /// nobody is, at no cost.
+  void attach(LayerHooks* hooks) { hooks_ = hooks; }
+  LayerHooks* hooks() const { return hooks_; }
+  /// Tells the hooks of a pass and computes nothing: for a rank that has no sequences in a pass of the others.
+  void empty_pass(Pass::Mode mode) const;
+
   const ModelConfig& config() const { return config_; }
   ParamSet& params() { return params_; }
   const ParamSet& params() const { return params_; }
@@ -27,6 +35,11 @@ class Decoder {
   const std::vector<std::string>& block_paths() const { return block_paths_; }
 
  private:
+  /// f(), told to the hooks as the forward of a layer; the steps that it records are the layer's backward.
+  template <class F>
+  Var hooked(Pass& pass, std::int64_t layer, F&& f) const;
+  std::int64_t last_layer() const { return config_.n_layers + 1; }
+
   ModelConfig config_;
   Recompute recompute_;
   ParamSet params_;
@@ -36,6 +49,7 @@ class Decoder {
   ModulePtr final_norm_;
   const Param* head_;  // (V, C)
   std::vector<std::string> block_paths_;
+  LayerHooks* hooks_ = nullptr;
 };
 
 }  // namespace spikesink

@@ -1,25 +1,25 @@
 #include "models/not_finite.h"
 
 #include <cmath>
-#include <ranges>
 
 #include "kernels/optim/sum_of_squares.h"
 
 namespace spikesink {
-namespace {
 
 /// A sum of squares in double is finite if and only if all elements of bf16 or f32 are.
-bool finite(const Stream& stream, const Tensor& t) {
+bool all_finite(const Stream& stream, const Tensor& t) {
   const Tensor total = stream.empty({1}, DType::kF64);
   kernels::sum_of_squares(stream, {.total = total, .tensors = {&t, 1}});
   return std::isfinite(stream.on_host(total).data<double>()[0]);
 }
 
+namespace {
+
 class FirstNotFinite final : public Observer {
  public:
   explicit FirstNotFinite(const Stream& stream) : stream_(stream) {}
   void activation(std::string_view path, const Tensor& value) override {
-    if (path_.empty() && !finite(stream_, value)) path_ = path;
+    if (path_.empty() && !all_finite(stream_, value)) path_ = path;
   }
   const std::string& path() const { return path_; }
 
@@ -34,13 +34,7 @@ std::string first_not_finite_activation(const Stream& stream, const Decoder& mod
                                         std::span<const std::int32_t> samples, const SampleShape& shape) {
   FirstNotFinite observer(stream);
   mean_loss(stream, model, samples, shape, &observer);
-  return observer.path().empty() ? "the LM head" : observer.path();
-}
-
-std::string first_not_finite_gradient(const Stream& stream, const ParamSet& params) {
-  for (const Param& param : params.all() | std::views::reverse)
-    if (!finite(stream, param.grad)) return "the gradient of " + param.name();
-  return "their sum";
+  return observer.path().empty() ? kNoModule : observer.path();
 }
 
 }  // namespace spikesink

@@ -5,13 +5,15 @@
 
 namespace spikesink {
 
+/// What first_not_finite_activation() says where the output of every module is finite.
+inline constexpr const char* kNoModule = "the LM head";
+
 /// The path of the first module whose output on `samples` is not finite, in the order in which the passes go forward;
-/// "the LM head" if all are finite. Runs the passes and waits for every module.
+/// kNoModule if all are finite. Runs the passes and waits for every module.
 std::string first_not_finite_activation(const Stream& stream, const Decoder& model,
                                         std::span<const std::int32_t> samples, const SampleShape& shape);
 
-/// The name of the first parameter in the order of the backward pass, last to first, whose gradient is not finite; or
-/// "their sum", when each is finite and only the sum of squares is not.
-std::string first_not_finite_gradient(const Stream& stream, const ParamSet& params);
+/// Are all elements of `t`, in bf16 or f32, or f64 below 1e150? Waits for the answer.
+bool all_finite(const Stream& stream, const Tensor& t);
 
 }  // namespace spikesink

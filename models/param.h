@@ -35,9 +35,10 @@ struct ParamPart {
 /// `value` and `grad` are slices of the layer's flat buffers, and are pointed elsewhere by whoever owns those.
 struct Param {
   std::vector<ParamPart> parts;
-  Shape shape;         ///< (sum of rows, C) or (C)
-  std::int64_t layer;  ///< which flat buffer: see ParamSet
-  Tensor value, grad;  ///< grad in acc_dtype of value
+  Shape shape;          ///< (sum of rows, C) or (C)
+  std::int64_t layer;   ///< which flat buffer: see ParamSet
+  std::int64_t offset;  ///< of its first element in there
+  Tensor value, grad;   ///< grad in acc_dtype of value
 
   /// Matrices decay, norm scales and other vectors do not.
   bool decays() const { return shape.rank() > 1; }
@@ -49,7 +50,11 @@ struct Param {
 struct LayerBuffer {
   std::vector<Param*> params;
   std::int64_t numel = 0;  ///< with gaps
-  Tensor values, grads;    ///< (numel); grads in acc_dtype of values
+  Tensor values, grads;    ///< (numel) or more; grads in acc_dtype of values
+
+  /// Points the parameters' values into `flat`; no tensor: they have none from here on.
+  void lend_values(const Tensor& flat);
+  void lend_grads(const Tensor& flat);
 };
 
 /// All parameters of a model in their order. What is not add()ed does not exist.
@@ -90,8 +95,9 @@ struct NamedTensor {
   const ParamPart* part;
   Tensor tensor;
 };
-/// Writes the initial values of `param` into `to`, of its shape and of any floating-point dtype.
-void draw_initial_values(const Stream& stream, const Param& param, const Tensor& to, std::uint64_t seed);
+/// Writes initial values of `part`, from its element `first` on, into `to`, of any shape and floating-point dtype.
+void draw_initial_values(const Stream& stream, const ParamPart& part, std::int64_t first, const Tensor& to,
+                         std::uint64_t seed);
 /// The parts of `param` as slices of `whole`, which has the param's shape (its value, its gradient, a moment).
 std::vector<NamedTensor> split_parts(const Param& param, const Tensor& whole);
 

@@ -15,7 +15,7 @@
 // all.
 //
 // Rules that keep it small:
-//  1. Only ops, Checkpoint and the report to the observer record steps.
+//  1. Only ops, Checkpoint, the report to the observer and the decoder's calls of its hooks record steps.
 //  2. A step captures by a written-out list: activations that it needs (x = x.value), places to send gradients
 //     (to_x = x.grad), Param by reference. Never a whole Var, never a parameter's tensor. The list is what is kept.
 //  3. A gradient given to Grad::add is frozen: nobody writes into it, except who is its sole owner.

@@ -37,7 +37,7 @@ namespace {
 
 std::int64_t num_sequences(std::span<const std::int32_t> samples, const SampleShape& shape) {
   const std::int64_t row = shape.context + 1, total = static_cast<std::int64_t>(samples.size()) / row;
-  require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "a step of ", samples.size(),
+  require(total * row == static_cast<std::int64_t>(samples.size()), "a step of ", samples.size(),
           " tokens is not whole rows of ", row);
   return total;
 }
@@ -87,28 +87,52 @@ TrainingPasses::TrainingPasses(const Stream& stream, const Decoder& model, const
       total_(stream.zeros({1}, DType::kF64)) {}
 
 void TrainingPasses::run(std::span<const std::int32_t> samples) {
-  const std::int64_t total = num_sequences(samples, shape_);
-  run(upload(stream_, samples, shape_, model_.config().vocab_size), total);
+  run(samples, StepShare::of(num_sequences(samples, shape_), shape_.micro_batch));
 }
 
-void TrainingPasses::run_dry(std::int64_t sequences) {
+void TrainingPasses::run(std::span<const std::int32_t> samples, const StepShare& share) {
+  require(num_sequences(samples, shape_) == share.count, "TrainingPasses: not the ", share.count,
+          " sequences of the share");
+  run(upload(stream_, samples, shape_, model_.config().vocab_size), share);
+}
+
+void TrainingPasses::run_dry(const StepShare& share) {
   require(stream_.dry != nullptr, "run_dry on a stream that is not dry");
-  const auto ids = [&] { return stream_.empty({sequences * shape_.context}, DType::kI32); };
+  const auto ids = [&] { return stream_.empty({share.count * shape_.context}, DType::kI32); };
   PassInput input{ids(), ids()};
   if (shape_.end_of_text) input.starts = ids();
-  run(input, sequences);
+  run(input, share);
 }
 
-void TrainingPasses::run(const PassInput& input, std::int64_t total) {
-  counted_ = counted_tokens(total, shape_);
+void TrainingPasses::run(const PassInput& input, const StepShare& share) {
+  counted_ = counted_tokens(share.total, shape_);
   stream_.clear(total_);
-  for_passes(stream_, total, shape_.micro_batch, [&](std::int64_t first, std::int64_t B) {
-    const PassInput part = input.slice(first, B, shape_.context);
-    if (stream_.device == Device::kCuda)
-      pass_by_graph(part, B, 1 / counted_);
-    else
-      one_pass(part, B, 1 / counted_);
-  });
+  for (std::int64_t p = 0; p < share.passes;) {
+    const std::int64_t alike = stream_.dry ? num_alike(share, p) : 1;
+    const Work before = stream_.dry ? *stream_.dry : Work{};
+    pass(input, share, p);
+    if (alike > 1) stream_.dry->repeat(before, alike);
+    p += alike;
+  }
+}
+
+/// Passes from `p` on that do the same work. The first and the last of those that hooks know are not like the others.
+std::int64_t TrainingPasses::num_alike(const StepShare& share, std::int64_t p) const {
+  const std::int64_t whole = share.count / shape_.micro_batch;
+  const std::int64_t end = model_.hooks() ? std::min(whole, share.passes - 1) : whole;
+  return p >= end || (model_.hooks() && p == 0) ? 1 : end - p;
+}
+
+void TrainingPasses::pass(const PassInput& samples, const StepShare& share, std::int64_t p) {
+  LayerHooks* const hooks = model_.hooks();
+  if (hooks) hooks->expect_pass(p + 1 == share.passes);
+  const std::int64_t B = share.in_pass(p, shape_.micro_batch);
+  if (B == 0) return model_.empty_pass(Pass::Mode::kTrain);
+  const PassInput input = samples.slice(p * shape_.micro_batch, B, shape_.context);
+  if (stream_.device == Device::kCuda && (!hooks || hooks->idle()))
+    pass_by_graph(input, B, 1 / counted_);
+  else
+    one_pass(input, B, 1 / counted_);
 }
 
 double TrainingPasses::loss() const { return stream_.on_host(total_).data<double>()[0] / counted_; }
@@ -150,6 +174,7 @@ double mean_loss(const Stream& stream, const Decoder& model, std::span<const std
                  const SampleShape& shape, Observer* observer) {
   const std::int64_t total = num_sequences(samples, shape), T = shape.context;
   const Tensor sum = stream.zeros({1}, DType::kF64);
+  require(total > 0, "mean_loss: of no sequences");
   const PassInput input = upload(stream, samples, shape, model.config().vocab_size);
   for_passes(stream, total, shape.micro_batch, [&](std::int64_t first, std::int64_t B) {
     const PassInput part = input.slice(first, B, T);

@@ -9,6 +9,7 @@
 
 #include "kernels/core/graph.h"
 #include "models/decoder.h"
+#include "models/step_share.h"
 
 namespace spikesink {
 
@@ -35,9 +36,9 @@ template <class F>
 void for_passes(const Stream& stream, std::int64_t total, std::int64_t at_once, F&& f) {
   std::int64_t first = 0;
   if (const std::int64_t whole = total / at_once; stream.dry && whole > 1) {
-    const double before = stream.dry->flops;
+    const Work before = *stream.dry;
     f(first, at_once);
-    stream.dry->flops += static_cast<double>(whole - 1) * (stream.dry->flops - before);
+    stream.dry->repeat(before, whole);
     first = whole * at_once;
   }
   for (; first < total; first += at_once) f(first, std::min(at_once, total - first));
@@ -53,7 +54,7 @@ struct PassInput {
 
 /// The training passes of one step after another over steps of equal shape. On a GPU the host waits for the upload of a
 /// step's samples, and so for what the stream held before, but not for the passes. From its second time on a pass of
-/// one size is a CUDA graph, replayed.
+/// one size is a CUDA graph, replayed; passes of which the model's hooks have to know are not.
 class TrainingPasses {
  public:
   /// `model`, allocated with gradients, outlives it.
@@ -62,9 +63,13 @@ class TrainingPasses {
   /// Forward and backward of `samples` (n, T + 1): inputs are the first T tokens of a row, targets the last T.
   /// Gradients of the mean loss over all counted tokens are added to the model's.
   void run(std::span<const std::int32_t> samples);
-  /// On a dry stream: the same for `sequences` of them, which need not be there.
-  void run_dry(std::int64_t sequences);
-  /// The mean loss of the last run(), in nats. Waits for it.
+  /// The same of a rank that has `samples` of a step: of the mean over the counted tokens of all ranks.
+  void run(std::span<const std::int32_t> samples, const StepShare& share);
+  /// On a dry stream: the same for a share whose samples need not be there.
+  void run_dry(const StepShare& share);
+  /// The sum of the losses of the last run(), f64 (1): ranks sum it up before loss().
+  const Tensor& loss_sum() const { return total_; }
+  /// That sum over the counted tokens of all ranks, in nats. Waits for it.
   double loss() const;
   /// Memory that activations lie in.
   const Pool& pool() const { return *passes_.pool; }
@@ -78,7 +83,9 @@ class TrainingPasses {
     double grad_scale = 0;
     Graph graph;
   };
-  void run(const PassInput& input, std::int64_t sequences);
+  void run(const PassInput& input, const StepShare& share);
+  void pass(const PassInput& samples, const StepShare& share, std::int64_t p);
+  std::int64_t num_alike(const StepShare& share, std::int64_t p) const;
   void one_pass(const PassInput& input, std::int64_t sequences, double grad_scale);
   void pass_by_graph(const PassInput& input, std::int64_t sequences, double grad_scale);
 

@@ -101,12 +101,24 @@ constexpr std::array<std::string_view, 4> names_of(PrecisionChoice) { return {"a
 enum class StatePrecision { kF32, kBF16 };
 constexpr std::array<std::string_view, 2> names_of(StatePrecision) { return {"f32", "bf16"}; }
 
+/// What a rank has only its part of (trainer/dist/shards.h): nothing, or the optimizer's state, or the gradients too,
+/// or the parameters too.
+enum class ShardKind { kNone, kOptimizer, kGradients, kParameters };
+constexpr std::array<std::string_view, 4> names_of(ShardKind) {
+  return {"none", "optimizer", "gradients", "parameters"};
+}
+/// What gradients are sent to other ranks in. Sums are in f32 (f64 for f64, which is never rounded).
+enum class ReducePrecision { kF32, kBF16 };
+constexpr std::array<std::string_view, 2> names_of(ReducePrecision) { return {"f32", "bf16"}; }
+
 struct SystemConfig {
   DeviceChoice device = DeviceChoice::kAuto;
   PrecisionChoice precision = PrecisionChoice::kAuto;
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
   bool deterministic = true;
+  ShardKind shard = ShardKind::kOptimizer;
+  ReducePrecision reduce_precision = ReducePrecision::kF32;
   double rank_timeout = 600;
 
   void fields(auto&& v) {
@@ -122,6 +134,11 @@ struct SystemConfig {
     v("deterministic", deterministic,
       "equal runs have equal bits; false: on cuda attention's backward adds up in the order of arrival, and products "
       "take the algorithm that was fastest when it was first needed");
+    v("shard", shard,
+      "what each of many ranks has only its part of: none | optimizer: AdamW's state | gradients: these too, summed "
+      "after every pass | parameters: these too, gathered for each layer as it runs");
+    v("reduce_precision", reduce_precision,
+      "what gradients are sent to other ranks in: f32 | bf16: half the bytes, sums still in f32; not with f64");
     v("rank_timeout", rank_timeout,
       "of several processes: seconds without news of one, after which the others end the run and name it");
   }

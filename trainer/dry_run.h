@@ -18,6 +18,9 @@ struct DryRunJob {
   Recompute recompute = Recompute::kNone;
   StatePrecision state_precision = StatePrecision::kF32;
   bool deterministic = true;
+  ShardKind shard = ShardKind::kOptimizer;
+  ReducePrecision reduce_precision = ReducePrecision::kF32;
+  int rank = 0, world = 1;
   int threads = 0;       ///< of the CPU; 0: as Stream::cpu()
   std::string gpu_name;  ///< CUDA's, where it is known
   bool document_mask = false;
@@ -25,9 +28,9 @@ struct DryRunJob {
   std::function<void(const DryRunJob&, const Stream&, const Decoder&)> probe;
 };
 
-/// What a run takes, from its kernels' checks on a dry stream: neither values nor a GPU are needed. Bytes are exact
-/// for the pools of a run on the same device, in the same build, with as many threads. The first six add up to
-/// memory.peak.
+/// What a run takes on one of its ranks, from its kernels' checks on a dry stream: neither values nor a GPU are needed.
+/// Bytes are exact for the pools of a run on the same device, in the same build, with as many threads. The first six
+/// add up to memory.peak.
 struct DryRun {
   std::int64_t weights = 0, gradients = 0;
   std::int64_t optimizer = 0;    ///< moments and masters
@@ -38,7 +41,8 @@ struct DryRun {
   MemoryUse steps;               ///< after the matrix rate was measured
   std::int64_t checkpoint_copy = 0;  ///< host memory, while a checkpoint is written
   int threads = 0;                   ///< of the CPU
-  double flops = 0;                  ///< of a step, with what is recomputed
+  double flops = 0;                  ///< of a step, of the rank, with what is recomputed
+  double sent_bytes = 0;             ///< of a step, to other ranks
 
   /// Bytes that must be there: on CUDA what is reserved, on the CPU what is in use, and the checkpoint's copy.
   std::int64_t needed(Device device) const {

@@ -2,40 +2,57 @@
 #include <vector>
 
 #include "kernels/optim/adamw.h"
-#include "models/param.h"
 #include "trainer/config.h"
+#include "trainer/dist/shards.h"
+#include "trainer/state_slice.h"
 
 namespace spikesink {
 
-/// AdamW's state, laid out as the parameters are, and its step over all of them at once.
+/// AdamW's state of what this rank updates, laid out as the parameters are, and its step over all of that at once.
 class Optimizer {
  public:
-  /// `params` must be allocated with gradients and outlive the optimizer, as must `stream`. `seed`: of rounding.
-  Optimizer(const Stream& stream, ParamSet& params, const OptimizerConfig& config,
-            StatePrecision state = StatePrecision::kF32, std::uint64_t seed = 0);
+  /// `shards` outlive the optimizer. `seed`: of the initial values, and of rounding at random.
+  Optimizer(Shards& shards, const OptimizerConfig& config, StatePrecision state = StatePrecision::kF32,
+            std::uint64_t seed = 0);
 
-  /// Masters get the initial values that the weights are rounded from.
-  void init_masters(std::uint64_t seed);
+  /// Weights get their initial values, and masters those that the weights are rounded from.
+  void init();
 
-  /// Clips the gradients in `params` by their global norm and takes step `step` (1-based); if the norm is not finite,
-  /// nothing is changed. Does not wait.
+  /// Clips the gradients by their global norm and takes step `step` (1-based); if the norm is not finite, nothing is
+  /// changed. Does not wait.
   void step(double lr, std::int64_t step);
   /// The norm before clipping of the last step(). Waits for it.
   double grad_norm() const;
 
-  /// State of one parameter, of its shape; master: where the weight is not its own.
+  /// This rank's part of the state, each element of which is in the slices of exactly one rank: masters where there
+  /// are any, else weights, and both moments. Values that are being gathered are waited for.
+  std::vector<StateSlice> slices() const;
+  /// The slices of what this rank updates: more than its part where that is everything.
+  std::vector<StateSlice> updated_slices() const;
+  /// What updated_slices() showed has been written: weights are their masters, rounded, and all ranks see them.
+  void slices_written();
+
+  /// Bytes of the pool that moments and masters take.
+  std::int64_t bytes() const { return bytes_; }
+  /// State of one parameter, of its shape, where this rank updates all of it; master: where the weight is not its own.
   struct State {
     Tensor m, v, master;
   };
-  const State& state(std::size_t param) const { return states_[param]; }
+  State state(std::size_t param) const;
 
  private:
-  const Stream& stream_;
-  ParamSet& params_;
+  struct LayerState {
+    Tensor m, v, master;  // as Shards::Piece::at counts
+  };
+  std::vector<StateSlice> slices_of(const std::vector<Shards::Piece>& pieces) const;
+
+  Shards& shards_;
   OptimizerConfig config_;
   std::uint64_t seed_;
-  std::vector<State> states_;  // as ParamSet::all()
-  std::vector<kernels::AdamWSegment> segments_;
+  std::vector<LayerState> states_;
+  std::int64_t bytes_ = 0;
+  std::vector<Shards::Piece> pieces_;
+  std::vector<kernels::AdamWSegment> segments_;  // as pieces_
   std::vector<Tensor> grads_;
   Tensor grad_squares_;  // f64 (1)
 };

@@ -6,7 +6,6 @@
 #include "models/param.h"
 
 namespace spikesink {
-class Optimizer;
 
 /// A contiguous stretch of one tensor of the training state, in the row-major order of the whole: what a rank has of
 /// it.
@@ -18,9 +17,7 @@ struct StateSlice {
   Tensor values;       ///< (n), sharing the memory of the state
 };
 
-/// What a checkpoint holds, each tensor as one slice: masters where there are any, else weights, and both moments.
-std::vector<StateSlice> state_slices(const ParamSet& params, const Optimizer& optimizer);
-/// The weights that the model computes with.
+/// The weights that the model computes with, each tensor as one slice.
 std::vector<StateSlice> weight_slices(const ParamSet& params);
 
 }  // namespace spikesink

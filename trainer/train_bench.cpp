@@ -8,11 +8,8 @@
 
 #include "kernels/core/random.h"
 #include "models/cost.h"
-#include "models/sample_loss.h"
 #include "trainer/bench/clock.h"
 #include "trainer/matrix_rate.h"
-#include "trainer/memory.h"
-#include "trainer/optimizer.h"
 
 namespace spikesink {
 namespace {
@@ -32,40 +29,36 @@ std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t 
   return samples;
 }
 
-TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
-                                std::int64_t steps) {
+TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
   require(steps > 0, "bench_training: ", steps, " steps");
+  const auto& [stream, model, dtype, train, state, shards, communicator, seed, end_of_text] = training.setup();
   const ModelConfig& config = model.config();
-  const std::int64_t sequences = train.sequences(config.context);
-  const auto samples = random_samples(config, sequences);
-  Optimizer optimizer(stream, model.params(), train.optimizer, state);
-  optimizer.init_masters(1);
-  TrainingPasses passes(
-      stream, model,
-      {.context = config.context, .micro_batch = train.micro_batch, .loss_from_position = train.loss_from_position});
-  const DType dtype = model.params().all().front().value.dtype();
+  const StepShare& share = training.share();
+  const auto row = static_cast<std::size_t>(config.context + 1);
+  const auto all = random_samples(config, share.total);
+  const auto samples =
+      std::span(all).subspan(static_cast<std::size_t>(share.first) * row, static_cast<std::size_t>(share.count) * row);
+  training.optimizer().init();
   const std::int64_t replays_before = Graph::num_replays(stream);
   const bool cuda = stream.device == Device::kCuda;
   // The first step of several passes records their graph too.
-  const int warm_up = cuda && sequences > train.micro_batch ? 1 : 2;
+  const int warm_up = cuda && share.passes > 1 ? 1 : 2;
   const double measured_on_gpu = cuda ? matrix_rate_aside(stream, dtype) : 0;
   std::vector<double> seconds, rates;
   for (std::int64_t step = 1; step <= warm_up + steps; ++step) {
     rates.push_back(training_peak(stream, dtype));
     const auto begin = std::chrono::steady_clock::now();
-    model.params().zero_grads();
-    passes.run(samples);
-    optimizer.step(train.optimizer.lr, step);
-    passes.loss();
-    optimizer.grad_norm();
+    training.run(samples, train.optimizer.lr, step);
+    training.loss();
+    training.grad_norm();
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (step > warm_up) seconds.push_back(took);
   }
-  const MemoryUse memory = MemoryUse::of(stream, passes);
+  const MemoryUse memory = training.memory();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   TrainBenchResult result{.parameters = model.params().num_elements(),
-                          .tokens_per_step = sequences * config.context,
+                          .tokens_per_step = share.total * config.context,
                           .steps = steps,
                           .threads = stream.num_threads,
                           .step_seconds = median(seconds),

@@ -3,8 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "models/decoder.h"
-#include "trainer/config.h"
+#include "trainer/training_step.h"
 
 namespace spikesink {
 
@@ -35,9 +34,7 @@ struct TrainBenchResult {
 /// `rows` of T + 1 tokens, drawn evenly.
 std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows);
 
-/// Times `steps` steps on random tokens, after one or two that are not counted. The model must be allocated with
-/// gradients and initialised.
-TrainBenchResult bench_training(const Stream& stream, Decoder& model, const TrainConfig& train, StatePrecision state,
-                                std::int64_t steps);
+/// Times `steps` steps on random tokens, after one or two that are not counted.
+TrainBenchResult bench_training(TrainingStep& step, std::int64_t steps);
 
 }  // namespace spikesink

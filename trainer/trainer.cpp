@@ -13,14 +13,12 @@
 #include "kernels/core/gpu.h"
 #include "models/cost.h"
 #include "models/layers/attention.h"
-#include "models/not_finite.h"
-#include "models/sample_loss.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_log.h"
-#include "trainer/optimizer.h"
 #include "trainer/run_log.h"
 #include "trainer/schedule.h"
+#include "trainer/training_step.h"
 
 namespace spikesink {
 namespace {
@@ -68,8 +66,15 @@ class Loop {
   explicit Loop(const TrainJob& job)
       : job_(job),
         log_(job.folder.log()),
-        optimizer_(job.stream, job.model.params(), job.train.optimizer, job.state_precision, job.seed),
-        passes_(job.stream, job.model, shape_of(job)),
+        steps_({.stream = job.stream,
+                .model = job.model,
+                .precision = job.precision,
+                .train = job.train,
+                .state_precision = job.state_precision,
+                .shards = job.shards,
+                .communicator = job.communicator,
+                .seed = job.seed,
+                .end_of_text = job.end_of_text}),
         writer_(job.folder.checkpoints(), job.checkpoint, job.communicator),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
@@ -88,7 +93,7 @@ class Loop {
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
     log_.close_progress();
-    const MemoryUse steps = MemoryUse::of(job_.stream, passes_);
+    const MemoryUse steps = steps_.memory();
     memory_ = memory_.or_more(steps);
     log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse",
                           static_cast<double>(memory_.peak) / 1048576,
@@ -119,8 +124,8 @@ class Loop {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
       const auto& [checkpoint, state, changes] = *job_.resume;
-      load_slices(job_.stream, checkpoint, state_slices(job_.model.params(), optimizer_));
-      load_slices(job_.stream, checkpoint, weight_slices(job_.model.params()));  // rounded, where masters were loaded
+      load_slices(job_.stream, checkpoint, steps_.optimizer().updated_slices());
+      steps_.optimizer().slices_written();
       const Position position = Position::from_json(state.position);
       if (position.step != state.step)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
@@ -139,12 +144,11 @@ class Loop {
                               state.threads, job_.stream.num_threads));
     } else {
       if (job_.resuming) log_.line("no checkpoint to resume from: starting at step 0");
-      job_.model.params().init(job_.seed);
-      optimizer_.init_masters(job_.seed);
+      steps_.optimizer().init();
     }
     job_.folder.cut_back(job_.resume ? step_ : -1);
     metrics_.emplace(job_.folder, job_.logging);
-    peak_ = training_peak(job_.stream, job_.model.params().all().front().value.dtype());
+    peak_ = training_peak(job_.stream, job_.precision);
     memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
     job_.stream.pool->reset_peak();
@@ -161,7 +165,7 @@ class Loop {
   /// Device, rates and what was chosen for it, once in the log.
   std::string where() const {
     constexpr const char* kMeasured = "a large product's rate, measured now; steps can pass it";
-    const DType dtype = job_.model.params().all().front().value.dtype();
+    const DType dtype = job_.precision;
     if (job_.stream.device == Device::kCpu)
       return fmt::format("on the CPU in {}, {}; MFU is a share of {:.0f} GFLOP/s, {}", name_of(dtype),
                          counted(job_.stream.num_threads, "thread"), peak_ / 1e9, kMeasured);
@@ -186,20 +190,19 @@ class Loop {
   }
 
   void one_step() {
-    const std::vector<std::int32_t> samples = job_.loader.next(step_, 0, sequences_);
-    job_.model.params().zero_grads();
-    passes_.run(samples);
+    const auto& [total, first, count, passes] = steps_.share();
+    const std::vector<std::int32_t> samples = job_.loader.next(step_, first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
-    optimizer_.step(lr, step_ + 1);
-    const double loss = passes_.loss(), norm = optimizer_.grad_norm();  // waits for all of the step
+    steps_.run(samples, lr, step_ + 1);
+    const double loss = steps_.loss(), norm = steps_.grad_norm();  // waits for all of the step
     ++step_;
     tokens_ += sequences_ * context_;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       writer_.wait();
       const bool bad_loss = !std::isfinite(loss);
       // The step changed nothing, so its forward can be seen again.
-      const std::string where = bad_loss ? first_not_finite_activation(job_.stream, job_.model, samples, shape_of(job_))
-                                         : first_not_finite_gradient(job_.stream, job_.model.params());
+      const std::string where =
+          bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
       throw DivergenceError(fmt::format(
           "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
           "last checkpoint",
@@ -258,7 +261,7 @@ class Loop {
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    const double pause = writer_.save(job_.stream, state_slices(job_.model.params(), optimizer_),
+    const double pause = writer_.save(job_.stream, steps_.optimizer().slices(),
                                       {.step = step_,
                                        .tokens = tokens_,
                                        .threads = job_.stream.num_threads,
@@ -274,8 +277,7 @@ class Loop {
 
   const TrainJob& job_;
   RunLog log_;
-  Optimizer optimizer_;
-  TrainingPasses passes_;
+  TrainingStep steps_;
   CheckpointWriter writer_;
   std::optional<MetricsLog> metrics_;  // after the cut back
   const std::int64_t context_, sequences_, total_;

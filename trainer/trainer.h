@@ -8,6 +8,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/dist/communicator.h"
+#include "trainer/dist/shards.h"
 #include "trainer/memory.h"
 #include "trainer/probe.h"
 #include "trainer/run_folder.h"
@@ -25,12 +26,14 @@ struct ResumePoint {
 struct TrainJob {
   const Stream& stream;
   Communicator& communicator;  ///< of the run's ranks
-  Decoder& model;              ///< allocated with gradients; it is given its values here
+  Decoder& model;              ///< gets its memory and its values here
   Loader& loader;
   Probe& probe;
   const RunFolder& folder;  ///< open and locked
   const TrainConfig& train;
+  DType precision;
   StatePrecision state_precision;
+  Shards::Options shards;
   std::uint64_t seed;  ///< of the initial weights, and of rounding at random
   const CheckpointConfig& checkpoint;
   const LoggingConfig& logging;

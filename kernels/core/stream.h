@@ -10,7 +10,13 @@ namespace spikesink {
 
 /// What a dry stream's kernels would have done.
 struct Work {
-  double flops = 0;  ///< of matrix products and attention, a multiplication and an addition being two
+  double flops = 0;       ///< of matrix products and attention, a multiplication and an addition being two
+  double sent_bytes = 0;  ///< to other ranks
+  /// Counts what came since `before` as done `times` in all.
+  void repeat(const Work& before, std::int64_t times) {
+    flops += static_cast<double>(times - 1) * (flops - before.flops);
+    sent_bytes += static_cast<double>(times - 1) * (sent_bytes - before.sent_bytes);
+  }
 };
 
 /// Where kernels run and what they run with: passed to each of them, so that nothing is global. Copies share it.

@@ -30,7 +30,7 @@ struct Writer : CheckpointWriter {
   explicit Writer(const std::string& folder, const CheckpointConfig& config = {})
       : CheckpointWriter(folder, config, one()) {}
   void save(const test::Trained& trained, const TrainingState& state = kState) {
-    CheckpointWriter::save(trained.stream, state_slices(trained.model.params(), *trained.optimizer), state);
+    CheckpointWriter::save(trained.stream, trained.optimizer->slices(), state);
   }
   static Communicator& one() {
     static const auto only = alone();
@@ -47,7 +47,7 @@ std::int64_t memory(const std::string& figure) {
 }
 
 void load(const std::string& checkpoint, const test::Trained& into) {
-  load_slices(into.stream, checkpoint, state_slices(into.model.params(), *into.optimizer));
+  load_slices(into.stream, checkpoint, into.optimizer->updated_slices());
   load_slices(into.stream, checkpoint, weight_slices(into.model.params()));
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("a checkpoint of any device and precision is read on any other, rounde
     if (got) CHECK(test::values(got) == rounded(want, got.dtype()));
   };
   for (std::size_t i = 0; i < written.model.params().all().size(); ++i) {
-    const auto &source = written.optimizer->state(i), &state = read.optimizer->state(i);
+    const auto source = written.optimizer->state(i), state = read.optimizer->state(i);
     const Tensor& weight = source.master ? source.master : written.model.params().all()[i].value;
     check(read.model.params().all()[i].value, weight);
     check(weights_only.model.params().all()[i].value, weight);
@@ -120,7 +120,7 @@ TEST_CASE("a checkpoint of format 1, of one rank with whole tensors, is still re
   const test::TemporaryFolder folder;
   const test::Trained trained(1), read(2);
   H5File file = H5File::create(folder / "rank_0000.h5");
-  for (const StateSlice& slice : state_slices(trained.model.params(), *trained.optimizer))
+  for (const StateSlice& slice : trained.optimizer->slices())
     file.write<float>(slice.group + slice.name, slice.values.span<float>(), {slice.whole.begin(), slice.whole.end()});
   file.close();
   std::ofstream(folder / "state.json") << R"({"format": 1, "program": "spikesink 0.1.0", "step": 7, "tokens": 448,

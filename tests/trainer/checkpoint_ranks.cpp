@@ -20,9 +20,7 @@ namespace fs = std::filesystem;
 
 TrainingState at_step(std::int64_t step) { return {.step = step, .tokens = 64 * step, .position = "{}"}; }
 
-std::vector<StateSlice> state_of(const test::Trained& trained) {
-  return state_slices(trained.model.params(), *trained.optimizer);
-}
+std::vector<StateSlice> state_of(const test::Trained& trained) { return trained.optimizer->slices(); }
 
 /// What `rank` has where the ranks share the elements of all slices in a row: some tensors as a whole, some cut, in the
 /// middle of a row too.

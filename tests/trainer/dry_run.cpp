@@ -69,7 +69,6 @@ TrainResult real_run(const DryRunJob& job) {
                  .seed = 1});
   const Stream stream = job.device == Device::kCuda ? Stream::cuda() : Stream::cpu(job.threads);
   Decoder model(job.model, job.recompute);
-  model.params().allocate(stream, job.precision, true);
   ModelProbe probe(stream, model, probe_samples(job), probe_options(job));
   const RunFolder run(folder / "run");
   run.make();
@@ -84,7 +83,9 @@ TrainResult real_run(const DryRunJob& job) {
                 .probe = probe,
                 .folder = run,
                 .train = job.train,
+                .precision = job.precision,
                 .state_precision = job.state_precision,
+                .shards = {},
                 .seed = 1,
                 .checkpoint = checkpoint,
                 .logging = logging,

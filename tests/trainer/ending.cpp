@@ -39,17 +39,20 @@ TEST_CASE("an exception that ends a run stands in its log, whatever its type", "
                  .seed = 1});
   const Stream stream = Stream::cpu(1);
   Decoder model(config);
-  model.params().allocate(stream, DType::kF32, true);
+  const auto communicator = alone();
   BrokenProbe probe;
   const RunFolder run(folder / "run");
   run.make();
   CHECK_THROWS_WITH(train({.stream = stream,
+                           .communicator = *communicator,
                            .model = model,
                            .loader = loader,
                            .probe = probe,
                            .folder = run,
                            .train = training,
+                           .precision = DType::kF32,
                            .state_precision = StatePrecision::kF32,
+                           .shards = {},
                            .seed = 1,
                            .checkpoint = {},
                            .logging = {}}),

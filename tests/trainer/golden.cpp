@@ -1,6 +1,6 @@
 #include "kernels/core/random.h"
-#include "models/sample_loss.h"
 #include "tests/trainer/support.h"
+#include "trainer/training_step.h"
 
 namespace spikesink {
 
@@ -16,21 +16,23 @@ TEST_CASE("the first ten losses are the recorded ones", "[trainer][golden]") {
   CAPTURE(test::describe(setup));
   const auto& [stream, dtype, state] = setup;
   Decoder model(config);
-  model.params().allocate(stream, dtype, true);
-  model.params().init(1);
-  Optimizer optimizer(stream, model.params(), {.lr = 0.05}, state);
-  optimizer.init_masters(1);
+  const auto communicator = alone();
+  TrainConfig train{.batch_tokens = 6 * config.context, .micro_batch = 4};
+  TrainingStep training({.stream = stream,
+                         .model = model,
+                         .precision = dtype,
+                         .train = train,
+                         .state_precision = state,
+                         .communicator = *communicator});
+  training.optimizer().init();
   const Random random{.seed = 1, .stream = name_hash("golden")};
   std::vector<std::int32_t> samples(static_cast<std::size_t>(6 * (config.context + 1)));
   for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<std::int32_t>(random.below(i, 12));
   const double tolerance = dtype == DType::kF64 ? 1e-12 : dtype == DType::kF32 ? 1e-5 : 0.05;
   for (std::int64_t step = 1; step <= 10; ++step) {
-    model.params().zero_grads();
-    const double loss = accumulate_gradients(stream, model, samples,
-                                             {.context = config.context, .micro_batch = 4, .loss_from_position = 1});
-    optimizer.step(0.05, step);
+    training.run(samples, 0.05, step);
     CAPTURE(step);
-    CHECK(loss == Approx(golden[static_cast<std::size_t>(step - 1)]).epsilon(tolerance));
+    CHECK(training.loss() == Approx(golden[static_cast<std::size_t>(step - 1)]).epsilon(tolerance));
   }
 }
 

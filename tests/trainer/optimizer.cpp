@@ -13,10 +13,10 @@ std::vector<double> changes_after_step(const test::Setup& setup, double gradient
                                        double& norm) {
   const auto& [stream, dtype, state] = setup;
   Decoder model(test::small_model());
-  model.params().allocate(stream, dtype, true);
-  model.params().init(1);
-  Optimizer optimizer(stream, model.params(), config, state);
-  optimizer.init_masters(1);
+  const auto communicator = alone();
+  Shards shards(stream, model, dtype, *communicator, {});
+  Optimizer optimizer(shards, config, state, 1);
+  optimizer.init();
   std::vector<double> before, changes;
   for (const Param& p : model.params().all()) {
     before.push_back(test::values(p.value)[0]);
@@ -84,14 +84,14 @@ TEST_CASE("state has the dtypes of its precision, and masters the values that th
   CAPTURE(test::describe(setup));
   const auto& [stream, dtype, precision] = setup;
   Decoder model(test::small_model()), exact(test::small_model());
-  model.params().allocate(stream, dtype, true);
-  model.params().init(1);
   exact.params().allocate(Stream::cpu(1), DType::kF32, false);
   exact.params().init(1);
-  Optimizer optimizer(stream, model.params(), {}, precision, 1);
-  optimizer.init_masters(1);
+  const auto communicator = alone();
+  Shards shards(stream, model, dtype, *communicator, {});
+  Optimizer optimizer(shards, {}, precision, 1);
+  optimizer.init();
   for (std::size_t i = 0; i < model.params().all().size(); ++i) {
-    const auto& [m, v, master] = optimizer.state(i);
+    const auto [m, v, master] = optimizer.state(i);
     const Param& p = model.params().all()[i];
     CHECK(static_cast<bool>(master) == (dtype == DType::kBF16 && precision == StatePrecision::kF32));
     CHECK(m.dtype() == (master ? DType::kF32 : dtype));
@@ -113,10 +113,10 @@ TEST_CASE("masters keep what bf16 weights alone would lose, and rounding at rand
   // Steps of 1e-4 on weights of 1, between which bf16 has steps of 0.004 and 0.008.
   const auto& [stream, dtype, state] = setup;
   Decoder model(test::small_model());
-  model.params().allocate(stream, dtype, true);
-  model.params().init(1);
-  Optimizer optimizer(stream, model.params(), {.weight_decay = 0, .clip = 0}, state, 5);
-  optimizer.init_masters(1);
+  const auto communicator = alone();
+  Shards shards(stream, model, dtype, *communicator, {});
+  Optimizer optimizer(shards, {.weight_decay = 0, .clip = 0}, state, 5);
+  optimizer.init();
   for (const Param& p : model.params().all()) stream.copy(p.grad, test::filled(p.shape, p.grad.dtype(), 1));
   for (int step = 1; step <= 50; ++step) optimizer.step(1e-4, step);
   double sum = 0, count = 0;

@@ -66,11 +66,12 @@ inline std::string describe(const Setup& s) {
 struct Trained {
   explicit Trained(std::uint64_t seed, const ModelConfig& config = small_model(),
                    const Setup& setup = {Stream::cpu(2), DType::kF32})
-      : stream(setup.stream), model(config) {
-    model.params().allocate(stream, setup.dtype, true);
-    model.params().init(seed);
-    optimizer.emplace(stream, model.params(), OptimizerConfig{}, setup.state, seed);
-    optimizer->init_masters(seed);
+      : stream(setup.stream),
+        model(config),
+        communicator(alone()),
+        shards(stream, model, setup.dtype, *communicator, {}) {
+    optimizer.emplace(shards, OptimizerConfig{}, setup.state, seed);
+    optimizer->init();
     for (const Param& p : model.params().all()) {
       std::vector<double> grad;
       for (std::int64_t i = 0; i < p.grad.numel(); ++i) grad.push_back(0.01 * static_cast<double>(i % 7) - 0.02);
@@ -82,7 +83,7 @@ struct Trained {
   std::vector<double> state() const {
     std::vector<double> all;
     for (std::size_t i = 0; i < model.params().all().size(); ++i) {
-      const auto& [m, v, master] = optimizer->state(i);
+      const auto [m, v, master] = optimizer->state(i);
       for (const Tensor& t : {model.params().all()[i].value, m, v, master})
         if (t) std::ranges::copy(values(t), std::back_inserter(all));
     }
@@ -91,6 +92,8 @@ struct Trained {
 
   Stream stream;
   Decoder model;
+  std::shared_ptr<Communicator> communicator;
+  Shards shards;
   std::optional<Optimizer> optimizer;
 };
 

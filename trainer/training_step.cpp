@@ -1,0 +1,69 @@
+#include "trainer/training_step.h"
+
+#include <algorithm>
+#include <array>
+#include <ranges>
+
+#include "models/not_finite.h"
+#include "trainer/dist/agree.h"
+
+namespace spikesink {
+
+TrainingStep::TrainingStep(const StepSetup& s)
+    : setup_(s),
+      shape_{.context = s.model.config().context,
+             .micro_batch = s.train.micro_batch,
+             .loss_from_position = s.train.loss_from_position,
+             .end_of_text = s.end_of_text},
+      share_(StepShare::of(s.train.sequences(shape_.context), s.train.micro_batch, s.communicator.rank(),
+                           s.communicator.world())),
+      shards_(s.stream, s.model, s.precision, s.communicator, s.shards),
+      optimizer_(shards_, s.train.optimizer, s.state_precision, s.seed),
+      passes_(s.stream, s.model, shape_) {}
+
+void TrainingStep::run(std::span<const std::int32_t> samples, double lr, std::int64_t step) {
+  shards_.begin_step();
+  passes_.run(samples, share_);
+  update(lr, step);
+}
+
+void TrainingStep::run_dry(double lr, std::int64_t step) {
+  shards_.begin_step();
+  passes_.run_dry(share_);
+  update(lr, step);
+}
+
+void TrainingStep::update(double lr, std::int64_t step) {
+  const Transfer loss = setup_.communicator.all_reduce(setup_.stream, passes_.loss_sum());
+  shards_.finish_gradients();
+  optimizer_.step(lr, step);
+  loss.wait(setup_.stream);
+}
+
+std::string TrainingStep::first_not_finite_activation(std::span<const std::int32_t> samples) const {
+  const std::string last = spikesink::kNoModule;
+  std::string mine = last;
+  if (share_.count > 0) mine = spikesink::first_not_finite_activation(setup_.stream, setup_.model, samples, shape_);
+  for (std::int64_t p = 0; p < share_.passes; ++p)
+    if (share_.in_pass(p, shape_.micro_batch) == 0) setup_.model.empty_pass(Pass::Mode::kForwardOnly);
+  std::array<char, 256> text{};
+  mine.copy(text.data(), text.size() - 1);
+  for (const auto& theirs : gather(setup_.communicator, text))
+    if (theirs.data() != last) return theirs.data();
+  return last;
+}
+
+std::string TrainingStep::first_not_finite_gradient() const {
+  const std::vector<Shards::Piece> pieces = shards_.own();
+  const auto bad = std::ranges::find_if(
+      pieces | std::views::reverse, [&](const Shards::Piece& piece) { return !all_finite(setup_.stream, piece.grad); });
+  const auto& params = setup_.model.params().all();
+  // Parameters in the order of the backward pass, last to first, by their number.
+  std::int64_t number = -1;
+  if (bad != pieces.rend())
+    number = std::ranges::find(params, bad->param, [](const Param& param) { return &param; }) - params.begin();
+  number = maximum(setup_.communicator, number);
+  return number < 0 ? "their sum" : "the gradient of " + params[static_cast<std::size_t>(number)].name();
+}
+
+}  // namespace spikesink
