@@ -17,7 +17,7 @@ Scalars scalars_of(const Measurement& m) {
 
 Scalars ModelProbe::measure(std::int64_t step, const std::string& file) {
   const Measurement measurement = spikesink::measure(stream_, model_, samples_, options_);
-  write_probe_file(file, step, measurement);
+  if (!file.empty()) write_probe_file(file, step, measurement);
   return scalars_of(measurement);
 }
 

@@ -10,6 +10,7 @@
 #include "cli/session.h"
 #include "io/failure.h"
 #include "kernels/core/gpu.h"
+#include "trainer/dist/ranks.h"
 #include "trainer/fit.h"
 
 namespace spikesink::cli {
@@ -82,10 +83,17 @@ std::optional<Room> room_here(const Config& config) {
   return std::nullopt;
 }
 
-void require_memory(const Config& config, const Stream& stream, std::int64_t probe_sequences) {
-  const auto room = room_on(stream);
+void require_memory(const Config& config, const Stream& stream, std::int64_t probe_sequences, const Ranks& ranks) {
+  auto room = room_on(stream);
   if (!room) return;
-  const DryRunJob job = dry_run_job(config, probe_sequences, room->of);
+  if (stream.device == Device::kCpu && ranks.local_world() > 1) {
+    room->bytes /= ranks.local_world();
+    room->of += fmt::format(", for each of its {} ranks", ranks.local_world());
+  }
+  DryRunJob job = dry_run_job(config, probe_sequences, room->of);
+  job.rank = ranks.rank();
+  job.world = ranks.world();
+  job.threads = stream.num_threads;
   const DryRun run = dry_run(job);
   if (run.needed(job.device) <= room->bytes) return;
   const Shortage shortage(job, run, room->bytes);

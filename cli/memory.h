@@ -7,6 +7,10 @@
 #include "trainer/dry_run.h"
 #include "trainer/gpus.h"
 
+namespace spikesink {
+class Ranks;
+}
+
 namespace spikesink::cli {
 
 /// A config's run, to be counted dry, with a probe of `probe_sequences`. `gpu_name`: CUDA's name of the GPU, if known.
@@ -33,7 +37,8 @@ std::optional<Room> room_on(const Stream& stream);
 /// Where the config would run; nothing also without its GPU.
 std::optional<Room> room_here(const Config& config);
 
-/// UsageError that says what to change, if a run of the config on `stream` needs more memory than there is.
-void require_memory(const Config& config, const Stream& stream, std::int64_t probe_sequences);
+/// UsageError that says what to change, if a run of the config on `stream` needs more memory than there is. Ranks of
+/// one node share host memory.
+void require_memory(const Config& config, const Stream& stream, std::int64_t probe_sequences, const Ranks& ranks);
 
 }  // namespace spikesink::cli

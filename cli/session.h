@@ -8,11 +8,16 @@
 #include "kernels/core/stream.h"
 #include "models/decoder.h"
 
+namespace spikesink {
+class Ranks;
+}
+
 namespace spikesink::cli {
 
-/// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
-/// that compute on it.
-Stream make_stream(const SystemConfig& system);
+/// The stream that a config asks for, on one of `ranks` if there are several: CPU ranks that are not bound to cores of
+/// their own share them, unless OMP_NUM_THREADS says how many threads each has. UsageError where this build or machine
+/// does not have it, or not the libraries that compute on it.
+Stream make_stream(const SystemConfig& system, const Ranks* ranks = nullptr);
 /// Why the device has no such precision, in one line, or empty.
 std::string precision_problem(const SystemConfig& system);
 /// UsageError where the config's device cannot run its model, or not in its precision.

@@ -15,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
+#include "trainer/dist/agree.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
 #include "trainer/trainer.h"
@@ -28,12 +29,17 @@ struct TrainOptions {
   bool resume = false;
 };
 
-/// The checkpoint to go on from, if there is one and its samples are those of `config`.
-std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config) {
-  const auto checkpoint = latest_checkpoint(folder.checkpoints());
-  if (!checkpoint) return std::nullopt;
-  ResumePoint point{.checkpoint = *checkpoint, .state = read_state(*checkpoint)};
-  const Config before = read_config_text(point.state.config, *checkpoint + "/state.json");
+/// The checkpoint to go on from, if there is one and its samples are those of `config`. Rank 0 finds it and verifies
+/// its checksums; the others take its word.
+std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
+  std::string checkpoint;
+  rank_0_does(ranks, [&] { checkpoint = latest_checkpoint(folder.checkpoints()).value_or(""); });
+  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
+  checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
+  if (checkpoint.empty()) return std::nullopt;
+  ResumePoint point{.checkpoint = checkpoint,
+                    .state = read_state(checkpoint, ranks.rank() == 0 ? Checksums::kVerify : Checksums::kTrust)};
+  const Config before = read_config_text(point.state.config, checkpoint + "/state.json");
   point.changes = config_difference(before, config);
   if (const auto changed = changes_of_past_samples(before, config); !changed.empty())
     throw UsageError(
@@ -58,12 +64,11 @@ std::vector<std::string> notes_on(const DocumentCounts& counts) {
 void run(const TrainOptions& options, Ranks& ranks) {
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
-  if (ranks.world() > 1)
-    throw UsageError("train: runs as one process in this version; start it without mpirun or srun");
-  const Stream stream = make_stream(config.system);
+  Communicator& communicator = *ranks.communicator();
+  const Stream stream = make_stream(config.system, &ranks);
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
-  if (!options.resume) folder.require_new();
+  if (!options.resume) rank_0_does(communicator, [&] { folder.require_new(); });
 
   const auto tokenizer = make_tokenizer(config.data.tokenizer);
   require_fits(*tokenizer, config.model.vocab_size);
@@ -76,21 +81,27 @@ void run(const TrainOptions& options, Ranks& ranks) {
                  .sequences = config.train.sequences(config.model.context),
                  .seed = static_cast<std::uint64_t>(config.run.seed)});
 
-  require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1));
+  require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1), ranks);
+  communicator.barrier();
 
-  // All input is good: only now is anything written.
-  folder.make();
-  const FileLock lock(folder.lock());
-  if (!options.resume) folder.require_new();
-  folder.remove_unfinished();
-  const auto resume = options.resume ? find_resume_point(folder, config) : std::nullopt;
+  // All input is good, on all ranks: only now is anything written.
+  std::optional<FileLock> lock;
+  rank_0_does(communicator, [&] {
+    folder.make();
+    lock.emplace(folder.lock());
+    if (!options.resume) folder.require_new();
+    folder.remove_unfinished();
+  });
+  const auto resume = options.resume ? find_resume_point(folder, config, communicator) : std::nullopt;
 
-  const Session session = noting_failure(folder.log(), [&] { return make_session(config, stream); });
+  const Session session = make_session(config, stream);
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
-  write_atomically(folder.config(), write_config(config));
-  remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
+  rank_0_does(communicator, [&] {
+    write_atomically(folder.config(), write_config(config));
+    remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
+  });
   const TrainResult result = train({.stream = session.stream,
-                                    .communicator = *ranks.communicator(),
+                                    .communicator = communicator,
                                     .model = *session.model,
                                     .loader = loader,
                                     .probe = probe,
@@ -122,7 +133,8 @@ void add_train_command(CLI::App& app, Ranks& ranks) {
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
-      "SIGINT, SIGTERM or SIGHUP ends the step, saves a checkpoint and exits with 75.\n\n"
+      "SIGINT, SIGTERM, SIGHUP or SIGUSR1, to any rank, ends the step, saves a checkpoint and exits with 75. Under\n"
+      "mpirun send SIGUSR1, which it passes on: after SIGTERM it gives its ranks a second.\n\n"
       "Example:\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");

@@ -33,6 +33,14 @@ Position Position::from_json(const std::string& text) {
   }
 }
 
+Position furthest(const std::vector<Position>& positions) {
+  Position all = positions.at(0);
+  for (const Position& other : positions)
+    for (std::size_t lane = 0; lane < all.lanes.size(); ++lane)
+      if (other.lanes.at(lane).window > all.lanes[lane].window) all.lanes[lane] = other.lanes[lane];
+  return all;
+}
+
 void damaged_position(const std::string& what) {
   throw DataError(
       fmt::format("the checkpoint's position in the data is damaged ({}); resume from an older checkpoint", what));

@@ -33,6 +33,10 @@ struct Position {
   static Position from_json(const std::string& text);
 };
 
+/// Where the data stands after all that several loaders of it have given, each of which was asked for its part of the
+/// same steps: of every lane the position of the one that is furthest in it.
+Position furthest(const std::vector<Position>& positions);
+
 /// DataError saying what is wrong with a checkpoint's position, in a few words: `what`.
 [[noreturn]] void damaged_position(const std::string& what);
 

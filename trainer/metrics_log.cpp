@@ -15,7 +15,8 @@ struct MetricsLog::Impl {
     if (wants(Logger::kJsonl)) lines.emplace(folder.metrics());
     if (wants(Logger::kTensorboard)) events.emplace(folder.tensorboard());
   }
-  void write(std::int64_t step, const Scalars& scalars, const char* event, const std::string& tag) {
+  void write(std::int64_t step, const Scalars& scalars, const char* event, const std::string& tag,
+             const std::vector<std::pair<std::string, std::int64_t>>& identities = {}) {
     if (lines) {
       nlohmann::ordered_json line{{"step", step}};
       if (event) line["event"] = event;
@@ -25,6 +26,7 @@ struct MetricsLog::Impl {
         else
           line[name] = value;
       }
+      for (const auto& [name, value] : identities) line[name] = value;
       lines->append(line.dump());
     }
     if (!events) return;
@@ -40,7 +42,10 @@ MetricsLog::MetricsLog(const RunFolder& folder, const LoggingConfig& config)
     : impl_(std::make_unique<Impl>(folder, config)) {}
 MetricsLog::~MetricsLog() = default;
 
-void MetricsLog::step(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, nullptr, "train/"); }
+void MetricsLog::step(std::int64_t step, const Scalars& scalars,
+                      const std::vector<std::pair<std::string, std::int64_t>>& identities) {
+  impl_->write(step, scalars, nullptr, "train/", identities);
+}
 void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", "probe/"); }
 
 }  // namespace spikesink

@@ -15,8 +15,9 @@ class MetricsLog {
   MetricsLog(const RunFolder& folder, const LoggingConfig& config);
   ~MetricsLog();
 
-  /// {"step": ..., scalars...}; TensorBoard tags are train/NAME.
-  void step(std::int64_t step, const Scalars& scalars);
+  /// {"step": ..., scalars..., identities...}; TensorBoard, tags are train/NAME, has the scalars.
+  void step(std::int64_t step, const Scalars& scalars,
+            const std::vector<std::pair<std::string, std::int64_t>>& identities = {});
   /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are probe/NAME.
   void probe(std::int64_t step, const Scalars& scalars);
 

@@ -14,7 +14,7 @@ class Probe {
  public:
   virtual ~Probe() = default;
   /// Measures the model after `step` steps and writes the figures by block and head to `file` (.h5), whole or not at
-  /// all.
+  /// all; to none if that is empty. Of many ranks all measure the same.
   virtual Scalars measure(std::int64_t step, const std::string& file) = 0;
 };
 

@@ -43,18 +43,23 @@ struct RunLog::Impl {
 };
 
 RunLog::RunLog(const std::string& file) : impl_(std::make_unique<Impl>(file)) {}
+RunLog::RunLog() = default;
 RunLog::~RunLog() { close_progress(); }
 
 void RunLog::line(const std::string& text) {
+  if (!impl_) return;
   impl_->end_progress();
   std::printf("%s\n", text.c_str());
   std::fflush(stdout);
   impl_->logger.info(text);
 }
 
-void RunLog::note(const std::string& text) { impl_->logger.info(text); }
+void RunLog::note(const std::string& text) {
+  if (impl_) impl_->logger.info(text);
+}
 
 void RunLog::step(const std::string& text) {
+  if (!impl_) return;
   if (!impl_->terminal) return line(text);
   impl_->logger.info(text);
   progress(text);
@@ -62,7 +67,7 @@ void RunLog::step(const std::string& text) {
 
 void RunLog::progress(const std::string& text) {
   const auto now = Clock::now();
-  if (!impl_->terminal || now - impl_->last_progress < std::chrono::milliseconds(100)) return;
+  if (!impl_ || !impl_->terminal || now - impl_->last_progress < std::chrono::milliseconds(100)) return;
   impl_->last_progress = now;
   impl_->progress_open = true;
   std::printf("\r\033[K%s", text.c_str());
@@ -70,6 +75,7 @@ void RunLog::progress(const std::string& text) {
 }
 
 void RunLog::close_progress() {
+  if (!impl_) return;
   if (impl_->progress_open) std::fputs("\n", stdout);
   impl_->progress_open = false;
   std::fflush(stdout);

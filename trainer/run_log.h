@@ -14,6 +14,8 @@ class RunLog {
  public:
   /// Appends to `file`. DataError if it cannot be written.
   explicit RunLog(const std::string& file);
+  /// Says nothing: that of all ranks but one.
+  RunLog();
   ~RunLog();
 
   void line(const std::string& text);      ///< to the file and to the terminal

@@ -3,21 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <chrono>
 #include <cmath>
-#include <csignal>
+#include <numeric>
+#include <span>
 
+#include "io/checksum.h"
 #include "io/failure.h"
 #include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "models/cost.h"
 #include "models/layers/attention.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/dist/agree.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_log.h"
 #include "trainer/run_log.h"
 #include "trainer/schedule.h"
+#include "trainer/stop_signals.h"
 #include "trainer/training_step.h"
 
 namespace spikesink {
@@ -25,47 +29,31 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-std::atomic<bool> stop_requested = false;
-static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
-
-constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
-
-/// While it lives, the first stop signal asks for a stop and a second one ends the program at once; output that nobody
-/// reads any more does not end it. To be made on the main thread, which the kernel hands signals of the process to.
-///
-/// The handler runs on a stack of its own: oneDNN's generated kernels keep data below the stack pointer, where a
-/// handler's frame would overwrite it (seen as a corrupted heap in one of twenty stops).
-class StopSignals {
- public:
-  StopSignals() : stack_(1 << 16) {
-    const stack_t own{.ss_sp = stack_.data(), .ss_flags = 0, .ss_size = stack_.size()};
-    sigaltstack(&own, &before_);
-    stop_requested = false;
-    std::signal(SIGPIPE, SIG_IGN);
-    for (const int signal : kStopSignals) {
-      struct sigaction action {};
-      action.sa_handler = [](int) { stop_requested = true; };
-      action.sa_flags = SA_RESETHAND | SA_RESTART | SA_ONSTACK;
-      sigaction(signal, &action, nullptr);
-    }
-  }
-  ~StopSignals() {
-    for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
-    sigaltstack(&before_, nullptr);
-  }
-  StopSignals(const StopSignals&) = delete;
-  StopSignals& operator=(const StopSignals&) = delete;
-
- private:
-  std::vector<std::byte> stack_;
-  stack_t before_{};
+/// What ranks tell each other after every step.
+struct StepNews {
+  double busy_seconds;    ///< in which the rank did not wait for others
+  std::uint32_t samples;  ///< identity of those that it took: see identity_of()
+  bool stop;              ///< it was asked to
 };
+
+/// A sum over sequences of the CRC-32C of each one's slot and tokens: whoever takes them, the sum over ranks tells
+/// whether a step had the same samples.
+std::uint32_t identity_of(std::span<const std::int32_t> samples, std::int64_t first, std::int64_t count) {
+  std::uint32_t sum = 0;
+  for (std::int64_t slot = first; slot < first + count; ++slot) {
+    const std::size_t row = samples.size() / static_cast<std::size_t>(count);
+    const auto tokens = samples.subspan(static_cast<std::size_t>(slot - first) * row, row);
+    sum += crc32c(std::as_bytes(tokens), crc32c(std::as_bytes(std::span(&slot, 1))));
+  }
+  return sum;
+}
 
 class Loop {
  public:
   explicit Loop(const TrainJob& job)
       : job_(job),
-        log_(job.folder.log()),
+        ranks_(job.communicator),
+        log_(ranks_.rank() == 0 ? RunLog(job.folder.log()) : RunLog()),
         steps_({.stream = job.stream,
                 .model = job.model,
                 .precision = job.precision,
@@ -79,13 +67,14 @@ class Loop {
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
-        cost_(cost_of(job.model.config(), job.train.loss_from_position)) {}
+        cost_(cost_of(job.model.config(), job.train.loss_from_position)),
+        busy_(static_cast<std::size_t>(ranks_.world()), 0.0) {}
 
   TrainResult run() {
     start();
     const StopSignals signals;
     if (step_ == 0) probe();
-    while (step_ < total_ && !stop_requested) {
+    while (step_ < total_ && !stop_) {
       one_step();
       if (save_is_due() || probe_is_due()) probe();
       if (save_is_due()) checkpoint();  // asked again: a signal may have come during the probe
@@ -95,9 +84,7 @@ class Loop {
     log_.close_progress();
     const MemoryUse steps = steps_.memory();
     memory_ = memory_.or_more(steps);
-    log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse",
-                          static_cast<double>(memory_.peak) / 1048576,
-                          static_cast<double>(memory_.reserved) / 1048576));
+    report_memory();
     const bool finished = step_ >= total_;
     log_.line(finished ? fmt::format("done: {}, {} tokens, in {}", counted(step_, "step"),
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
@@ -106,15 +93,8 @@ class Loop {
   }
 
  private:
-  static SampleShape shape_of(const TrainJob& job) {
-    return {.context = job.model.config().context,
-            .micro_batch = job.train.micro_batch,
-            .loss_from_position = job.train.loss_from_position,
-            .end_of_text = job.end_of_text};
-  }
-
   bool save_is_due() const {
-    return step_ == total_ || stop_requested || step_ % job_.checkpoint.every_steps == 0 || writer_failed_;
+    return step_ == total_ || stop_ || step_ % job_.checkpoint.every_steps == 0 || writer_failed_;
   }
   bool probe_is_due() const {
     return job_.logging.probe_every_steps > 0 && step_ % job_.logging.probe_every_steps == 0;
@@ -136,9 +116,9 @@ class Loop {
       saved_step_ = step_;
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
       for (const std::string& change : changes) log_.line("  changed: " + change);
-      if (state.world != job_.communicator.world())
+      if (state.world != ranks_.world())
         log_.line(fmt::format("  ranks: {} -> {}; losses differ in their last bits from those of an unbroken run",
-                              state.world, job_.communicator.world()));
+                              state.world, ranks_.world()));
       if (state.threads != job_.stream.num_threads)
         log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.threads, job_.stream.num_threads));
@@ -146,15 +126,26 @@ class Loop {
       if (job_.resuming) log_.line("no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
     }
-    job_.folder.cut_back(job_.resume ? step_ : -1);
-    metrics_.emplace(job_.folder, job_.logging);
-    peak_ = training_peak(job_.stream, job_.precision);
+    rank_0_does(ranks_, [&] { job_.folder.cut_back(job_.resume ? step_ : -1); });
+    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging);
+    peak_ = 0;  // of all ranks
+    for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;
     memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
     job_.stream.pool->reset_peak();
     log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token",
                           count_text(static_cast<double>(cost_.parameters())), cost_.flops()));
     log_.line("runs:  " + where());
+    if (ranks_.world() > 1) {
+      const auto& [total, first, count, passes] = steps_.share();
+      log_.line(fmt::format("ranks: {}, with {} of a step each, in {}; system.shard: {}{}", ranks_.world(),
+                            total % ranks_.world() == 0 ? counted(count, "sequence")
+                                                        : fmt::format("{} or {}", total / ranks_.world(),
+                                                                      counted(total / ranks_.world() + 1, "sequence")),
+                            passes == 1 ? "1 pass" : fmt::format("{} passes", passes),
+                            names_of(ShardKind{})[static_cast<std::size_t>(job_.shards.kind)],
+                            job_.shards.reduce == ReducePrecision::kBF16 ? ", gradients sent in bf16" : ""));
+    }
     log_.line(fmt::format("run:   {} of {} of {}, {} tokens in all, into {}", counted(total_, "step"),
                           counted(sequences_, "sequence"), counted(context_, "token"),
                           count_text(static_cast<double>(total_ * sequences_ * context_)), job_.folder.path()));
@@ -167,8 +158,9 @@ class Loop {
     constexpr const char* kMeasured = "a large product's rate, measured now; steps can pass it";
     const DType dtype = job_.precision;
     if (job_.stream.device == Device::kCpu)
-      return fmt::format("on the CPU in {}, {}; MFU is a share of {:.0f} GFLOP/s, {}", name_of(dtype),
-                         counted(job_.stream.num_threads, "thread"), peak_ / 1e9, kMeasured);
+      return fmt::format("on the CPU in {}, {}{}; MFU is a share of {:.0f} GFLOP/s, {}", name_of(dtype),
+                         counted(job_.stream.num_threads, "thread"), ranks_.world() > 1 ? " a rank" : "", peak_ / 1e9,
+                         kMeasured);
     std::string device = "cuda",
                 attention = kernels::attention_plan(
                                 job_.stream, attention_dims(job_.model.config().attention, context_),
@@ -190,6 +182,8 @@ class Loop {
   }
 
   void one_step() {
+    const auto begin = Clock::now();
+    const double waited = ranks_.waited_seconds();
     const auto& [total, first, count, passes] = steps_.share();
     const std::vector<std::int32_t> samples = job_.loader.next(step_, first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
@@ -208,6 +202,16 @@ class Loop {
           "last checkpoint",
           step_, bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, where));
     }
+    const std::vector<StepNews> news =
+        gather(ranks_, StepNews{.busy_seconds = seconds_since(begin) - (ranks_.waited_seconds() - waited),
+                                .samples = identity_of(samples, first, count),
+                                .stop = StopSignals::requested()});
+    samples_ = 0;
+    for (std::size_t r = 0; r < news.size(); ++r) {
+      busy_[r] += news[r].busy_seconds;
+      samples_ += news[r].samples;
+      stop_ = stop_ || news[r].stop;
+    }
     report(loss, lr, norm);
     writer_.advance();
     if (const auto problem = writer_.problem()) {
@@ -225,24 +229,35 @@ class Loop {
     const double mfu = rate * cost_.flops() / peak_;
     const double left =
         seconds_since(begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
-    const std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_,
-                                         loss, count_text(rate), 100 * mfu, duration_text(left));
+    std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_, loss,
+                                   count_text(rate), 100 * mfu, duration_text(left));
     if (!log) return log_.progress(text);
-    metrics_->step(step_, {{"tokens", static_cast<double>(tokens_)},
-                           {"loss", loss},
-                           {"lr", lr},
-                           {"grad_norm", norm},
-                           {"tokens_per_second", rate},
-                           {"mfu", mfu}});
+    Scalars scalars{{"tokens", static_cast<double>(tokens_)},
+                    {"loss", loss},
+                    {"lr", lr},
+                    {"grad_norm", norm},
+                    {"tokens_per_second", rate},
+                    {"mfu", mfu}};
+    std::vector<std::pair<std::string, std::int64_t>> identities{{"samples", samples_}};
+    if (ranks_.world() > 1) {
+      const auto slowest = std::ranges::max_element(busy_);
+      const double mean = std::accumulate(busy_.begin(), busy_.end(), 0.0) / ranks_.world();
+      scalars.insert(scalars.end(), {{"busiest_rank_share", *slowest / elapsed}, {"mean_rank_share", mean / elapsed}});
+      identities.emplace_back("busiest_rank", slowest - busy_.begin());
+      text += fmt::format("  rank {} busy {:.0f} %, mean {:.0f} %", slowest - busy_.begin(), 100 * *slowest / elapsed,
+                          100 * mean / elapsed);
+    }
+    if (metrics_) metrics_->step(step_, scalars, identities);
     log_.step(text);
+    std::ranges::fill(busy_, 0.0);
     steps_in_interval_ = 0;
     interval_ = Clock::now();
   }
 
   void probe() {
     const auto begin = Clock::now();
-    const Scalars scalars = job_.probe.measure(step_, job_.folder.probe(step_));
-    metrics_->probe(step_, scalars);
+    const Scalars scalars = job_.probe.measure(step_, ranks_.rank() == 0 ? job_.folder.probe(step_) : "");
+    if (metrics_) metrics_->probe(step_, scalars);
     std::string text = fmt::format("probe at step {}:", step_);
     for (const auto& [name, value] : scalars)
       if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, value);
@@ -253,9 +268,31 @@ class Loop {
   /// Says what was left out of the data, when that has grown.
   void report_broken_lines() {
     const DocumentCounts counts = job_.loader.counts();
-    if (counts.num_broken() == broken_lines_) return;
-    broken_lines_ = counts.num_broken();
-    log_.line(fmt::format("data: {} of {} lines left out: {}", broken_lines_, counts.lines(), counts.broken_text()));
+    std::int64_t broken = 0, lines = 0;
+    for (const auto& [b, l] : gather(ranks_, std::array{counts.num_broken(), counts.lines()})) {
+      broken += b;
+      lines += l;
+    }
+    if (broken == broken_lines_) return;
+    broken_lines_ = broken;
+    log_.line(fmt::format("data: {} of {} lines left out: {}{}", broken, lines, counts.broken_text(),
+                          ranks_.world() > 1 ? " by rank 0" : ""));
+  }
+
+  void report_memory() {
+    const std::vector<MemoryUse> all = gather(ranks_, memory_);
+    const auto most = std::ranges::max_element(all, {}, &MemoryUse::peak);
+    log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse{}",
+                          static_cast<double>(most->peak) / 1048576, static_cast<double>(most->reserved) / 1048576,
+                          ranks_.world() > 1 ? fmt::format(" (rank {})", most - all.begin()) : ""));
+  }
+
+  /// Where the data stands after what all ranks have taken.
+  Position position() const {
+    std::vector<Position> all;
+    for (const std::string& text : gather_texts(ranks_, job_.loader.position().to_json()))
+      all.push_back(Position::from_json(text));
+    return furthest(all);
   }
 
   void checkpoint() {
@@ -266,7 +303,7 @@ class Loop {
                                        .tokens = tokens_,
                                        .threads = job_.stream.num_threads,
                                        .config = job_.config,
-                                       .position = job_.loader.position().to_json()});
+                                       .position = position().to_json()});
     if (writer_failed_) writer_.wait();  // a second failure ends the run
     writer_failed_ = false;
     saved_step_ = step_;
@@ -276,15 +313,18 @@ class Loop {
   }
 
   const TrainJob& job_;
-  RunLog log_;
+  Communicator& ranks_;
+  RunLog log_;  // of rank 0
   TrainingStep steps_;
   CheckpointWriter writer_;
-  std::optional<MetricsLog> metrics_;  // after the cut back
+  std::optional<MetricsLog> metrics_;  // of rank 0, after the cut back
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
-  bool writer_failed_ = false;
+  bool writer_failed_ = false, stop_ = false;
   double peak_ = 0;
+  std::vector<double> busy_;  // seconds of the interval, by rank
+  std::uint32_t samples_ = 0;
   MemoryUse memory_;
   Clock::time_point begin_, interval_;
 };
@@ -292,6 +332,7 @@ class Loop {
 }  // namespace
 
 TrainResult train(const TrainJob& job) {
+  if (job.communicator.rank() != 0) return Loop(job).run();  // rank 0 hears of its failure
   return noting_failure(job.folder.log(), [&] { return Loop(job).run(); });
 }
 

@@ -51,7 +51,8 @@ struct TrainResult {
 };
 
 /// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.
-/// Returns when the last step is behind it, or when SIGTERM, SIGINT or SIGHUP has stopped it.
+/// Returns when the last step is behind it, or when a stop signal (trainer/stop_signals.h) to any rank has stopped it.
+/// All ranks call it; rank 0 alone writes the log, metrics and probes.
 /// DivergenceError when the loss or the gradient is not finite; DataError from the data, or when a file cannot be
 /// written.
 ///

@@ -33,6 +33,19 @@ T maximum(Communicator& communicator, const T& mine) {
   return std::ranges::max(gather(communicator, mine));
 }
 
+/// Texts of any size, by rank.
+inline std::vector<std::string> gather_texts(Communicator& communicator, const std::string& mine) {
+  const std::size_t size = maximum(communicator, mine.size());
+  std::string padded = mine;
+  padded.resize(size);
+  const std::vector<std::size_t> sizes = gather(communicator, mine.size());
+  const std::vector<std::byte> bytes = communicator.exchange(std::as_bytes(std::span(padded)));
+  std::vector<std::string> texts;
+  for (std::size_t r = 0; r < sizes.size(); ++r)
+    texts.emplace_back(reinterpret_cast<const char*>(bytes.data()) + r * size, sizes[r]);
+  return texts;
+}
+
 /// Rank 0 runs f(), and the others wait for it. What it throws all throw: a Failure as it is; of other exceptions the
 /// others throw the words.
 template <class F>

@@ -69,6 +69,8 @@ class Communicator {
   void barrier() { (void)exchange({}); }
 
   Traffic traffic() const { return traffic_; }
+  /// Time that the host has stood in Transfer::wait().
+  virtual double waited_seconds() const { return 0; }
 
  protected:
   // What each operation begins with: ContractError for sizes, dtypes or devices that the operation does not take, and

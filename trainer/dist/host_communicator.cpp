@@ -1,6 +1,7 @@
 #include "trainer/dist/host_communicator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 #include "trainer/dist/rank_sum.h"
@@ -48,8 +49,10 @@ Transfer HostCommunicator::enqueue(std::function<void()> run) {
   }
   changed_.notify_all();
   return Transfer([this, job](const Stream&) {
+    const auto begin = std::chrono::steady_clock::now();
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return job->done || error_ || stopping_; });
+    waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (!job->done && error_) std::rethrow_exception(error_);
     require(job->done, "a transfer is waited for after the end");
   });

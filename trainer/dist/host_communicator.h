@@ -31,6 +31,8 @@ class HostCommunicator final : public Communicator {
   std::vector<std::byte> exchange(std::span<const std::byte> mine) override;
   std::vector<std::byte> from_rank_0(std::span<const std::byte> text) override;
 
+  double waited_seconds() const override { return waited_seconds_; }
+
   /// Waits until all that was asked for is done, and throws what went wrong with it.
   void finish();
   /// Ends the thread where it is. What it had begun stays in memory, since messages may still arrive.
@@ -52,7 +54,8 @@ class HostCommunicator final : public Communicator {
 
   Transport& transport_;
   Watch& watch_;
-  std::mutex mutex_;  ///< of what follows
+  double waited_seconds_ = 0;  ///< of the caller
+  std::mutex mutex_;           ///< of what follows
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Job>> jobs_;  ///< the first is under way; after an error those that it left
   std::exception_ptr error_;               ///< of the first job that failed: none follows it

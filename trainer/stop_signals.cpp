@@ -1,0 +1,34 @@
+#include "trainer/stop_signals.h"
+
+#include <atomic>
+
+namespace spikesink {
+namespace {
+std::atomic<bool> stop_requested = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
+
+// mpirun passes SIGUSR1 on, and gives ranks a second after SIGTERM only.
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+}  // namespace
+
+StopSignals::StopSignals() : stack_(1 << 16) {
+  const stack_t own{.ss_sp = stack_.data(), .ss_flags = 0, .ss_size = stack_.size()};
+  sigaltstack(&own, &before_);
+  stop_requested = false;
+  std::signal(SIGPIPE, SIG_IGN);
+  for (const int signal : kStopSignals) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_requested = true; };
+    action.sa_flags = SA_RESETHAND | SA_RESTART | SA_ONSTACK;
+    sigaction(signal, &action, nullptr);
+  }
+}
+
+StopSignals::~StopSignals() {
+  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
+  sigaltstack(&before_, nullptr);
+}
+
+bool StopSignals::requested() { return stop_requested; }
+
+}  // namespace spikesink
