@@ -14,6 +14,9 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "configs/reader.h"
+#include "io/failure.h"
+#include "trainer/dist/muted.h"
+#include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
 #include "trainer/train_bench.h"
 
@@ -45,7 +48,16 @@ struct ProbeCost {
   }
 };
 
-void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
+/// A step of several ranks beside one that sends nothing.
+struct Communication {
+  double seconds_without;
+
+  /// Of the step's time, what it adds.
+  double share(double step_seconds) const { return 1 - seconds_without / step_seconds; }
+};
+
+void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe,
+           const std::optional<Communication>& communication) {
   const auto line = [](const char* name, double value, const char* unit, const std::string& note) {
     fmt::print("{:<16}{:>12.5g} {:<10} {}\n", name, value, unit, note);
   };
@@ -69,13 +81,20 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
                      static_cast<double>(r.device_total_bytes) / 1048576,
                      static_cast<double>(r.pool_reserved_bytes) / 1048576));
   line("process", static_cast<double>(r.process_peak_bytes) / 1048576, "MiB", "peak resident memory");
+  if (communication) {
+    line("ranks", r.world, "", "figures of rank 0");
+    line("sent", static_cast<double>(r.sent_bytes) / 1048576, "MiB", "a step, by a rank");
+    line("step alone", 1e3 * communication->seconds_without, "ms",
+         fmt::format("without sending; communication adds {:.3g} %", 100 * communication->share(r.step_seconds)));
+  }
   if (probe)
     line("probe", 1e3 * probe->seconds, "ms",
          fmt::format("{}; {:.3g} % of the time at one every {}", counted(probe->sequences, "sequence"),
                      100 * probe->share(r.step_seconds), counted(probe->interval, "step")));
 }
 
-void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe) {
+void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe,
+                const std::optional<Communication>& communication) {
   const ModelConfig& m = config.model;
   nlohmann::ordered_json all{{"parameters", r.parameters},
                              {"d_model", m.d_model},
@@ -106,6 +125,12 @@ void print_json(const TrainBenchResult& r, const Config& config, const std::opti
     all["device_total_bytes"] = r.device_total_bytes;
     all["graph_replays"] = r.graph_replays;
   }
+  if (communication) {
+    all["world"] = r.world;
+    all["sent_bytes"] = r.sent_bytes;
+    all["step_seconds_without_communication"] = communication->seconds_without;
+    all["communication_share"] = communication->share(r.step_seconds);
+  }
   if (probe) {
     all["probe_seconds"] = probe->seconds;
     all["probe_sequences"] = probe->sequences;
@@ -124,10 +149,10 @@ Config config_of(const BenchOptions& options, const std::vector<std::string>& mo
 /// A config's model, ready to be timed.
 class Timed {
  public:
-  explicit Timed(const Config& config)
+  Timed(const Config& config, const Stream& stream, std::shared_ptr<Communicator> communicator)
       : config_(config),
-        session_(make_session(config)),
-        communicator_(alone()),
+        session_(make_session(config, stream)),
+        communicator_(std::move(communicator)),
         step_({.stream = session_.stream,
                .model = *session_.model,
                .precision = config.system.resolved_precision(),
@@ -184,14 +209,16 @@ std::vector<NamedVariant> variants() {
   return all;
 }
 
+Timed timed_alone(const Config& config) { return {config, make_stream(config.system), alone()}; }
+
 void run_variants(const BenchOptions& options) {
-  Timed baseline(config_of(options));
+  Timed baseline = timed_alone(config_of(options));
   if (!options.json)
     fmt::print("{:<28}{:>12}{:>14}{:>14}{:>18}\n", "variant", "step, ms", "time ratio", "FLOP ratio",
                "time over FLOPs");
   for (const auto& [name, overrides] : variants()) {
     const TrainBenchResult base = baseline.run(options.steps);
-    const TrainBenchResult result = Timed(config_of(options, overrides)).run(options.steps);
+    const TrainBenchResult result = timed_alone(config_of(options, overrides)).run(options.steps);
     const double time = result.step_seconds / base.step_seconds, flops = result.flops_per_token / base.flops_per_token;
     if (options.json)
       fmt::print("{}\n", nlohmann::ordered_json{{"variant", name},
@@ -207,18 +234,29 @@ void run_variants(const BenchOptions& options) {
   }
 }
 
-void run(const BenchOptions& options) {
-  if (options.variants) return run_variants(options);
+void run(const BenchOptions& options, Ranks& ranks) {
+  if (options.variants) {
+    if (ranks.world() > 1)
+      throw UsageError("bench train --variants: runs as one process; start it without mpirun or srun");
+    return run_variants(options);
+  }
   const Config config = config_of(options);
-  Timed timed(config);
+  ranks.set_timeout(config.system.rank_timeout);
+  const Stream stream = make_stream(config.system, &ranks);
+  std::optional<Communication> communication;
+  if (ranks.world() > 1) {
+    const auto silent = muted(*ranks.communicator());
+    communication = {Timed(config, stream, silent).run(options.steps).step_seconds};
+  }
+  Timed timed(config, stream, ranks.communicator());
   const TrainBenchResult result = timed.run(options.steps);
   const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
-  options.json ? print_json(result, config, probe) : print(result, probe);
+  options.json ? print_json(result, config, probe, communication) : print(result, probe, communication);
 }
 
 }  // namespace
 
-void add_bench_command(CLI::App& app) {
+void add_bench_command(CLI::App& app, Ranks& ranks) {
   CLI::App* command = app.add_subcommand("bench", "Time the program, each figure beside its limit");
   command->require_subcommand(1);
   add_bench_kernels_command(*command);
@@ -237,11 +275,12 @@ void add_bench_command(CLI::App& app) {
   train->add_flag("--json", options->json, "print one JSON object a line");
   train->footer(
       "A step is what a run's is: passes of train.micro_batch sequences, then the optimizer. OMP_NUM_THREADS sets the\n"
-      "number of CPU threads. On a GPU whose maker states a dense bf16 rate, MFU is the share of that.\n\n"
+      "number of CPU threads. On a GPU whose maker states a dense bf16 rate, MFU is the share of that. Under mpirun the\n"
+      "steps run without communication too, to show what it adds.\n\n"
       "Examples\n"
       "  spikesink bench train\n"
       "  spikesink bench train configs/benchmark/7b_t4096.yaml --probe       on one 80 GB GPU");
-  train->callback([options] { run(*options); });
+  train->callback([options, &ranks] { run(*options, ranks); });
 }
 
 }  // namespace spikesink::cli

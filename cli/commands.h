@@ -16,7 +16,7 @@ namespace spikesink::cli {
 void add_tokenizer_command(CLI::App& app);
 void add_train_command(CLI::App& app, Ranks& ranks);
 void add_eval_command(CLI::App& app);
-void add_bench_command(CLI::App& app);
+void add_bench_command(CLI::App& app, Ranks& ranks);
 void add_plan_command(CLI::App& app);
 void add_config_command(CLI::App& app);
 

@@ -25,9 +25,10 @@ void require_command(const CLI::App& app, const std::string& word) {
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
 }
 
-void require_ranks(const spikesink::Ranks& ranks, const std::string& word) {
-  if (ranks.world() > 1 && word != "train")
-    throw spikesink::UsageError(word + ": runs as one process; start it without mpirun or srun");
+/// `command`: "train", "bench train", ...
+void require_ranks(const spikesink::Ranks& ranks, const std::string& command) {
+  if (ranks.world() > 1 && !command.starts_with("train") && !command.starts_with("bench train"))
+    throw spikesink::UsageError(command + ": runs as one process; start it without mpirun or srun");
 }
 
 struct Outcome {
@@ -47,13 +48,13 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);
-  cli::add_bench_command(app);
+  cli::add_bench_command(app, ranks);
   cli::add_config_command(app);
 
   try {
     if (argc > 1 && argv[1][0] != '-') {
       require_command(app, argv[1]);
-      require_ranks(ranks, argv[1]);
+      require_ranks(ranks, argv[1] + std::string(argc > 2 && argv[2][0] != '-' ? std::string(" ") + argv[2] : ""));
     }
     app.parse(argc, argv);
     return {ExitCode::kOk};

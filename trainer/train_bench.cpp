@@ -45,14 +45,18 @@ TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
   const int warm_up = cuda && share.passes > 1 ? 1 : 2;
   const double measured_on_gpu = cuda ? matrix_rate_aside(stream, dtype) : 0;
   std::vector<double> seconds, rates;
+  std::int64_t sent = 0;
   for (std::int64_t step = 1; step <= warm_up + steps; ++step) {
     rates.push_back(training_peak(stream, dtype));
+    communicator.barrier();
+    const std::int64_t sent_before = communicator.traffic().sent_bytes;
     const auto begin = std::chrono::steady_clock::now();
     training.run(samples, train.optimizer.lr, step);
     training.loss();
     training.grad_norm();
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (step > warm_up) seconds.push_back(took);
+    sent = communicator.traffic().sent_bytes - sent_before;
   }
   const MemoryUse memory = training.memory();
   rusage usage{};
@@ -71,6 +75,8 @@ TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
                           .pool_reserved_bytes = memory.reserved,
                           .process_peak_bytes = usage.ru_maxrss * 1024,
                           .device = "cpu",
+                          .world = communicator.world(),
+                          .sent_bytes = sent,
                           .graph_replays = Graph::num_replays(stream) - replays_before};
   if constexpr (kHasCuda) {
     if (cuda) {

@@ -21,20 +21,23 @@ struct TrainBenchResult {
   std::int64_t pool_reserved_bytes = 0;  ///< MemoryUse::reserved
   std::int64_t process_peak_bytes = 0;   ///< resident, of the whole process
   std::string device;                    ///< the GPU's name, or "cpu"
+  int world = 1;                         ///< ranks, which share the tokens of a step
+  std::int64_t sent_bytes = 0;           ///< of a step, by this rank
   // On a GPU:
   std::int64_t device_used_bytes = 0;  ///< after the steps: pools, context, libraries, and other programs
   std::int64_t device_total_bytes = 0;
   std::int64_t graph_replays = 0;  ///< of passes, in all steps
 
   double tokens_per_second() const { return static_cast<double>(tokens_per_step) / step_seconds; }
-  /// Share of the matrix rate that the model's FLOPs reach.
-  double mfu() const { return tokens_per_second() * flops_per_token / matrix_rate; }
+  /// Share of the matrix rate of all ranks that the model's FLOPs reach.
+  double mfu() const { return tokens_per_second() * flops_per_token / (matrix_rate * world); }
 };
 
 /// `rows` of T + 1 tokens, drawn evenly.
 std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t rows);
 
-/// Times `steps` steps on random tokens, after one or two that are not counted.
+/// Times `steps` steps on random tokens, after one or two that are not counted. All ranks call it and begin each step
+/// together; the times are this rank's.
 TrainBenchResult bench_training(TrainingStep& step, std::int64_t steps);
 
 }  // namespace spikesink

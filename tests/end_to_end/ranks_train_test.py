@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Training on several ranks against one: every kind of shards and of recomputation gives the same losses on 1 to 4 ranks, from the
+same samples; a run that is stopped on four ranks goes on on three and then on one; a rank that is killed, or meets an error, ends
+all of them with a line that names it, and the run resumes."""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import harness
+
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
+PATIENCE = 300
+
+report = harness.Report()
+if not shutil.which("mpirun") or subprocess.run([*MPIRUN, "-np", "2", harness.PROGRAM, "--version"], capture_output=True).returncode:
+    print("skipped: no mpirun, or a build without MPI")
+    sys.exit(77)
+
+
+class Home:
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.data = harness.write_corpus(self.folder / "data", documents=200)
+        self.small = dict(model__d_model=32, model__n_layers=2, model__context=24, model__attention__n_heads=2,
+                          model__attention__d_head=16, train__batch_tokens=24 * 7, train__micro_batch=2)  # fmt: skip
+
+    def line(self, name, *more, **keys):
+        keys = dict(data__train=f"[{self.data}]", data__holdout=0.1, run__dir=self.folder, run__name=name, metrics__every_steps=1,
+                    metrics__probe_every_steps=0, metrics__sequences=2, metrics__loggers="[jsonl]",
+                    checkpoint__every_steps=1000000) | keys  # fmt: skip
+        keys = {key: value for key, value in keys.items() if value is not None}
+        return harness.command("train", harness.TINY, *harness.sets(**keys), *more)
+
+    def start(self, world, line):
+        """A process, or the launcher of several."""
+        launcher = [] if world == 1 else [*MPIRUN, "-np", str(world)]
+        return subprocess.Popen([*launcher, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+
+    def train(self, world, name, *more, code=0, **keys):
+        child = self.start(world, self.line(name, *more, **keys))
+        out, err = child.communicate(timeout=PATIENCE)
+        report.check(child.returncode == code, f"{name} on {world}: exit {child.returncode}, {out[-500:]}, {err}")
+        return out, err
+
+    def steps(self, name):
+        return [line for line in harness.metrics(self.folder / name) if "event" not in line]
+
+
+def differences(a, b):
+    return max(abs(x["loss"] - y["loss"]) for x, y in zip(a, b))
+
+
+def samples(steps):
+    return [line["samples"] for line in steps]
+
+
+def has_checkpoint(run, timeout=PATIENCE):
+    """Waits until the run in a folder has written its first one."""
+    begin = time.monotonic()
+    while not (run / "checkpoints/latest").exists():
+        if time.monotonic() - begin > timeout:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Home(temporary)
+
+    # Seven sequences a step: no number of ranks but one shares them evenly.
+    kinds = ["none", "optimizer", "gradients", "parameters"]
+    f64 = dict(home.small, system__precision="f64", train__steps=6)
+    home.train(1, "alone", **f64)
+    alone = home.steps("alone")
+    report.check(len(alone) == 6 and len(set(samples(alone))) == 6, f"six different steps: {alone}")
+    cases = list(itertools.product(kinds, ["none", "cheap", "layer"], [2, 3, 4]))
+    for i, (kind, recompute, world) in enumerate(cases):
+        if recompute != "none" and (i + world) % 2:  # half of these, so that each pair of two choices is there
+            continue
+        name = f"{kind}_{recompute}_{world}"
+        home.train(world, name, system__shard=kind, system__recompute=recompute, **f64)
+        steps = home.steps(name)
+        report.check(len(steps) == 6 and differences(steps, alone) < 1e-11, f"{name}: losses {steps} beside {alone}")
+        report.check(samples(steps) == samples(alone), f"{name}: the same samples")
+
+    # The whole of tiny.yaml.
+    home.train(1, "tiny_alone", system__precision="f64", train__steps=50)
+    home.train(4, "tiny_four", system__precision="f64", train__steps=50, system__shard="parameters")
+    worst = differences(home.steps("tiny_alone"), home.steps("tiny_four"))
+    report.check(worst < 1e-9, f"50 steps in f64 on four ranks: {worst}")
+    home.train(1, "f32_alone", system__precision="f32", train__steps=10)
+    home.train(4, "f32_four", system__precision="f32", train__steps=10, system__shard="parameters")
+    worst = differences(home.steps("f32_alone"), home.steps("f32_four"))
+    report.check(worst < 1e-5, f"10 steps in f32 on four ranks: {worst}")
+    out, _ = home.train(2, "bf16_sent", system__precision="f32", system__reduce_precision="bf16", train__steps=10)
+    worst = differences(home.steps("f32_alone"), home.steps("bf16_sent"))
+    report.check(0 < worst < 1e-2 and "gradients sent in bf16" in out, f"gradients sent in bf16: {worst}")
+
+    # Stopped on four ranks by a signal to one of them, resumed on three, then on one.
+    moving = dict(home.small, system__precision="f64", train__steps=60, system__shard="parameters", checkpoint__every_steps=10,
+                  metrics__probe_every_steps=30)  # fmt: skip
+    home.train(1, "unbroken", **moving)
+    unbroken = home.steps("unbroken")
+    child = home.start(4, home.line("moved", **{**moving, "train__steps": 100000}))
+    report.check(has_checkpoint(home.folder / "moved"), "the run on four ranks gets under way")
+    child.send_signal(signal.SIGUSR1)
+    out, err = child.communicate(timeout=PATIENCE)
+    report.check(child.returncode == 75 and "go on with --resume" in out + err, f"stopped: {child.returncode} {out} {err}")
+    stopped = home.steps("moved")[-1]["step"]
+    report.check(stopped < 50000, f"stopped at step {stopped}")
+    last = stopped + 20
+    for world, until in ((3, stopped + 10), (1, last)):
+        out, _ = home.train(world, "moved", "--resume", **{**moving, "train__steps": until})
+        report.check("ranks: " in out, f"the change of ranks is logged: {out}")
+    moved = home.steps("moved")
+    home.train(1, "long", **{**moving, "train__steps": last})
+    long = home.steps("long")
+    report.check([line["step"] for line in moved] == list(range(1, last + 1)), "each step once")
+    report.check(samples(moved) == samples(long), "the samples of the unbroken run")
+    # The learning rate follows train.steps, which differs: losses of the first steps only.
+    report.check(samples(moved)[: len(unbroken)] == samples(unbroken)[: len(moved)], "the samples of a run of another length")
+
+    # kill -9 of one of four.
+    child = home.start(4, home.line("killed", **{**moving, "train__steps": 100000, "system__rank_timeout": 20}))
+    report.check(has_checkpoint(home.folder / "killed"), "the run to be killed gets under way")
+    # The launcher's children, in the order of their ranks.
+    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+    victim = int(sorted(map(int, children))[2])
+    begin = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    out, err = child.communicate(timeout=PATIENCE)
+    took = time.monotonic() - begin
+    report.check(child.returncode != 0 and re.search(r"rank 2\b", err), f"killed: {child.returncode} {err}")
+    report.check(took < 30, f"all have ended within {took:.1f} s")
+    behind = len(home.steps("killed"))
+    out, _ = home.train(4, "killed", "--resume", **{**moving, "train__steps": behind + 20})
+    killed = home.steps("killed")
+    common = min(len(killed), len(long))
+    report.check("resumed from" in out and len(killed) == behind + 20, f"it goes on: {out}")
+    report.check(samples(killed)[:common] == samples(long)[:common], "with the samples of a run that was not killed")
+
+    # An error of one rank, whose second shard breaks off, is in rank 0's log and on its terminal, once.
+    broken, held_out = home.folder / "broken", home.folder / "held_out"
+    shutil.copytree(home.folder / "data", broken)
+    shutil.copytree(home.folder / "data", held_out)
+    for shard in broken.glob("*.gz"):
+        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    keys = dict(moving, train__steps=100000, data__validation=f"[{held_out}/*]", data__holdout=None)
+    good, bad = home.line("erring", **keys), home.line("erring", **keys, data__train=f"[{broken}/*]")
+    child = subprocess.Popen([*MPIRUN, "-np", "1", *good, ":", "-np", "1", *bad], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    out, err = child.communicate(timeout=PATIENCE)
+    ours = [line for line in err.splitlines() if line.startswith("spikesink: ")]
+    report.check(child.returncode == 3 and len(ours) == 1 and "rank 1 of 2: " in ours[0], f"an error of rank 1: {child.returncode} {err}")
+    log = (home.folder / "erring/log.txt").read_text()
+    report.check(ours and ours[0].removeprefix("spikesink: ") in log, f"rank 1's error is in the log: {log[-600:]}")
+report.end()
