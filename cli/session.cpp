@@ -43,6 +43,8 @@ std::string precision_problem(const SystemConfig& system) {
 Stream make_stream(const SystemConfig& system, const Ranks* ranks) {
   require_precision(system);
   if (system.resolved_device() == Device::kCuda) {
+    if (ranks && ranks->world() > 1)
+      throw UsageError("system.device: cuda on several ranks is not there in this version; set system.device=cpu");
     Stream stream = Stream::cuda();
     stream.deterministic = system.deterministic;
     if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
