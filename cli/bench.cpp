@@ -275,8 +275,8 @@ void add_bench_command(CLI::App& app, Ranks& ranks) {
   train->add_flag("--json", options->json, "print one JSON object a line");
   train->footer(
       "A step is what a run's is: passes of train.micro_batch sequences, then the optimizer. OMP_NUM_THREADS sets the\n"
-      "number of CPU threads. On a GPU whose maker states a dense bf16 rate, MFU is the share of that. Under mpirun the\n"
-      "steps run without communication too, to show what it adds.\n\n"
+      "number of CPU threads. On a GPU whose maker states a dense bf16 rate, MFU is the share of that. Under mpirun\n"
+      "the steps run without communication too, to show what it adds.\n\n"
       "Examples\n"
       "  spikesink bench train\n"
       "  spikesink bench train configs/benchmark/7b_t4096.yaml --probe       on one 80 GB GPU");
