@@ -19,7 +19,7 @@ namespace {
 struct Problem {
   std::int64_t rows, cols, inner, a_stride, b_stride, c_stride;
   DType dtype, c_dtype;
-  bool a_transposed, b_transposed, adds;
+  bool a_transposed, b_transposed, adds, deterministic;
   std::array<std::uint32_t, 3> alignment;  // of a, b and c in bytes: a slice of a flat buffer may have little
   auto operator<=>(const Problem&) const = default;
 };
@@ -200,7 +200,7 @@ class CublasLt {
     auto found = plans_.find(problem);
     if (found == plans_.end()) {
       found = plans_.try_emplace(problem, handle_.get(), problem).first;
-      if (!stream.deterministic && !gpu::is_recording(stream.native.get()))  // else runs would differ in their choice
+      if (!problem.deterministic && !gpu::is_recording(stream.native.get()))  // else runs would differ in their choice
         found->second.choose_by_time(handle_.get(), stream, problem, args, workspace);
     }
     found->second.run(handle_.get(), stream, problem, args, workspace);
@@ -242,6 +242,7 @@ void gemm(const Stream& stream, const Gemm& g, void* workspace) {
                         .a_transposed = g.a.transposed,
                         .b_transposed = g.b.transposed,
                         .adds = g.adds,
+                        .deterministic = stream.deterministic,
                         .alignment = {alignment_of(g.a.data), alignment_of(g.b.data), alignment_of(g.c)}};
   stream.libraries->get<CublasLt>().run(stream, problem, g, workspace);
 }

@@ -57,6 +57,23 @@ TEST_CASE("linear is y = x w^T, dx = dy w, dweight += dy^T x", "[kernels][linear
   CHECK(same_bits(again, y));
 }
 
+TEST_CASE("linear by the algorithm that a measurement chose is the same product", "[kernels][linear]") {
+  if (!has_gpu()) return skipped();
+  Stream stream = cuda_stream();
+  stream.deterministic = false;
+  const DType dtype = GENERATE(DType::kBF16, DType::kF32);
+  const std::int64_t N = 130, C = 72, O = 96;
+  const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({O, C}, dtype, 2)),
+               dy = on(stream, random({N, O}, dtype, 3));
+  const Tensor y = on(stream, poisoned({N, O}, dtype)), dx = on(stream, poisoned({N, C}, dtype)),
+               dweight = stream.zeros({O, C}, DType::kF32);
+  kernels::linear_forward(stream, {.y = y, .x = x, .weight = weight});
+  kernels::linear_backward(stream, {.dx = dx, .dweight = dweight, .dy = dy, .x = x, .weight = weight});
+  check_close(y, product(x, false, weight, true, N, O, C), stored(dtype, 13), 9);
+  check_close(dx, product(dy, false, weight, false, N, C, O), stored(dtype, 14), 10);
+  check_close(dweight, product(dy, true, x, false, O, C, N), 16, 12);  // added to once, whatever was tried before
+}
+
 TEST_CASE("linear takes slices that start anywhere, and no rows at all", "[kernels][linear]") {
   const Stream stream = GENERATE(from_range(streams()));
   const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));
