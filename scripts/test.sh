@@ -22,6 +22,7 @@ unit         4        always
 house        2        always
 reference    2        always
 end_to_end   6        always
+ranks        4        always
 read_back    1        always
 emulated     7        always
 cuda         7        always
@@ -135,10 +136,18 @@ stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
     [ -f "$test" ] || continue
-    [[ $test != */emulated_* && $test != */cuda_* ]] || continue  # of another build's stage
+    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* ]] || continue  # of another stage
     echo "== $test"
     script "$test" || code=1
   done
+  return "$code"
+}
+
+# Several processes under mpirun.
+stage_ranks() {
+  local code=0
+  script tests/end_to_end/ranks_test.py || code=1
+  script tests/end_to_end/ranks_train_test.py || code=1
   return "$code"
 }
 

@@ -77,7 +77,7 @@ with tempfile.TemporaryDirectory() as temporary:
     program.chmod(0o755)
     done, result = check("--binary", program, "--only", "mfu", "--only", "memory", "--only", "metrics", out=home / "full.json")
     report.check(result.get("mfu") == {"7b_t1024": 0.4, "7b_t4096": 0.5, "1b_t1024": 0.4, "1b_t4096": 0.4, "125m_t1024": 0.4,
-                                       "125m_t4096": 0.4, "any_order_125m_t1024": 0.4, "any_order_125m_t4096": 0.4,
+                                       "125m_t4096": 0.4, "any_order_7b_t1024": 0.4, "any_order_125m_t1024": 0.4, "any_order_125m_t4096": 0.4,
                                        "any_order_1b_t4096": 0.4, "any_order_7b_t4096": 0.5},
                  f"figures: {done} {result.get('mfu')}")  # fmt: skip
     seven = result["sections"]["mfu"]["7b_t4096"]

@@ -1,11 +1,13 @@
 #include <utility>
 
 #include "kernels/elementwise/add.h"
+#include "kernels/elementwise/round.h"
 #include "kernels/elementwise/scale.h"
 #include "kernels/embed/embedding.h"
 #include "kernels/ffn/gelu.h"
 #include "kernels/ffn/silu_mul.h"
 #include "kernels/gate/gate.h"
+#include "kernels/init/initialise.h"
 #include "kernels/norm/dynamic_tanh.h"
 #include "kernels/norm/layer_norm.h"
 #include "kernels/norm/rms_norm.h"
@@ -166,6 +168,13 @@ void time_add(Bench& b) {
   const std::int64_t N = b.sizes.N, C = b.sizes.C;
   const Tensor y = b.zeros({N, C}), x = b.normal({N, C}), z = b.normal({N, C});
   b.time("forward", by({N, C}), moved({y, x, z}), [&] { add(b.stream, {.y = y, .a = x, .b = z}); });
+}
+
+void time_round(Bench& b) {
+  const std::int64_t N = b.sizes.N, C = b.sizes.C;
+  const Tensor y = b.stream.empty({N, C}, DType::kBF16), x = b.stream.zeros({N, C}, DType::kF32);
+  initialise(b.stream, {.out = x, .std = 1});
+  b.time("f32 to bf16", by({N, C}), moved({y, x}), [&] { kernels::round(b.stream, {.y = y, .x = x}); });
 }
 
 void time_scale(Bench& b) {
