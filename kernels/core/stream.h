@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "kernels/core/device.h"
@@ -11,6 +12,12 @@ namespace spikesink {
 /// What a dry stream's kernels would have done.
 struct Work {
   double flops = 0;  ///< of matrix products and attention, a multiplication and an addition being two
+};
+
+/// Of a CUDA stream, in its `libraries`: what the host does before it waits for the stream, where what that holds may
+/// never end without others.
+struct BeforeWaiting {
+  std::function<void()> call = {};
 };
 
 /// Where kernels run and what they run with: passed to each of them, so that nothing is global. Copies share it.
@@ -61,6 +68,7 @@ struct Stream {
   }
 
  private:
+  void before_waiting() const;
   void upload_bytes(const Tensor& to, const void* from) const;
 };
 
