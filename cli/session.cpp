@@ -2,11 +2,19 @@
 
 #include "io/failure.h"
 #include "kernels/linear/gemm_cuda.h"
+#include "trainer/dist/rank_gpu.h"
 
 namespace spikesink::cli {
 namespace {
 void require_precision(const SystemConfig& system) {
   if (const std::string problem = precision_problem(system); !problem.empty()) throw UsageError(problem);
+}
+
+Stream cuda_stream(const SystemConfig& system, int gpu) {
+  Stream stream = Stream::cuda(gpu);
+  stream.deterministic = system.deterministic;
+  if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
+  return stream;
 }
 }  // namespace
 
@@ -24,13 +32,12 @@ std::string precision_problem(const SystemConfig& system) {
 
 Stream make_stream(const SystemConfig& system) {
   require_precision(system);
-  if (system.resolved_device() == Device::kCuda) {
-    Stream stream = Stream::cuda();
-    stream.deterministic = system.deterministic;
-    if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
-    return stream;
-  }
-  return Stream::cpu();
+  return system.resolved_device() == Device::kCuda ? cuda_stream(system, 0) : Stream::cpu();
+}
+
+Stream make_stream(const SystemConfig& system, const Ranks& ranks) {
+  require_precision(system);
+  return system.resolved_device() == Device::kCuda ? cuda_stream(system, gpu_of_rank(ranks)) : Stream::cpu();
 }
 
 void require_kernels(const Config& config) {

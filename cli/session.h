@@ -7,12 +7,15 @@
 #include "data/tokenizer.h"
 #include "kernels/core/stream.h"
 #include "models/decoder.h"
+#include "trainer/dist/ranks.h"
 
 namespace spikesink::cli {
 
 /// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
 /// that compute on it.
 Stream make_stream(const SystemConfig& system);
+/// On the GPU of this rank. All ranks call.
+Stream make_stream(const SystemConfig& system, const Ranks& ranks);
 /// Why the device has no such precision, in one line, or empty.
 std::string precision_problem(const SystemConfig& system);
 /// UsageError where the config's device cannot run its model, or not in its precision.

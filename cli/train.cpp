@@ -60,7 +60,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
   ranks.set_timeout(config.system.rank_timeout);
   if (ranks.world() > 1)
     throw UsageError("train: runs as one process in this version; start it without mpirun or srun");
-  const Stream stream = make_stream(config.system);
+  const Stream stream = make_stream(config.system, ranks);
+  const auto communicator = ranks.communicator(stream);
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) folder.require_new();
@@ -90,7 +91,6 @@ void run(const TrainOptions& options, Ranks& ranks) {
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
   write_atomically(folder.config(), write_config(config));
   remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
-  const auto communicator = alone();
   const TrainResult result = train({.stream = session.stream,
                                     .communicator = *communicator,
                                     .model = *session.model,
