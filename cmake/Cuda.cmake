@@ -53,8 +53,8 @@ elseif(SPIKESINK_CUDA)
   # PyTorch install serve too. A program in the build tree finds the toolkit's by its run path; an installed one has only
   # what lies beside it, LD_LIBRARY_PATH and the system's.
   find_library(SPIKESINK_CUDNN cudnn HINTS ENV CUDNN_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
-  set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
   find_library(SPIKESINK_NCCL nccl HINTS ENV NCCL_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
+  set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
   foreach(library ${SPIKESINK_CUDNN} ${SPIKESINK_NCCL})
     if(library)
       cmake_path(GET library PARENT_PATH folder)

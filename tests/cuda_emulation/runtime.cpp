@@ -67,7 +67,7 @@ namespace {
 
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 constexpr const char* kKernelsFolder = "SPIKESINK_EMULATION_KERNELS";
-constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
+constexpr std::size_t kDefaultShared = 48 * 1024;
 /// What a kernel's __shared__ variables, of unknown size here, are taken to leave less for its dynamic memory.
 constexpr std::size_t kStaticShared = 1024;
 
@@ -295,36 +295,11 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
-/// All are one to a process; several, for the ranks of a test, each of which takes its own.
-cudaError_t cudaGetDeviceCount(int* count) {
-  const char* devices = std::getenv("SPIKESINK_EMULATION_DEVICES");
-  *count = devices ? std::atoi(devices) : 1;
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device) {
-  int count = 0;
-  cudaGetDeviceCount(&count);
-  return device < count ? cudaSuccess : Locked()->fail(cudaErrorInvalidDevice);
-}
-cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  *properties = {.name = "emulated GPU",
-                 .uuid = {.bytes = {static_cast<char>(device)}},
-                 .major = 9,
-                 .minor = 0,
-                 .multiProcessorCount = 4,
-                 .sharedMemPerBlockOptin = cuda_emulation::kMostShared};
-  return cudaSuccess;
-}
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = cuda_emulation::kDeviceBytes;
   *free = *total - Locked()->device_bytes;
   return cudaSuccess;
 }
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) { return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { return Locked()->drain_all(); }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
@@ -409,10 +384,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 }
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
   return cudaStreamCreateWithFlags(stream, flags);
-}
-cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
-  *least = *greatest = 0;
-  return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Locked r;
