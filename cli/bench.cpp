@@ -242,13 +242,14 @@ void run(const BenchOptions& options, Ranks& ranks) {
   }
   const Config config = config_of(options);
   ranks.set_timeout(config.system.rank_timeout);
-  const Stream stream = make_stream(config.system, &ranks);
+  const Stream stream = make_stream(config.system, ranks);
+  const auto communicator = ranks.communicator(stream);
   std::optional<Communication> communication;
   if (ranks.world() > 1) {
-    const auto silent = muted(*ranks.communicator());
+    const auto silent = muted(*communicator);
     communication = {Timed(config, stream, silent).run(options.steps).step_seconds};
   }
-  Timed timed(config, stream, ranks.communicator());
+  Timed timed(config, stream, communicator);
   const TrainBenchResult result = timed.run(options.steps);
   const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
   options.json ? print_json(result, config, probe, communication) : print(result, probe, communication);

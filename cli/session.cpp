@@ -8,7 +8,7 @@
 
 #include "io/failure.h"
 #include "kernels/linear/gemm_cuda.h"
-#include "trainer/dist/ranks.h"
+#include "trainer/dist/rank_gpu.h"
 
 namespace spikesink::cli {
 namespace {
@@ -26,6 +26,13 @@ int threads_of(const Ranks& ranks) {
   if (mine < sysconf(_SC_NPROCESSORS_ONLN)) return 0;  // the launcher has dealt them
   return std::max(1, mine / ranks.local_world());
 }
+
+Stream cuda_stream(const SystemConfig& system, int gpu) {
+  Stream stream = Stream::cuda(gpu);
+  stream.deterministic = system.deterministic;
+  if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
+  return stream;
+}
 }  // namespace
 
 std::string precision_problem(const SystemConfig& system) {
@@ -40,17 +47,15 @@ std::string precision_problem(const SystemConfig& system) {
   return "";
 }
 
-Stream make_stream(const SystemConfig& system, const Ranks* ranks) {
+Stream make_stream(const SystemConfig& system) {
   require_precision(system);
-  if (system.resolved_device() == Device::kCuda) {
-    if (ranks && ranks->world() > 1)
-      throw UsageError("system.device: cuda on several ranks is not there in this version; set system.device=cpu");
-    Stream stream = Stream::cuda();
-    stream.deterministic = system.deterministic;
-    if constexpr (kHasCuda) kernels::cuda::require_gemm_library();
-    return stream;
-  }
-  return Stream::cpu(ranks ? threads_of(*ranks) : 0);
+  return system.resolved_device() == Device::kCuda ? cuda_stream(system, 0) : Stream::cpu();
+}
+
+Stream make_stream(const SystemConfig& system, const Ranks& ranks) {
+  require_precision(system);
+  return system.resolved_device() == Device::kCuda ? cuda_stream(system, gpu_of_rank(ranks))
+                                                   : Stream::cpu(threads_of(ranks));
 }
 
 void require_kernels(const Config& config) {

@@ -7,17 +7,16 @@
 #include "data/tokenizer.h"
 #include "kernels/core/stream.h"
 #include "models/decoder.h"
-
-namespace spikesink {
-class Ranks;
-}
+#include "trainer/dist/ranks.h"
 
 namespace spikesink::cli {
 
-/// The stream that a config asks for, on one of `ranks` if there are several: CPU ranks that are not bound to cores of
-/// their own share them, unless OMP_NUM_THREADS says how many threads each has. UsageError where this build or machine
-/// does not have it, or not the libraries that compute on it.
-Stream make_stream(const SystemConfig& system, const Ranks* ranks = nullptr);
+/// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
+/// that compute on it.
+Stream make_stream(const SystemConfig& system);
+/// Of one of several ranks: on its GPU; on the CPU with its share of the cores, unless the launcher has bound it to
+/// some or OMP_NUM_THREADS says how many threads each has. All ranks call.
+Stream make_stream(const SystemConfig& system, const Ranks& ranks);
 /// Why the device has no such precision, in one line, or empty.
 std::string precision_problem(const SystemConfig& system);
 /// UsageError where the config's device cannot run its model, or not in its precision.

@@ -64,8 +64,9 @@ std::vector<std::string> notes_on(const DocumentCounts& counts) {
 void run(const TrainOptions& options, Ranks& ranks) {
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
-  Communicator& communicator = *ranks.communicator();
-  const Stream stream = make_stream(config.system, &ranks);
+  const Stream stream = make_stream(config.system, ranks);
+  const auto of_ranks = ranks.communicator(stream);
+  Communicator& communicator = *of_ranks;
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) rank_0_does(communicator, [&] { folder.require_new(); });

@@ -7,6 +7,7 @@ if(SPIKESINK_CUDA STREQUAL "EMULATED")
   target_compile_definitions(spikesink_options INTERFACE SPIKESINK_HAS_CUDA SPIKESINK_CUDA_EMULATED)
   add_subdirectory(${PROJECT_SOURCE_DIR}/tests/cuda_emulation)
   target_link_libraries(spikesink_cuda INTERFACE cuda_emulation)
+  set(SPIKESINK_HAS_NCCL ON)  # its twin
 elseif(SPIKESINK_CUDA)
   find_program(SPIKESINK_NVCC nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin REQUIRED)
   if(NOT CMAKE_CUDA_COMPILER)
@@ -40,16 +41,27 @@ elseif(SPIKESINK_CUDA)
                    "cudnn_frontend.h (${SPIKESINK_CUDNN_FRONTEND}; scripts/setup.sh --cuda)")
   endif()
 
-  # cuBLASLt and cuDNN are not linked but opened by those who need them (kernels/core/shared_library.h), so that those of a
+  # Several ranks, a GPU each.
+  find_path(SPIKESINK_NCCL_INCLUDE nccl.h HINTS ENV NCCL_PATH ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
+  if(SPIKESINK_NCCL_INCLUDE)
+    set(SPIKESINK_HAS_NCCL ON)
+  else()
+    message(STATUS "No NCCL: a run on GPUs is one process. Looked for nccl.h (libnccl-dev)")
+  endif()
+
+  # cuBLASLt, cuDNN and NCCL are not linked but opened by those who need them (kernels/core/shared_library.h), so that those of a
   # PyTorch install serve too. A program in the build tree finds the toolkit's by its run path; an installed one has only
   # what lies beside it, LD_LIBRARY_PATH and the system's.
   find_library(SPIKESINK_CUDNN cudnn HINTS ENV CUDNN_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
+  find_library(SPIKESINK_NCCL nccl HINTS ENV NCCL_PATH ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)
   set(CMAKE_BUILD_RPATH ${CUDAToolkit_LIBRARY_DIR})
-  if(SPIKESINK_CUDNN)
-    cmake_path(GET SPIKESINK_CUDNN PARENT_PATH spikesink_cudnn_folder)
-    list(APPEND CMAKE_BUILD_RPATH ${spikesink_cudnn_folder})
-    list(REMOVE_DUPLICATES CMAKE_BUILD_RPATH)
-  endif()
+  foreach(library ${SPIKESINK_CUDNN} ${SPIKESINK_NCCL})
+    if(library)
+      cmake_path(GET library PARENT_PATH folder)
+      list(APPEND CMAKE_BUILD_RPATH ${folder})
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES CMAKE_BUILD_RPATH)
   list(REMOVE_ITEM CMAKE_BUILD_RPATH ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES})  # the system's are looked in last, not first
   set(CMAKE_INSTALL_RPATH "$ORIGIN/../lib")
 endif()

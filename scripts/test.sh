@@ -170,12 +170,13 @@ stage_read_back() {
 stage_emulated() {
   local ran=$LOGS/kernels-run parts=(kernels cuda models trainer analysis)
   cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
-  cmake --build --preset emulated --target spikesink test_cuda_faults "${parts[@]/#/test_}"
+  cmake --build --preset emulated --target spikesink dist_ranks test_cuda_faults "${parts[@]/#/test_}"
   rm -rf "$ran" && mkdir -p "$ran"
   SPIKESINK_EMULATION_KERNELS=$ran \
     unit_tests emulated --parallel "$(nproc)" --tests-regex "^($(IFS='|'; echo "${parts[*]}")|cuda_faults)\$"
   script tests/cuda_emulation/kernels_run.py build/emulated/tests/test_kernels "$ran/test_kernels"
   script tests/end_to_end/emulated_training_test.py
+  script tests/end_to_end/emulated_ranks_test.py
 }
 
 # With CUDA's own compiler and libraries; what needs a GPU says that it is skipped.
@@ -184,7 +185,7 @@ stage_cuda() {
   find_nvcc >/dev/null || { echo "no nvcc here: CUDA is not compiled (its toolkit comes from NVIDIA)"; skipped 1; return 0; }
   cmake --preset cuda -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
   if [[ $(cmake --build --preset cuda --target help) == *test_cudnn_plans* ]]; then parts+=(cudnn_plans); fi
-  cmake --build --preset cuda --target spikesink "${parts[@]/#/test_}"
+  cmake --build --preset cuda --target spikesink dist_ranks "${parts[@]/#/test_}"
   unit_tests cuda --tests-regex "^($(IFS='|'; echo "${parts[*]}"))\$"
   script tests/end_to_end/cuda_without_gpu_test.py
   script tests/end_to_end/cuda_libraries_test.py

@@ -59,6 +59,19 @@ Info info() {
           .shared_bytes = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin)};
 }
 
+std::string identity(int index) {
+  if (index >= num_devices()) return {};
+  cudaDeviceProp properties{};
+  CUDA_CHECK(cudaGetDeviceProperties(&properties, index));
+  return {properties.uuid.bytes, sizeof properties.uuid.bytes};
+}
+
+namespace {
+NativeStream owned(cudaStream_t stream) {
+  return {stream, [](void* s) { (void)cudaStreamDestroy(native(s)); }};
+}
+}  // namespace
+
 NativeStream new_stream(int index) {
   int count = 0;
   if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess || count == 0) {
@@ -73,7 +86,15 @@ NativeStream new_stream(int index) {
   require_served(index);
   cudaStream_t stream = nullptr;
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  return {stream, [](void* s) { (void)cudaStreamDestroy(native(s)); }};
+  return owned(stream);
+}
+
+NativeStream new_stream_beside() {
+  int least = 0, greatest = 0;
+  CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+  cudaStream_t stream = nullptr;
+  CUDA_CHECK(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest));
+  return owned(stream);
 }
 
 std::byte* allocate(void* stream, std::int64_t bytes) {
@@ -136,12 +157,31 @@ void replay(void* stream, void* graph) {
   CUDA_CHECK(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), native(stream)));
 }
 
-Event record_event(void* stream) {
+namespace {
+Event record(void* stream, unsigned flags) {
   cudaEvent_t event = nullptr;
-  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDefault));
+  CUDA_CHECK(cudaEventCreateWithFlags(&event, flags));
   Event made(event, [](void* e) { (void)cudaEventDestroy(static_cast<cudaEvent_t>(e)); });
   CUDA_CHECK(cudaEventRecord(event, native(stream)));
   return made;
+}
+}  // namespace
+
+Event record_event(void* stream) { return record(stream, cudaEventDefault); }
+Event record_moment(void* stream) { return record(stream, cudaEventDisableTiming); }
+
+void wait_for(void* stream, const Event& event) {
+  CUDA_CHECK(cudaStreamWaitEvent(native(stream), static_cast<cudaEvent_t>(event.get()), 0));
+}
+
+bool is_done(const Event& event) {
+  const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(event.get()));
+  if (status == cudaErrorNotReady) {
+    (void)cudaGetLastError();
+    return false;
+  }
+  CUDA_CHECK(status);
+  return true;
 }
 
 double seconds_between(const Event& begin, const Event& end) {

@@ -37,8 +37,13 @@ struct Info {
 };
 Info info();
 
+/// 16 bytes that no other GPU has, or empty where there is no GPU `index`.
+std::string identity(int index);
+
 /// A stream on GPU `index`. Throws UsageError where there is no such GPU.
 NativeStream new_stream(int index);
+/// Another stream on the GPU of the newest one. Where both have kernels to start, its go first.
+NativeStream new_stream_beside();
 
 /// Device memory in the order of the stream: it may be used by what is put into the stream after `allocate`, and is
 /// free when what was put into it before `release` has run. Aligned to 256 bytes. Refused while the stream is recorded:
@@ -61,6 +66,10 @@ void replay(void* stream, void* graph);
 /// A moment of a stream: when all is done that was put into it before.
 using Event = std::shared_ptr<void>;
 Event record_event(void* stream);
+Event record_moment(void* stream);  ///< the same without its time, which costs less
+/// What is put into the stream from here on waits for `event`.
+void wait_for(void* stream, const Event& event);
+bool is_done(const Event& event);
 /// By the GPU's clock, which ticks every microsecond or faster. Waits for `end`.
 double seconds_between(const Event& begin, const Event& end);
 

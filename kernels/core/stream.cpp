@@ -77,9 +77,16 @@ void Stream::copy(const Tensor& to, const Tensor& from) const {
             name_of(t.device()));
   if (dry) return;
   if constexpr (kHasCuda) {
-    if (device == Device::kCuda) return gpu::copy(native.get(), to.raw(), from.raw(), to.bytes());
+    if (device == Device::kCuda) {
+      if (to.device() == Device::kCpu || from.device() == Device::kCpu) before_waiting();
+      return gpu::copy(native.get(), to.raw(), from.raw(), to.bytes());
+    }
   }
   std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(to.bytes()));
+}
+
+void Stream::before_waiting() const {
+  if (const auto& call = libraries->get<BeforeWaiting>().call) call();
 }
 
 void Stream::upload_bytes(const Tensor& to, const void* from) const {
@@ -101,7 +108,10 @@ Tensor Stream::on_host(const Tensor& t) const {
 
 void Stream::synchronize() const {
   if constexpr (kHasCuda) {
-    if (device == Device::kCuda && !dry) gpu::synchronize(native.get());
+    if (device == Device::kCuda && !dry) {
+      before_waiting();
+      gpu::synchronize(native.get());
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 
 #include "kernels/core/device.h"
@@ -17,6 +18,12 @@ struct Work {
     flops += static_cast<double>(times - 1) * (flops - before.flops);
     sent_bytes += static_cast<double>(times - 1) * (sent_bytes - before.sent_bytes);
   }
+};
+
+/// Of a CUDA stream, in its `libraries`: what the host does before it waits for the stream, where what that holds may
+/// never end without others.
+struct BeforeWaiting {
+  std::function<void()> call = {};
 };
 
 /// Where kernels run and what they run with: passed to each of them, so that nothing is global. Copies share it.
@@ -67,6 +74,7 @@ struct Stream {
   }
 
  private:
+  void before_waiting() const;
   void upload_bytes(const Tensor& to, const void* from) const;
 };
 

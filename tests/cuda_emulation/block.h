@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <source_location>
@@ -10,6 +11,8 @@
 
 /// One block of threads as fibers: what kernels call, and what runs them.
 namespace cuda_emulation {
+
+inline constexpr std::size_t kMostShared = 227 * 1024;  ///< memory that a block may have
 
 /// What a kernel did wrong.
 struct Fault : std::runtime_error {

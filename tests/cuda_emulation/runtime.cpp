@@ -67,7 +67,7 @@ namespace {
 
 constexpr std::size_t kDeviceBytes = std::size_t{8} << 30;
 constexpr const char* kKernelsFolder = "SPIKESINK_EMULATION_KERNELS";
-constexpr std::size_t kDefaultShared = 48 * 1024, kMostShared = 227 * 1024;
+constexpr std::size_t kDefaultShared = 48 * 1024;
 /// What a kernel's __shared__ variables, of unknown size here, are taken to leave less for its dynamic memory.
 constexpr std::size_t kStaticShared = 1024;
 
@@ -134,32 +134,41 @@ struct Runtime {
 
   CUstream_st* of(cudaStream_t stream) { return stream ? stream : streams.front(); }
 
-  /// Runs heads of queues, of a stream drawn each time, until `done` holds. After a fault the rest is dropped.
+  /// Runs the head of a queue, of a stream that is drawn; false if none can run. After a fault the rest is dropped.
+  bool step() {
+    std::vector<CUstream_st*> able;
+    for (CUstream_st* s : streams)
+      if (!s->tasks.empty() && (!s->tasks.front().after || *s->tasks.front().after)) able.push_back(s);
+    if (able.empty()) return false;
+    CUstream_st* const s = able[random() % able.size()];
+    const auto task = std::move(s->tasks.front());
+    s->tasks.pop_front();
+    try {
+      task.run();
+    } catch (const Fault& caught) {
+      fault = caught.what();
+      error = cudaErrorLaunchFailure;
+      for (CUstream_st* each : streams) {
+        for (const auto& rest : each->tasks)
+          if (rest.even_after_fault) rest.run();
+        each->tasks.clear();
+      }
+    }
+    return true;
+  }
+  /// Until `done` holds.
   template <class F>
   cudaError_t drain(F&& done) {
     if (capturing()) return fail_in_capture();
     const Access access(*this);
-    while (!done()) {
-      std::vector<CUstream_st*> able;
-      for (CUstream_st* s : streams)
-        if (!s->tasks.empty() && (!s->tasks.front().after || *s->tasks.front().after)) able.push_back(s);
-      if (able.empty()) break;
-      CUstream_st* const s = able[random() % able.size()];
-      const auto task = std::move(s->tasks.front());
-      s->tasks.pop_front();
-      try {
-        task.run();
-      } catch (const Fault& caught) {
-        fault = caught.what();
-        error = cudaErrorLaunchFailure;
-        for (CUstream_st* each : streams) {
-          for (const auto& rest : each->tasks)
-            if (rest.even_after_fault) rest.run();
-          each->tasks.clear();
-        }
-      }
+    while (!done() && step()) {
     }
     return error;
+  }
+  void go_on() {
+    if (capturing()) return;
+    const Access access(*this);
+    step();
   }
   cudaError_t drain_all() {
     return drain(
@@ -286,29 +295,11 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unknown error";
 }
 
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : Locked()->fail(cudaErrorInvalidDevice); }
-cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {.name = "emulated GPU",
-                 .major = 9,
-                 .minor = 0,
-                 .multiProcessorCount = 4,
-                 .sharedMemPerBlockOptin = cuda_emulation::kMostShared};
-  return cudaSuccess;
-}
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = cuda_emulation::kDeviceBytes;
   *free = *total - Locked()->device_bytes;
   return cudaSuccess;
 }
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, const void*) { return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { return Locked()->drain_all(); }
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
@@ -391,6 +382,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = Locked()->streams.emplace_back(new CUstream_st);
   return cudaSuccess;
 }
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+  return cudaStreamCreateWithFlags(stream, flags);
+}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const Locked r;
   const cudaError_t status = cudaStreamSynchronize(stream);  // CUDA lets it finish; nobody could tell the difference
@@ -434,7 +428,9 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const Locked r;
-  return !event->last || *event->last ? cudaSuccess : cudaErrorNotReady;
+  if (!event->last || *event->last) return r->error;
+  r->go_on();
+  return r->error == cudaSuccess ? cudaErrorNotReady : r->error;
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {

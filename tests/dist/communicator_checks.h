@@ -21,7 +21,8 @@ inline double given_value(int number, int rank, std::int64_t i) {
 
 class CommunicatorChecks {
  public:
-  explicit CommunicatorChecks(Communicator& communicator) : comm_(communicator) {}
+  explicit CommunicatorChecks(Communicator& communicator, Stream stream = Stream::cpu(1))
+      : comm_(communicator), stream_(std::move(stream)) {}
 
   /// All operations one after another, waited for at once and later, in three sizes and the dtypes that they take.
   std::vector<std::string> run() {
@@ -34,6 +35,7 @@ class CommunicatorChecks {
       for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16})
         for (const bool in_place : {false, true}) gathers(n, dtype, in_place);
       many_at_once(n);
+      follows_the_stream(n);
       swaps_with_the_host(n);
     }
     return problems_;
@@ -55,29 +57,39 @@ class CommunicatorChecks {
   static double get(const Tensor& t, std::int64_t i) {
     return with_stored_dtype(t.dtype(), [&]<class T>() { return static_cast<double>(t.data<T>()[i]); });
   }
-  Tensor poisoned(std::int64_t n, DType dtype) const {
-    const Tensor t = stream_.empty({n}, dtype);
-    for (std::int64_t i = 0; i < n; ++i) set(t, i, std::numeric_limits<double>::quiet_NaN());
+  Tensor on_device(const Tensor& host) const {
+    if (stream_.device == Device::kCpu) return host;
+    const Tensor t = stream_.empty(host.shape(), host.dtype());
+    stream_.copy(t, host);
     return t;
   }
-  Tensor given(int number, int rank, std::int64_t n, DType dtype) const {
-    const Tensor t = stream_.empty({n}, dtype);
+  Tensor poisoned(std::int64_t n, DType dtype) const {
+    const Tensor t = host_.empty({n}, dtype);
+    for (std::int64_t i = 0; i < n; ++i) set(t, i, std::numeric_limits<double>::quiet_NaN());
+    return on_device(t);
+  }
+  Tensor host_given(int number, int rank, std::int64_t n, DType dtype) const {
+    const Tensor t = host_.empty({n}, dtype);
     for (std::int64_t i = 0; i < n; ++i) set(t, i, given_value(number, rank, i));
     return t;
+  }
+  Tensor given(int number, std::int64_t n, DType dtype) const {
+    return on_device(host_given(number, comm_.rank(), n, dtype));
   }
   /// Sums of elements [first, first + n) in the order of the ranks, rounded after each as `dtype` does.
   void check_sums(const std::string& what, int number, const Tensor& t, std::int64_t first, std::int64_t whole,
                   DType given_dtype) {
     std::vector<Tensor> all;
-    for (int r = 0; r < comm_.world(); ++r) all.push_back(given(number, r, whole, given_dtype));
+    for (int r = 0; r < comm_.world(); ++r) all.push_back(host_given(number, r, whole, given_dtype));
+    const Tensor sums = stream_.on_host(t);
     for (std::int64_t i = 0; i < t.numel(); ++i) {
       double sum = get(all[0], first + i);
       for (std::size_t r = 1; r < all.size(); ++r) {
         sum += get(all[r], first + i);
         if (t.dtype() == DType::kF32) sum = static_cast<float>(sum);
       }
-      if (get(t, i) == sum) continue;
-      return check(false, text(what, ": element ", i, " is ", get(t, i), ", expected ", sum));
+      if (get(sums, i) == sum) continue;
+      return check(false, text(what, ": element ", i, " is ", get(sums, i), ", expected ", sum));
     }
   }
   void check_traffic(const std::string& what, const Traffic& before, std::int64_t bytes) {
@@ -90,7 +102,7 @@ class CommunicatorChecks {
     const std::string what = text("reduce_scatter of ", n, " ", name_of(given_dtype), " into ", name_of(dtype));
     const std::int64_t W = comm_.world();
     const int number = ++number_;
-    const Tensor from = given(number, comm_.rank(), W * n, given_dtype), to = poisoned(n, dtype);
+    const Tensor from = given(number, W * n, given_dtype), to = poisoned(n, dtype);
     const Traffic before = comm_.traffic();
     comm_.reduce_scatter(stream_, to, from).wait(stream_);
     check_traffic(what, before, (W - 1) * n * size_of(given_dtype));
@@ -100,7 +112,7 @@ class CommunicatorChecks {
   void sums_all(std::int64_t n, DType dtype) {
     const std::string what = text("all_reduce of ", n, " ", name_of(dtype));
     const int number = ++number_;
-    const Tensor t = given(number, comm_.rank(), n, dtype);
+    const Tensor t = given(number, n, dtype);
     comm_.all_reduce(stream_, t).wait(stream_);
     check_sums(what, number, t, 0, n, dtype);
   }
@@ -110,13 +122,14 @@ class CommunicatorChecks {
     const std::int64_t W = comm_.world();
     const int number = ++number_;
     const Tensor to = poisoned(W * n, dtype), part = to.slice(comm_.rank() * n, {n});
-    const Tensor mine = given(number, comm_.rank(), n, dtype);
+    const Tensor mine = given(number, n, dtype);
     if (in_place) stream_.copy(part, mine);
     const Traffic before = comm_.traffic();
     comm_.all_gather(stream_, to, in_place ? part : mine).wait(stream_);
     check_traffic(what, before, (W - 1) * n * size_of(dtype));
+    const Tensor all = stream_.on_host(to);
     for (int r = 0; r < W; ++r) {
-      const Tensor want = given(number, r, n, dtype), have = to.slice(r * n, {n});
+      const Tensor want = host_given(number, r, n, dtype), have = all.slice(r * n, {n});
       check(std::memcmp(have.raw(), want.raw(), static_cast<std::size_t>(want.bytes())) == 0,
             text(what, ": the part of rank ", r));
     }
@@ -127,8 +140,8 @@ class CommunicatorChecks {
     const std::string what = text("a chain of ", n);
     const std::int64_t W = comm_.world();
     const int number = ++number_;
-    const Tensor whole = given(number, comm_.rank(), W * n, DType::kF32), part = poisoned(n, DType::kF32);
-    const Tensor gathered = poisoned(W * n, DType::kF32), other = given(number, comm_.rank(), 3, DType::kF64);
+    const Tensor whole = given(number, W * n, DType::kF32), part = poisoned(n, DType::kF32);
+    const Tensor gathered = poisoned(W * n, DType::kF32), other = given(number, 3, DType::kF64);
     const Transfer first = comm_.reduce_scatter(stream_, part, whole);
     const Transfer second = comm_.all_gather(stream_, gathered, part);
     const Transfer third = comm_.all_reduce(stream_, other);
@@ -139,6 +152,42 @@ class CommunicatorChecks {
     second.wait(stream_);
     first.wait(stream_);
     check_sums(what + ", its part", number, part, comm_.rank() * n, W * n, DType::kF32);
+  }
+
+  /// On a GPU the host never waits here: each operation reads what was put into the stream just before it, and is
+  /// read, written over and let go of just after its wait.
+  void follows_the_stream(std::int64_t n) {
+    const std::int64_t W = comm_.world();
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      const std::string what = text("reduce_scatter and all_gather of ", n, " ", name_of(dtype), " between kernels");
+      const int number = ++number_;
+      const Tensor values = given(number, W * n, dtype), result = poisoned(W * n, DType::kF32);
+      const Tensor total = given(number, 3, DType::kF64), totals = poisoned(3, DType::kF64);
+      stream_.synchronize();
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        Tensor from = stream_.empty({W * n}, dtype), part = stream_.empty({n}, DType::kF32);
+        Tensor all = stream_.empty({W * n}, DType::kF32), sum = stream_.empty({3}, DType::kF64);
+        stream_.copy(from, values);
+        stream_.copy(sum, total);
+        const Transfer reduced = comm_.reduce_scatter(stream_, part, from);
+        const Transfer summed = comm_.all_reduce(stream_, sum);
+        reduced.wait(stream_);
+        stream_.clear(from);
+        from = {};
+        stream_.clear(result);
+        const Transfer gathered = comm_.all_gather(stream_, all, part);
+        part = {};
+        summed.wait(stream_);
+        stream_.copy(totals, sum);
+        stream_.clear(sum);
+        sum = {};
+        gathered.wait(stream_);
+        stream_.copy(result, all);
+        stream_.clear(all);
+      }
+      check_sums(what, number, result, 0, W * n, dtype);
+      check_sums(what + ", reduced", number, totals, 0, 3, DType::kF64);
+    }
   }
 
   void swaps_with_the_host(std::int64_t n) {
@@ -156,7 +205,7 @@ class CommunicatorChecks {
   }
 
   Communicator& comm_;
-  Stream stream_ = Stream::cpu(1);
+  const Stream stream_, host_ = Stream::cpu(1);
   int number_ = 0;
   std::vector<std::string> problems_;
 };

@@ -1,6 +1,6 @@
 // A program of one rank or several, for tests/dist/ranks_test.py to start by mpirun:
 //
-//   dist_ranks CASE [RANK]    what is done, and for most of what goes wrong, on which rank
+//   dist_ranks CASE [RANK [cpu | cuda]]    what is done, for most of what goes wrong on which rank, and where
 #include "trainer/dist/ranks.h"
 
 #include <csignal>
@@ -11,6 +11,8 @@
 
 #include "tests/dist/communicator_checks.h"
 #include "trainer/dist/agree.h"
+#include "trainer/dist/nccl.h"
+#include "trainer/dist/rank_gpu.h"
 
 using namespace spikesink;
 using namespace std::chrono_literals;
@@ -20,24 +22,25 @@ namespace {
 constexpr double kTimeout = 4;  // seconds
 
 /// Sums, gathers and exchanges until another rank has failed, or `steps` are done.
-void train(Communicator& communicator, int steps) {
-  const Stream stream = Stream::cpu(1);
+void train(const Stream& stream, Communicator& communicator, int steps) {
   const std::int64_t n = 300000;
   const Tensor part = stream.zeros({n}, DType::kF32), whole = stream.zeros({n * communicator.world()}, DType::kF32);
   for (int step = 0; step < steps; ++step) {
     communicator.reduce_scatter(stream, part, whole);
     communicator.all_gather(stream, whole, part).wait(stream);
+    stream.on_host(whole);
     communicator.barrier();
   }
 }
 
-void run(const std::string& name, int guilty, Ranks& ranks) {
-  Communicator& communicator = *ranks.communicator();
-  const bool is_guilty = ranks.rank() == guilty;
-  const Stream stream = Stream::cpu(1);
+void run(const std::string& name, int guilty, bool on_cuda, Ranks& ranks) {
   ranks.set_timeout(kTimeout);
+  const Stream stream = on_cuda ? Stream::cuda(gpu_of_rank(ranks)) : Stream::cpu(1);
+  const auto owned = ranks.communicator(stream);
+  Communicator& communicator = *owned;
+  const bool is_guilty = ranks.rank() == guilty;
   if (name == "checks") {
-    const auto problems = test::CommunicatorChecks(communicator).run();
+    const auto problems = test::CommunicatorChecks(communicator, stream).run();
     std::string text;
     for (const std::string& problem : problems) text += problem + "\n";
     if (!problems.empty()) throw DataError(text);
@@ -51,9 +54,9 @@ void run(const std::string& name, int guilty, Ranks& ranks) {
     for (std::int64_t i = 0; i < whole.numel(); ++i)
       require(whole.data<float>()[i] == static_cast<float>(i % n % 1000 + i / n), "element ", i);
   } else if (name == "throws") {
-    train(communicator, 3);
+    train(stream, communicator, 3);
     if (is_guilty) throw DataError("shard 7: gone");
-    train(communicator, 1000000);
+    train(stream, communicator, 1000000);
   } else if (name == "throws_with_transfers") {  // of which the memory is gone before they are
     const Tensor part = stream.zeros({4000000}, DType::kF32);
     const Tensor whole = stream.zeros({4000000 * ranks.world()}, DType::kF32);
@@ -72,20 +75,23 @@ void run(const std::string& name, int guilty, Ranks& ranks) {
   } else if (name == "preempted") {
     throw Failure(ExitCode::kPreempted, "stopped by a signal");
   } else if (name == "hangs" || name == "is_stopped" || name == "dies") {
-    train(communicator, 3);
+    train(stream, communicator, 3);
     if (is_guilty) {
       if (name == "is_stopped") std::raise(SIGSTOP);
       if (name == "dies") std::raise(SIGKILL);
       std::this_thread::sleep_for(3600s);
     }
-    train(communicator, 1000000);
+    train(stream, communicator, 1000000);
   } else if (name == "hangs_at_the_end") {
     if (is_guilty) std::this_thread::sleep_for(3600s);
   } else if (name == "slow") {  // slower than the timeout in all, but never silent for it
     for (int i = 0; i < 3; ++i) {
       if (is_guilty) std::this_thread::sleep_for(2s);
-      train(communicator, 1);
+      train(stream, communicator, 1);
     }
+  } else if (name == "opens_nccl") {
+    if constexpr (kHasNccl) require_nccl();
+    std::puts(kHasNccl ? "NCCL" : "a build without NCCL");
   } else if (name == "agree") {
     require(!all_true(communicator, !is_guilty) && all_true(communicator, true), "all_true");
     require(maximum(communicator, 1.5 * ranks.rank()) == 1.5 * (ranks.world() - 1), "maximum");
@@ -114,7 +120,8 @@ int main(int argc, char** argv) {
   try {
     Ranks ranks;
     try {
-      run(argc > 1 ? argv[1] : "checks", argc > 2 ? std::atoi(argv[2]) : 0, ranks);
+      run(argc > 1 ? argv[1] : "checks", argc > 2 ? std::atoi(argv[2]) : 0, argc > 3 && argv[3] == std::string("cuda"),
+          ranks);
       return static_cast<int>(ranks.conclude(ExitCode::kOk, ""));
     } catch (const Failure& failure) {
       return static_cast<int>(ranks.conclude(failure.code, failure.what()));

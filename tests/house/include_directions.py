@@ -26,7 +26,8 @@ MAY_INCLUDE = {
 ONLY_IN = [
     (["hdf5.h", "H5*.h", "hdf5/*"], ["io/*"]),
     (["yaml-cpp/*"], ["configs/*"]),
-    (["mpi.h", "nccl.h"], ["trainer/dist/*"]),
+    (["mpi.h"], ["trainer/dist/*"]),
+    (["nccl.h"], ["trainer/dist/nccl.cu"]),
     (["cuda*.h", "cublas*.h", "cudnn*.h", "curand*.h", "mma.h", "cooperative_groups*"], ["*.cu", "*.cuh"]),
     (["nvtx3/*"], ["kernels/core/nvtx.h"]),
     (["cublasLt.h"], ["kernels/linear/gemm_cublaslt.cu"]),

@@ -3,6 +3,7 @@
 #include "kernels/metrics/magnitudes.h"
 #include "kernels/optim/adamw.h"
 #include "kernels/optim/sum_of_squares.h"
+#include "kernels/shards/sum_of_parts.h"
 #include "trainer/bench/cases.h"
 
 namespace spikesink::bench {
@@ -41,6 +42,13 @@ void time_sum_of_squares(Bench& b) {
   const std::vector<Tensor> grads{b.zeros({n}, b.acc())};
   const Tensor total = b.zeros({1}, DType::kF64);
   b.time("forward", by({n}), moved({grads[0]}), [&] { sum_of_squares(b.stream, {.total = total, .tensors = grads}); });
+}
+
+void time_sum_of_parts(Bench& b) {
+  constexpr std::int64_t kRanks = 8;
+  const std::int64_t n = b.sizes.ffn_N * b.sizes.C / kRanks;
+  const Tensor y = b.zeros({n}, b.acc()), parts = b.normal({kRanks, n});
+  b.time("forward", by({kRanks, n}), moved({y, parts}), [&] { sum_of_parts(b.stream, {.y = y, .parts = parts}); });
 }
 
 void time_magnitudes(Bench& b) {

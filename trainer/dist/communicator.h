@@ -87,8 +87,7 @@ class Communicator {
   Traffic traffic_;
 };
 
-/// The communicator of a run of one process: copies, and where `to` is `from` nothing at all. bf16 into f32 on the CPU
-/// only.
+/// The communicator of a run of one process: copies, and where `to` is `from` nothing at all.
 std::shared_ptr<Communicator> alone();
 
 }  // namespace spikesink

@@ -9,6 +9,7 @@
 #include "trainer/dist/host_communicator.h"
 #include "trainer/dist/launch.h"
 #include "trainer/dist/mpi_transport.h"
+#include "trainer/dist/nccl_communicator.h"
 #include "trainer/dist/watch.h"
 
 namespace spikesink {
@@ -64,6 +65,21 @@ int Ranks::rank() const { return communicator_->rank(); }
 int Ranks::world() const { return communicator_->world(); }
 int Ranks::local_rank() const { return transport_ ? transport_->local_rank() : 0; }
 int Ranks::local_world() const { return transport_ ? transport_->local_world() : 1; }
+std::shared_ptr<Communicator> Ranks::communicator([[maybe_unused]] const Stream& stream) {
+  if (stream.device == Device::kCpu || world() == 1) return communicator_;
+  if constexpr (kHasNccl) {
+    if (!nccl_) {
+      require_nccl();
+      nccl_ = std::make_shared<NcclCommunicator>(stream, *host_, *watch_);
+    }
+    return nccl_;
+  } else {
+    throw UsageError(
+        "system.device: cuda on " + std::to_string(world()) +
+        " ranks needs NCCL, which this build lacks; build it where cmake finds nccl.h (libnccl-dev), start "
+        "one process, or set system.device=cpu");
+  }
+}
 void Ranks::set_timeout(double seconds) {
   if (watch_) watch_->set_timeout(seconds);
 }
@@ -81,6 +97,8 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
   };
   std::string last = message;
   try {
+    if constexpr (kHasNccl)
+      if (code == ExitCode::kOk && nccl_) nccl_->finish();
     if (code == ExitCode::kOk) host_->finish();
   } catch (const Failure& failure) {
     code = failure.code;

@@ -8,6 +8,7 @@
 namespace spikesink {
 
 class HostCommunicator;
+class NcclCommunicator;
 class Transport;
 class Watch;
 
@@ -30,6 +31,9 @@ class Ranks {
   int local_world() const;  ///< ranks of this node
   /// On host memory.
   const std::shared_ptr<Communicator>& communicator() const { return communicator_; }
+  /// On the memory of the stream's device, for the run's one stream, which does not end before conclude(). All ranks
+  /// call. UsageError where GPUs have no way to communicate.
+  std::shared_ptr<Communicator> communicator(const Stream& stream);
   /// system.rank_timeout
   void set_timeout(double seconds);
 
@@ -44,6 +48,7 @@ class Ranks {
   std::unique_ptr<Watch> watch_;
   std::shared_ptr<HostCommunicator> host_;
   std::shared_ptr<Communicator> communicator_;
+  std::shared_ptr<NcclCommunicator> nccl_;
 };
 
 }  // namespace spikesink

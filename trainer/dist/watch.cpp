@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kMaxText = 2000;
 
 std::string silence_text(const std::vector<int>& missing, double seconds, std::string_view where) {
+  if (missing.empty())
+    return fmt::format("nothing moves {} for {:g} s, where all ranks are; is the network between them down?", where,
+                       seconds);
   constexpr std::size_t kShown = 8;
   const auto shown =
       std::vector<int>(missing.begin(), missing.begin() + std::min<std::ptrdiff_t>(std::ssize(missing), kShown));
@@ -37,6 +40,48 @@ void Watch::await(Messages& messages, std::string_view where) {
     const std::size_t now = messages.advance();
     if (now < left) waiting = {};
     left = now;
+  }
+}
+
+void Watch::await_device(const std::function<bool()>& done, const std::function<OnDevice()>& look) {
+  using std::chrono::milliseconds;
+  const double patient_s = std::min(1.0, timeout_ / 8);
+  Waiting waiting;
+  bool told = false;
+  std::optional<std::int64_t> before;
+  while (!done()) {
+    std::this_thread::yield();  // no sleep: what waits is the next step
+    if (Clock::now() - waiting.last < milliseconds(1)) continue;
+    if (stopped_) throw Failure(ExitCode::kInternal, "stopped on the device");
+    hear();
+    if (const auto failed = failure()) throw *failed;
+    const OnDevice now = look();
+    if (!now.under_way || now.under_way != before) waiting = {};
+    before = now.under_way;
+    count_silence(
+        waiting, [&] { return not_asked_for(*now.under_way); }, now.where);
+    if (told || waiting.silent_s < patient_s) continue;
+    told = true;
+    for (int other = 0; other < transport_.world(); ++other)
+      if (other != transport_.rank())
+        tell(other, {.kind = Kind::kAsked, .code = ExitCode::kOk, .own = 0, .asked = now.asked}, "");
+  }
+}
+
+std::vector<int> Watch::not_asked_for(std::int64_t operation) {
+  const std::lock_guard lock(mutex_);
+  std::vector<int> ranks;
+  for (int other = 0; other < transport_.world(); ++other)
+    if (other != transport_.rank() && (!asked_.contains(other) || asked_[other] <= operation)) ranks.push_back(other);
+  return ranks;
+}
+
+void Watch::listen(double seconds) {
+  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
+  while (Clock::now() < until) {
+    hear();
+    if (const auto failed = failure()) throw *failed;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
@@ -118,6 +163,9 @@ void Watch::hear() {
       case Kind::kVerdict:
         verdict_ = header.code;
         break;
+      case Kind::kAsked:
+        asked_[news->from] = header.asked;
+        break;
     }
   }
 }
@@ -131,6 +179,10 @@ void Watch::poll(Waiting& waiting, const std::function<std::vector<int>()>& miss
   else
     std::this_thread::sleep_for(std::chrono::microseconds(std::min(waiting.polls - kEager, 200)));
   hear();
+  count_silence(waiting, missing, where);
+}
+
+void Watch::count_silence(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where) {
   const auto now = Clock::now();
   waiting.silent_s += std::min(1.0, std::chrono::duration<double>(now - waiting.last).count());
   waiting.last = now;

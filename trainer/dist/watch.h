@@ -28,6 +28,16 @@ class Watch {
   /// Waits until `messages` are done. Throws RankFailure if a rank has failed, and Failure with the ranks that are
   /// silent, and `where`: "in reduce_scatter".
   void await(Messages& messages, std::string_view where);
+  /// The same for operations that a device does with those of other ranks, and that tell nobody whom they wait for: a
+  /// rank that waits long says how many it has asked its device for. Waits until done().
+  struct OnDevice {
+    std::int64_t asked = 0;                      ///< operations so far, counted alike on all ranks
+    std::optional<std::int64_t> under_way = {};  ///< the number of the one that the device is in, if any
+    std::string where = {};                      ///< of that one
+  };
+  void await_device(const std::function<bool()>& done, const std::function<OnDevice()>& look);
+  /// Hears for some time whether a rank has failed, and throws that.
+  void listen(double seconds);
   /// From now on waiting throws. What messages read and write must outlive MPI.
   void stop() { stopped_ = true; }
   /// Did a wait end because of silence?
@@ -43,11 +53,12 @@ class Watch {
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Kind : std::int32_t { kFailure, kEnd, kVerdict };
+  enum class Kind : std::int32_t { kFailure, kEnd, kVerdict, kAsked };
   struct Header {
     Kind kind;
     ExitCode code;
     std::int32_t own;
+    std::int64_t asked = 0;  ///< operations on a device
   };
   struct End {
     ExitCode code;
@@ -63,6 +74,8 @@ class Watch {
   void tell(int rank, const Header& header, const std::string& text);
   void hear();
   void poll(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where);
+  void count_silence(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where);
+  std::vector<int> not_asked_for(std::int64_t operation);
 
   Transport& transport_;
   std::atomic<double> timeout_ = 600;
@@ -71,6 +84,7 @@ class Watch {
   std::optional<RankFailure> failure_;
   std::map<int, End> ends_;
   std::optional<ExitCode> verdict_;
+  std::map<int, std::int64_t> asked_;  ///< by ranks that wait for their devices
 };
 
 }  // namespace spikesink
