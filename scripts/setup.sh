@@ -5,7 +5,7 @@
 #   scripts/setup.sh --tests    also what scripts/test.sh needs; Python packages that Debian lacks go into .venv
 #   scripts/setup.sh --all      also what scripts/test.sh --all needs
 #   scripts/setup.sh --cuda     also the headers of cudnn-frontend, into .venv, for cmake --preset cuda; may come beside the others.
-#                               CUDA's toolkit, cuBLAS and cuDNN come from NVIDIA
+#                               CUDA's toolkit, cuBLAS, cuDNN and NCCL come from NVIDIA
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -121,6 +121,7 @@ def self_test():
         ("models/e.cpp", "#include <hdf5.h>\n", "only io/* may"),
         ("trainer/e.cpp", "#include <yaml-cpp/yaml.h>\n", "only configs/* may"),
         ("trainer/e.cpp", "#include <mpi.h>\n", "only trainer/dist/* may"),
+        ("trainer/dist/e.cpp", "#include <nccl.h>\n", "only trainer/dist/nccl.cu may"),
         ("kernels/a/e.cpp", "#include <cuda_runtime.h>\n", "only *.cu and *.cuh may"),
         ("models/e.cpp", "#include <kernels/a/a.h>\n", "with quotes"),
         ("kernels/a/a.h", '#include "kernels/a/b.h"\n', "no such file"),
