@@ -48,16 +48,10 @@ struct ProbeCost {
   }
 };
 
-/// A step of several ranks beside one that sends nothing.
-struct Communication {
-  double seconds_without;
+/// Of the time of a step of several ranks, what one that sends nothing does not take.
+double communication_share(const TrainBenchResult& r) { return 1 - r.seconds_without_sending / r.step_seconds; }
 
-  /// Of the step's time, what it adds.
-  double share(double step_seconds) const { return 1 - seconds_without / step_seconds; }
-};
-
-void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe,
-           const std::optional<Communication>& communication) {
+void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
   const auto line = [](const char* name, double value, const char* unit, const std::string& note) {
     fmt::print("{:<16}{:>12.5g} {:<10} {}\n", name, value, unit, note);
   };
@@ -81,11 +75,12 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe,
                      static_cast<double>(r.device_total_bytes) / 1048576,
                      static_cast<double>(r.pool_reserved_bytes) / 1048576));
   line("process", static_cast<double>(r.process_peak_bytes) / 1048576, "MiB", "peak resident memory");
-  if (communication) {
+  if (r.world > 1) {
     line("ranks", r.world, "", "figures of rank 0");
     line("sent", static_cast<double>(r.sent_bytes) / 1048576, "MiB", "a step, by a rank");
-    line("step alone", 1e3 * communication->seconds_without, "ms",
-         fmt::format("without sending; communication adds {:.3g} %", 100 * communication->share(r.step_seconds)));
+    line("not sending", 1e3 * r.seconds_without_sending, "ms",
+         fmt::format("a step, beside those above; communication takes {:.3g} % of a step",
+                     100 * communication_share(r)));
   }
   if (probe)
     line("probe", 1e3 * probe->seconds, "ms",
@@ -93,8 +88,7 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe,
                      100 * probe->share(r.step_seconds), counted(probe->interval, "step")));
 }
 
-void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe,
-                const std::optional<Communication>& communication) {
+void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe) {
   const ModelConfig& m = config.model;
   nlohmann::ordered_json all{{"parameters", r.parameters},
                              {"d_model", m.d_model},
@@ -125,11 +119,11 @@ void print_json(const TrainBenchResult& r, const Config& config, const std::opti
     all["device_total_bytes"] = r.device_total_bytes;
     all["graph_replays"] = r.graph_replays;
   }
-  if (communication) {
+  if (r.world > 1) {
     all["world"] = r.world;
     all["sent_bytes"] = r.sent_bytes;
-    all["step_seconds_without_communication"] = communication->seconds_without;
-    all["communication_share"] = communication->share(r.step_seconds);
+    all["step_seconds_without_communication"] = r.seconds_without_sending;
+    all["communication_share"] = communication_share(r);
   }
   if (probe) {
     all["probe_seconds"] = probe->seconds;
@@ -158,9 +152,11 @@ class Timed {
                .precision = config.system.resolved_precision(),
                .train = config_.train,
                .state_precision = config.system.state_precision,
-               .shards = {.kind = config.system.shard, .reduce = config.system.reduce_precision},
+               .shards = {.kind = config.system.shard, .reduce = config.system.resolved_reduce()},
                .communicator = *communicator_}) {}
-  TrainBenchResult run(std::int64_t steps) { return bench_training(step_, steps); }
+  TrainBenchResult run(std::int64_t steps, MutedCommunicator* muted = nullptr) {
+    return bench_training(step_, steps, muted);
+  }
   /// The config's probe, on random tokens, after a smaller one for warm-up. Nothing is written.
   ProbeCost probe() const {
     const std::int64_t sequences = config_.metrics.probe.sequences;
@@ -244,15 +240,11 @@ void run(const BenchOptions& options, Ranks& ranks) {
   ranks.set_timeout(config.system.rank_timeout);
   const Stream stream = make_stream(config.system, ranks);
   const auto communicator = ranks.communicator(stream);
-  std::optional<Communication> communication;
-  if (ranks.world() > 1) {
-    const auto silent = muted(*communicator);
-    communication = {Timed(config, stream, silent).run(options.steps).step_seconds};
-  }
-  Timed timed(config, stream, communicator);
-  const TrainBenchResult result = timed.run(options.steps);
+  const auto mutable_ranks = std::make_shared<MutedCommunicator>(*communicator);
+  Timed timed(config, stream, mutable_ranks);
+  const TrainBenchResult result = timed.run(options.steps, ranks.world() > 1 ? mutable_ranks.get() : nullptr);
   const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
-  options.json ? print_json(result, config, probe, communication) : print(result, probe, communication);
+  options.json ? print_json(result, config, probe) : print(result, probe);
 }
 
 }  // namespace

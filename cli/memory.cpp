@@ -46,7 +46,7 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
           .state_precision = config.system.state_precision,
           .deterministic = config.system.deterministic,
           .shard = config.system.shard,
-          .reduce_precision = config.system.reduce_precision,
+          .reduce_precision = config.system.resolved_reduce(),
           .gpu_name = gpu_name,
           .document_mask = config.data.document_mask,
           .probe = probe};

@@ -110,7 +110,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                     .train = config.train,
                                     .precision = config.system.resolved_precision(),
                                     .state_precision = config.system.state_precision,
-                                    .shards = {.kind = config.system.shard, .reduce = config.system.reduce_precision},
+                                    .shards = {.kind = config.system.shard, .reduce = config.system.resolved_reduce()},
                                     .seed = static_cast<std::uint64_t>(config.run.seed),
                                     .checkpoint = config.checkpoint,
                                     .logging = config.metrics.logging,

@@ -76,10 +76,8 @@ std::string problem_of(const SystemConfig& c) {
   if (c.device == DeviceChoice::kCuda && c.precision == PrecisionChoice::kF64)
     return "system.device: cuda, but system.precision f64 is for the CPU only; set system.precision=f32 (or bf16) with "
            "it";
-  if (c.precision == PrecisionChoice::kF64 && c.reduce_precision == ReducePrecision::kBF16)
-    return "system.reduce_precision: bf16 is not there for system.precision: f64; take f32, which sends f64 as it is";
   std::ostringstream out;
-  if (!(c.rank_timeout > 0)) out << "system.rank_timeout: " << c.rank_timeout << ", must be above 0 seconds";
+  if (!(c.rank_timeout >= 1)) out << "system.rank_timeout: " << c.rank_timeout << ", must be at least 1 second";
   return out.str();
 }
 

@@ -143,6 +143,10 @@ struct SystemConfig {
       "of several processes: seconds without news of one, after which the others end the run and name it");
   }
 
+  /// What gradients are sent in.
+  ReducePrecision resolved_reduce() const {
+    return precision == PrecisionChoice::kF64 ? ReducePrecision::kF32 : reduce_precision;
+  }
   /// What `auto` comes to in this build.
   Device resolved_device() const;
   DType resolved_precision() const;

@@ -7,9 +7,11 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 
 #include "kernels/core/gpu.h"
+#include "trainer/dist/launch.h"
 
 namespace spikesink {
 using Clock = std::chrono::steady_clock;
@@ -37,7 +39,8 @@ struct RunLog::Impl {
 
   std::string name;
   spdlog::logger logger;
-  bool terminal = isatty(STDOUT_FILENO) != 0;
+  // A launcher gives its first process a terminal that leads to a file as often as not.
+  bool terminal = isatty(STDOUT_FILENO) != 0 && find_launch(std::getenv).launcher.empty();
   bool progress_open = false;
   Clock::time_point last_progress{};
 };

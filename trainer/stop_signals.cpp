@@ -7,7 +7,8 @@ namespace {
 std::atomic<bool> stop_requested = false;
 static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler");
 
-// mpirun passes SIGUSR1 on, and gives ranks a second after SIGTERM only.
+// mpirun passes SIGUSR1 on, and gives ranks a second after SIGTERM only. All but SIGINT may come twice: from who
+// signals a launcher and its processes together.
 constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 }  // namespace
 
@@ -19,7 +20,7 @@ StopSignals::StopSignals() : stack_(1 << 16) {
   for (const int signal : kStopSignals) {
     struct sigaction action {};
     action.sa_handler = [](int) { stop_requested = true; };
-    action.sa_flags = SA_RESETHAND | SA_RESTART | SA_ONSTACK;
+    action.sa_flags = (signal == SIGINT ? SA_RESETHAND : 0) | SA_RESTART | SA_ONSTACK;
     sigaction(signal, &action, nullptr);
   }
 }

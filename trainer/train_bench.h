@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/dist/muted.h"
 #include "trainer/training_step.h"
 
 namespace spikesink {
@@ -23,6 +24,7 @@ struct TrainBenchResult {
   std::string device;                    ///< the GPU's name, or "cpu"
   int world = 1;                         ///< ranks, which share the tokens of a step
   std::int64_t sent_bytes = 0;           ///< of a step, by this rank
+  double seconds_without_sending = 0;    ///< of a step that is muted; 0 where none was
   // On a GPU:
   std::int64_t device_used_bytes = 0;  ///< after the steps: pools, context, libraries, and other programs
   std::int64_t device_total_bytes = 0;
@@ -38,6 +40,7 @@ std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t 
 
 /// Times `steps` steps on random tokens, after one or two that are not counted. All ranks call it and begin each step
 /// together; the times are this rank's.
-TrainBenchResult bench_training(TrainingStep& step, std::int64_t steps);
+/// With `muted`, which is the step's communicator, each step that is timed has one beside it that sends nothing.
+TrainBenchResult bench_training(TrainingStep& step, std::int64_t steps, MutedCommunicator* muted = nullptr);
 
 }  // namespace spikesink

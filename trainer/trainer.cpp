@@ -6,7 +6,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 #include <span>
 
 #include "io/checksum.h"
@@ -31,9 +30,16 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 /// What ranks tell each other after every step.
 struct StepNews {
-  double busy_seconds;    ///< in which the rank did not wait for others
+  double seconds;         ///< that it took
+  double busy_seconds;    ///< of these, in which the rank did not wait for others
   std::uint32_t samples;  ///< identity of those that it took: see identity_of()
   bool stop;              ///< it was asked to
+};
+
+/// Seconds of a rank's steps, and those in which it did not wait for others.
+struct Busy {
+  double seconds = 0, busy = 0;
+  double share() const { return seconds > 0 ? busy / seconds : 0; }
 };
 
 /// A sum over sequences of the CRC-32C of each one's slot and tokens: whoever takes them, the sum over ranks tells
@@ -68,7 +74,7 @@ class Loop {
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
         cost_(cost_of(job.model.config(), job.train.loss_from_position)),
-        busy_(static_cast<std::size_t>(ranks_.world()), 0.0) {}
+        busy_(static_cast<std::size_t>(ranks_.world())) {}
 
   TrainResult run() {
     start();
@@ -76,8 +82,9 @@ class Loop {
     if (step_ == 0) probe();
     while (step_ < total_ && !stop_) {
       one_step();
-      if (save_is_due() || probe_is_due()) probe();
-      if (save_is_due()) checkpoint();  // asked again: a signal may have come during the probe
+      const bool saves = save_is_due();
+      if ((saves || probe_is_due()) && (!stop_ || step_ == total_)) probe();  // who asks for a stop is in a hurry
+      if (saves) checkpoint();
     }
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
@@ -123,7 +130,7 @@ class Loop {
         log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.threads, job_.stream.num_threads));
     } else {
-      if (job_.resuming) log_.line("no checkpoint to resume from: starting at step 0");
+      if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
     }
     rank_0_does(ranks_, [&] { job_.folder.cut_back(job_.resume ? step_ : -1); });
@@ -145,6 +152,9 @@ class Loop {
                             passes == 1 ? "1 pass" : fmt::format("{} passes", passes),
                             names_of(ShardKind{})[static_cast<std::size_t>(job_.shards.kind)],
                             job_.shards.reduce == ReducePrecision::kBF16 ? ", gradients sent in bf16" : ""));
+      if (total < ranks_.world())
+        log_.line(fmt::format("ranks: {} of them have nothing to do; raise train.batch_tokens or start fewer",
+                              ranks_.world() - total));
     }
     log_.line(fmt::format("run:   {} of {} of {}, {} tokens in all, into {}", counted(total_, "step"),
                           counted(sequences_, "sequence"), counted(context_, "token"),
@@ -192,23 +202,30 @@ class Loop {
     ++step_;
     tokens_ += sequences_ * context_;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      writer_.wait();
       const bool bad_loss = !std::isfinite(loss);
       // The step changed nothing, so its forward can be seen again.
       const std::string where =
           bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
+      try {
+        writer_.wait();  // the last checkpoint is what the run goes on from
+      } catch (const DataError& error) {
+        log_.line(fmt::format("the last checkpoint was not written: {}", error.what()));
+      }
       throw DivergenceError(fmt::format(
           "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
           "last checkpoint",
           step_, bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, where));
     }
+    const double seconds = seconds_since(begin);
     const std::vector<StepNews> news =
-        gather(ranks_, StepNews{.busy_seconds = seconds_since(begin) - (ranks_.waited_seconds() - waited),
+        gather(ranks_, StepNews{.seconds = seconds,
+                                .busy_seconds = seconds - (ranks_.waited_seconds() - waited),
                                 .samples = identity_of(samples, first, count),
                                 .stop = StopSignals::requested()});
     samples_ = 0;
     for (std::size_t r = 0; r < news.size(); ++r) {
-      busy_[r] += news[r].busy_seconds;
+      busy_[r].seconds += news[r].seconds;
+      busy_[r].busy += news[r].busy_seconds;
       samples_ += news[r].samples;
       stop_ = stop_ || news[r].stop;
     }
@@ -240,16 +257,17 @@ class Loop {
                     {"mfu", mfu}};
     std::vector<std::pair<std::string, std::int64_t>> identities{{"samples", samples_}};
     if (ranks_.world() > 1) {
-      const auto slowest = std::ranges::max_element(busy_);
-      const double mean = std::accumulate(busy_.begin(), busy_.end(), 0.0) / ranks_.world();
-      scalars.insert(scalars.end(), {{"busiest_rank_share", *slowest / elapsed}, {"mean_rank_share", mean / elapsed}});
-      identities.emplace_back("busiest_rank", slowest - busy_.begin());
-      text += fmt::format("  rank {} busy {:.0f} %, mean {:.0f} %", slowest - busy_.begin(), 100 * *slowest / elapsed,
-                          100 * mean / elapsed);
+      const auto busiest = std::ranges::max_element(busy_, {}, &Busy::share);
+      double mean = 0;
+      for (const Busy& rank : busy_) mean += rank.share() / ranks_.world();
+      scalars.insert(scalars.end(), {{"busiest_rank_share", busiest->share()}, {"mean_rank_share", mean}});
+      identities.emplace_back("busiest_rank", busiest - busy_.begin());
+      text += fmt::format("  rank {} busy {:.0f} %, mean {:.0f} %", busiest - busy_.begin(), 100 * busiest->share(),
+                          100 * mean);
     }
     if (metrics_) metrics_->step(step_, scalars, identities);
     log_.step(text);
-    std::ranges::fill(busy_, 0.0);
+    std::ranges::fill(busy_, Busy{});
     steps_in_interval_ = 0;
     interval_ = Clock::now();
   }
@@ -323,7 +341,7 @@ class Loop {
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
   bool writer_failed_ = false, stop_ = false;
   double peak_ = 0;
-  std::vector<double> busy_;  // seconds of the interval, by rank
+  std::vector<Busy> busy_;  // in the interval, by rank
   std::uint32_t samples_ = 0;
   MemoryUse memory_;
   Clock::time_point begin_, interval_;

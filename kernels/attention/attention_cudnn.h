@@ -88,8 +88,8 @@ inline std::string cudnn_refusal(const AttentionDims& d, DType dtype, bool with_
 }
 
 /// Is it faster there than the hand-written kernel, where both serve? As measured on an H100 at T = 4096
-/// (benchmarks/results): narrow heads are bound by the exponentials, not by tensor cores, and the two passes over the
-/// kept gradients of a deterministic backward cost more than computing them twice.
+/// (benchmarks/results/gpu_h100_sxm_attention.jsonl): narrow heads are bound by the exponentials, not by tensor cores,
+/// and the two passes over the kept gradients of a deterministic backward cost more than computing them twice.
 inline bool cudnn_is_faster(const AttentionDims& d, bool backward, bool deterministic) {
   return d.d_head > (backward && deterministic ? 32 : 16) || (backward && !deterministic);
 }
@@ -114,8 +114,8 @@ CudnnBuilds cudnn_builds(const Stream& stream);
 /// without cuDNN.
 std::string cudnn_device_properties(const Stream& stream);
 
-/// Builds the plans of B sequences for the GPU whose properties are given, which need not be here, and returns the
-/// workspace of the forward or of a slice of the backward. Throws CudaError where cuDNN has none.
+/// Builds the plans of B sequences for the GPU whose properties are given, of compute capability 9.0, which need not be
+/// here, and returns the workspace of the forward or of a slice of the backward. Throws CudaError where cuDNN has none.
 std::int64_t cudnn_plan_bytes(const std::string& device_properties, const AttentionDims& dims, std::int64_t B,
                               bool backward, bool deterministic = true);
 

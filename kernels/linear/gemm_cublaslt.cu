@@ -124,7 +124,7 @@ class Plan {
       double least = std::numeric_limits<double>::infinity();
       for (int run_number = 0; run_number < 3; ++run_number) {  // the first loads its kernel
         const gpu::Event begin = gpu::record_event(stream.native.get());
-        run(library, stream, p, g, workspace, i);
+        if (multiply(library, stream, g, workspace, i) != CUBLAS_STATUS_SUCCESS) break;  // refused after all
         const double took = gpu::seconds_between(begin, gpu::record_event(stream.native.get()));
         if (run_number > 0) least = std::min(least, took);
       }
@@ -135,18 +135,21 @@ class Plan {
     std::swap(candidates_[0], candidates_[fastest]);
   }
 
-  void run(cublasLtHandle_t library, const Stream& stream, const Problem& p, const Gemm& g, void* workspace,
-           int candidate = 0) const {
-    const float alpha = 1, beta = g.adds ? 1 : 0;
-    check(lt().cublasLtMatmul(library, product_.get(), &alpha, g.b.data, first_.get(), g.a.data, second_.get(), &beta,
-                              g.c, out_.get(), g.c, out_.get(), &candidates_[candidate].algo, workspace,
-                              static_cast<std::size_t>(kGemmWorkspaceBytes),
-                              static_cast<cudaStream_t>(stream.native.get())),
-          "cublasLtMatmul", &p);
+  void run(cublasLtHandle_t library, const Stream& stream, const Problem& p, const Gemm& g, void* workspace) const {
+    check(multiply(library, stream, g, workspace, 0), "cublasLtMatmul", &p);
   }
 
  private:
   static constexpr int kCandidates = 8;
+
+  cublasStatus_t multiply(cublasLtHandle_t library, const Stream& stream, const Gemm& g, void* workspace,
+                          int candidate) const {
+    const float alpha = 1, beta = g.adds ? 1 : 0;
+    return lt().cublasLtMatmul(library, product_.get(), &alpha, g.b.data, first_.get(), g.a.data, second_.get(), &beta,
+                               g.c, out_.get(), g.c, out_.get(), &candidates_[candidate].algo, workspace,
+                               static_cast<std::size_t>(kGemmWorkspaceBytes),
+                               static_cast<cudaStream_t>(stream.native.get()));
+  }
 
   static Tensor spare(const Stream& stream, std::int64_t bytes) {
     try {
@@ -200,7 +203,8 @@ class CublasLt {
     auto found = plans_.find(problem);
     if (found == plans_.end()) {
       found = plans_.try_emplace(problem, handle_.get(), problem).first;
-      if (!problem.deterministic && !gpu::is_recording(stream.native.get()))  // else runs would differ in their choice
+      // Another run may choose differently.
+      if (!problem.deterministic && !gpu::is_recording(stream.native.get()))
         found->second.choose_by_time(handle_.get(), stream, problem, args, workspace);
     }
     found->second.run(handle_.get(), stream, problem, args, workspace);
