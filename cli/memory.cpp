@@ -56,9 +56,9 @@ std::string Room::text() const {
   return set_aside == 0 ? of : of + ", less " + bytes_text(set_aside) + " for CUDA's context and libraries";
 }
 
-Room room_on(const KnownGpu& gpu) {
-  constexpr std::int64_t kAside = kGpuContextBytes + kGpuLibraryBytes;
-  return {.of = std::string(gpu.part), .bytes = gpu.total_bytes - kAside, .set_aside = kAside};
+Room room_on(const KnownGpu& gpu, int world) {
+  const std::int64_t aside = kGpuContextBytes + kGpuLibraryBytes + (world > 1 ? kGpuRanksBytes : 0);
+  return {.of = std::string(gpu.part), .bytes = gpu.total_bytes - aside, .set_aside = aside};
 }
 
 std::optional<Room> room_on(const Stream& stream) {
