@@ -60,6 +60,10 @@ Plan::Plan(const PlanOptions& options)
       cluster{.gpus_per_node = options.node, .nic_rate = options.nic_gbits * 1e9 / 8},
       gpu(gpu_of_key(options.gpu)),
       room(gpu ? room_on(*gpu, world) : room_here(config)) {
+  if (world > 1 && room && config.system.resolved_device() == Device::kCpu) {
+    room->bytes /= world;
+    room->of += fmt::format(", for each of its {} ranks", world);
+  }
   if (!gpu && config.system.resolved_device() == Device::kCuda && room) gpu = known_gpu(room->of);
   DryRunJob job = dry_run_job(config, config.metrics.probe.sequences, gpu ? std::string(gpu->part) : "");
   job.rank = world - 1;  // no rank has more sequences
