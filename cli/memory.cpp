@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <memory>
 #include <vector>
 
 #include "analysis/measure.h"
@@ -29,10 +30,12 @@ std::int64_t meminfo(const std::string& name) {
 
 DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const std::string& gpu_name) {
   require_kernels(config);
-  const std::vector<std::int32_t> samples(static_cast<std::size_t>(probe_sequences * (config.model.context + 1)));
+  // Shared, since jobs are copied.
+  const auto samples = std::make_shared<const std::vector<std::int32_t>>(
+      static_cast<std::size_t>(probe_sequences * (config.model.context + 1)));
   const auto probe = [metrics = config.metrics.probe, samples](const DryRunJob& job, const Stream& stream,
                                                                const Decoder& model) {
-    measure(stream, model, samples,
+    measure(stream, model, *samples,
             {.metrics = metrics,
              .micro_batch = job.train.micro_batch,
              .loss_from_position = job.train.loss_from_position,
@@ -56,9 +59,9 @@ std::string Room::text() const {
   return set_aside == 0 ? of : of + ", less " + bytes_text(set_aside) + " for CUDA's context and libraries";
 }
 
-Room room_on(const KnownGpu& gpu) {
-  constexpr std::int64_t kAside = kGpuContextBytes + kGpuLibraryBytes;
-  return {.of = std::string(gpu.part), .bytes = gpu.total_bytes - kAside, .set_aside = kAside};
+Room room_on(const KnownGpu& gpu, int world) {
+  const std::int64_t aside = kGpuContextBytes + kGpuLibraryBytes + (world > 1 ? kGpuRanksBytes : 0);
+  return {.of = std::string(gpu.part), .bytes = gpu.total_bytes - aside, .set_aside = aside};
 }
 
 std::optional<Room> room_on(const Stream& stream) {
@@ -99,7 +102,8 @@ void require_memory(const Config& config, const Stream& stream, std::int64_t pro
   const Shortage shortage(job, run, room->bytes);
   const auto gpu = known_gpu(room->of);
   const std::string mend = shortage.change ? ""
-                           : gpu           ? fmt::format("; see spikesink plan --gpu {} --fit", gpu->key)
+                           : gpu           ? fmt::format("; see spikesink plan --gpu {}{} --fit", gpu->key,
+                                               ranks.world() > 1 ? fmt::format(" --world {}", ranks.world()) : "")
                                            : "; a smaller model is needed";
   throw UsageError("memory of " + room->text() + ": " + shortage.text() + mend);
 }

@@ -20,6 +20,8 @@ DryRunJob dry_run_job(const Config& config, std::int64_t probe_sequences, const 
 /// What no pool counts on a GPU: CUDA's context, which is there with the first stream; and the code of kernels and
 /// libraries and the graphs, which come during the first steps. Assumed, not measured.
 inline constexpr std::int64_t kGpuContextBytes = std::int64_t{512} << 20, kGpuLibraryBytes = std::int64_t{256} << 20;
+/// The same of NCCL's buffers.
+inline constexpr std::int64_t kGpuRanksBytes = std::int64_t{1} << 30;
 
 /// Memory that a run's tensors may take.
 struct Room {
@@ -30,8 +32,8 @@ struct Room {
   /// "NVIDIA H100, less 256.0 MiB for CUDA's context and libraries"
   std::string text() const;
 };
-/// Of a known GPU that nobody else uses.
-Room room_on(const KnownGpu& gpu);
+/// Of a known GPU that nobody else uses, in a run of `world` ranks.
+Room room_on(const KnownGpu& gpu, int world = 1);
 /// Of the stream's GPU, or host memory with swap; nothing where it is unknown.
 std::optional<Room> room_on(const Stream& stream);
 /// Where the config would run; nothing also without its GPU.

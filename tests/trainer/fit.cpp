@@ -61,6 +61,77 @@ TEST_CASE("the fastest fit recomputes no more than it must, and narrows the stat
   CHECK_FALSE(fit(0.5));
 }
 
+TEST_CASE("on many ranks shards are searched too, and nothing that fits is faster than what is found",
+          "[trainer][fit]") {
+  DryRunJob job = small_llama();
+  job.world = 16;
+  job.rank = 15;
+  const Cluster cluster{.gpus_per_node = 8, .nic_rate = 1e9};
+  bool sharded = false;
+  for (const double gibs : {4.0, 1.2, 0.9}) {
+    const auto found = fastest_fit(job, gib(gibs), kGpu, cluster);
+    CAPTURE(gibs);
+    REQUIRE(found);
+    CHECK(found->needed() <= gib(gibs));
+    sharded = sharded || found->job.shard == ShardKind::kParameters;
+    for (const ShardKind shard :
+         {ShardKind::kNone, ShardKind::kOptimizer, ShardKind::kGradients, ShardKind::kParameters})
+      for (const Recompute recompute : {Recompute::kNone, Recompute::kCheap, Recompute::kLayer})
+        for (const std::int64_t m : {1, 2, 4}) {
+          DryRunJob other = job;
+          other.shard = shard;
+          other.recompute = recompute;
+          other.train.micro_batch = m;
+          const DryRun run = dry_run(other);
+          if (run.needed(Device::kCuda) <= gib(gibs))
+            CHECK(step_time(other, run, kGpu, cluster).seconds() >= Approx(found->time.seconds()));
+        }
+  }
+  CHECK(sharded);
+  CHECK(fastest_fit(job, gib(79), kGpu, cluster)->job.shard == ShardKind::kOptimizer);
+}
+
+TEST_CASE("of single changes on many ranks a sharded optimizer comes first, sharded parameters late",
+          "[trainer][fit]") {
+  DryRunJob job = small_llama();
+  job.world = 16;
+  job.rank = 15;
+  job.shard = ShardKind::kNone;
+  using Changes = std::vector<std::string>;
+  const auto needed = [&](ShardKind shard) {
+    DryRunJob other = job;
+    other.shard = shard;
+    return dry_run(other).needed(Device::kCuda);
+  };
+  CHECK(needed(ShardKind::kOptimizer) < needed(ShardKind::kNone));
+  CHECK(one_change(job, needed(ShardKind::kOptimizer))->changes == Changes{"system.shard=optimizer"});
+  job.recompute = Recompute::kLayer;
+  job.train.micro_batch = 1;
+  CHECK(one_change(job, needed(ShardKind::kParameters))->changes == Changes{"system.shard=parameters"});
+}
+
+TEST_CASE("the largest micro-batch fits, and one more does not", "[trainer][fit]") {
+  DryRunJob job = small_llama();
+  const auto needed = [&](std::int64_t m) {
+    DryRunJob other = job;
+    other.train.micro_batch = m;
+    return dry_run(other).needed(Device::kCuda);
+  };
+  for (const std::int64_t m : {1, 2, 3, 11, 16, 40}) {
+    const std::int64_t bytes = needed(m), found = largest_micro_batch(job, bytes);
+    CAPTURE(m, found);
+    CHECK(found >= m);
+    CHECK(needed(found) <= bytes);
+    if (found < 64) CHECK(needed(found + 1) > bytes);
+    for (std::int64_t whole = 64; whole > found; whole /= 2) CHECK(needed(whole) > bytes);
+  }
+  CHECK(largest_micro_batch(job, needed(1) - 1) == 0);
+  CHECK(largest_micro_batch(job, gib(1000)) == 64);  // a step has no more
+  job.world = 3;
+  job.rank = 2;
+  CHECK(largest_micro_batch(job, gib(1000)) == 22);
+}
+
 TEST_CASE("where nothing fits in f32, what fits in bf16 is known", "[trainer][fit]") {
   DryRunJob job = small_llama();
   job.precision = DType::kF32;
@@ -80,7 +151,7 @@ TEST_CASE("what is recomputed and small passes take time", "[trainer][fit]") {
     Setting setting{.changes = {}, .job = job, .run = {}};
     change(setting.job);
     setting.run = dry_run(setting.job);
-    return step_seconds(setting, kept, kGpu);
+    return step_time(setting.job, setting.run, kept, kGpu, {}).seconds();
   };
   const double plain = seconds([](DryRunJob&) {}, activations);
   const double cheap = seconds([](DryRunJob& j) { j.recompute = Recompute::kCheap; }, activations);
