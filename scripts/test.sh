@@ -177,6 +177,7 @@ stage_emulated() {
   script tests/cuda_emulation/kernels_run.py build/emulated/tests/test_kernels "$ran/test_kernels"
   script tests/end_to_end/emulated_training_test.py
   script tests/end_to_end/emulated_ranks_test.py
+  script tests/end_to_end/emulated_ranks_train_test.py
 }
 
 # With CUDA's own compiler and libraries; what needs a GPU says that it is skipped.

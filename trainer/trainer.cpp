@@ -300,9 +300,10 @@ class Loop {
   void report_memory() {
     const std::vector<MemoryUse> all = gather(ranks_, memory_);
     const auto most = std::ranges::max_element(all, {}, &MemoryUse::peak);
-    log_.line(fmt::format("memory: tensors took {:.1f} MiB at most, {:.1f} MiB with what was kept for reuse{}",
-                          static_cast<double>(most->peak) / 1048576, static_cast<double>(most->reserved) / 1048576,
-                          ranks_.world() > 1 ? fmt::format(" (rank {})", most - all.begin()) : ""));
+    log_.line(fmt::format(
+        "memory: tensors took {:.1f} MiB at most ({} bytes), {:.1f} MiB with what was kept for reuse{}",
+        static_cast<double>(most->peak) / 1048576, most->peak, static_cast<double>(most->reserved) / 1048576,
+        ranks_.world() > 1 ? fmt::format(" (rank {})", most - all.begin()) : ""));
   }
 
   /// Where the data stands after what all ranks have taken.

@@ -4,6 +4,7 @@ same samples; a run that is stopped on four ranks goes on on three and then on o
 all of them with a line that names it, and the run resumes."""
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -104,6 +105,17 @@ with tempfile.TemporaryDirectory() as temporary:
     out, _ = home.train(2, "bf16_sent", system__precision="f32", system__reduce_precision="bf16", train__steps=10)
     worst = differences(home.steps("f32_alone"), home.steps("bf16_sent"))
     report.check(0 < worst < 1e-2 and "gradients sent in bf16" in out, f"gradients sent in bf16: {worst}")
+
+    # What `plan` counted is what the ranks took, to the byte.
+    for kind in kinds:
+        keys = dict(system__shard=kind, train__steps=2, run__name=f"memory_{kind}")
+        out, _ = home.train(4, f"memory_{kind}", **keys)
+        took = re.search(r"tensors took .* \((\d+) bytes\)", out)
+        line = home.line(f"memory_{kind}", "--world", 4, "--json", **keys)
+        line[1] = "plan"
+        planned = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        peak = json.loads(planned.stdout)["memory"]["pool_peak_bytes"]
+        report.check(took and int(took[1]) == peak, f"{kind}: {took and took[0]}, planned {peak}")
 
     # Stopped on four ranks by a signal to one of them, resumed on three, then on one.
     moving = dict(home.small, system__precision="f64", train__steps=60, system__shard="parameters", checkpoint__every_steps=10,
