@@ -32,7 +32,7 @@ with tempfile.TemporaryDirectory() as temporary:
             train__steps=3, train__schedule__warmup_steps=1, **changes)  # fmt: skip
         memory = plan(harness.TINY, *keys)["memory"]
         harness.run("train", harness.TINY, *keys)
-        said = re.search(r"memory: tensors took ([\d.]+) MiB at most, ([\d.]+) MiB", (home / name / "log.txt").read_text())
+        said = re.search(r"memory: tensors took ([\d.]+) MiB at most .\d+ bytes., ([\d.]+) MiB", (home / name / "log.txt").read_text())
         planned = [f"{memory[key] / 2**20:.1f}" for key in ("pool_peak_bytes", "pool_reserved_bytes")]
         report.check(said and list(said.groups()) == planned, f"{name}: {planned} MiB planned, {said and said.groups()}")
 
