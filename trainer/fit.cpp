@@ -137,7 +137,10 @@ std::optional<Setting> fastest_fit_in_bf16(const DryRunJob& job, std::int64_t by
 }
 
 std::int64_t largest_micro_batch(const DryRunJob& job, std::int64_t bytes) {
-  const auto fits = [&](std::int64_t m) { return Changed(job).micro_batch(m).run().needed() <= bytes; };
+  const auto fits = [&](std::int64_t m) {
+    Changed change = Changed(job).micro_batch(m);
+    return change.run_without_probe().needed() <= bytes && change.run().needed() <= bytes;
+  };
   const std::int64_t most = std::max<std::int64_t>(sequences_of(job), 1);
   std::int64_t good = 0, bad = most + 1;
   for (std::int64_t m = 1; bad - good > 1; m = bad > most ? std::min(2 * good, most) : (good + bad) / 2)

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -89,4 +90,63 @@ with tempfile.TemporaryDirectory() as temporary:
     wide = harness.run("plan", harness.TINY, "--gpu", "h100", "--set", "model.attention.d_head=512", check=False)
     good = wide.returncode == 2 and wide.stderr.count("\n") == 1 and "model.attention.d_head: 512" in wide.stderr
     report.check(good, f"a head that CUDA has no kernel for is refused by its key: {wide.returncode} {wide.stderr!r}")
+
+    # Many ranks.
+    baseline = harness.ROOT / "configs/paper/baseline.yaml"
+    eight = plan(baseline, "--world", 8, "--gpu", "h100", "--fit")
+    fastest, ranks = eight["fastest"], eight["ranks"]
+    report.check(fastest["needed"] <= eight["fit"]["free"] < 80 * 2**30, f"the baseline fits eight 80 GB GPUs: {fastest}")
+    report.check("system.state_precision=bf16" not in fastest["set"], f"with f32 state: {fastest['set']}")
+    parts = ["weights", "gradients", "optimizer", "activations", "buffers", "working", "other"]
+    for way in (eight, fastest):
+        memory = way["memory"]
+        report.check(sum(memory[part] for part in parts) == memory["pool_peak_bytes"], f"the parts add up: {memory}")
+    report.check(memory["buffers"] > 0, f"ranks have buffers: {memory}")
+    P = eight["parameters"]["total"]
+    sent = ranks["sent_bytes"] / (P * (4 + 2) * 7 / 8)
+    report.check(0.999 < sent < 1.001, f"sharded optimizer: f32 gradients and bf16 weights are sent once: {sent}")
+    report.check(ranks["sequences"] == 64 and ranks["passes"] == 16 and ranks["idle"] == 0, f"a rank's share: {ranks}")
+    most = eight["fit"]["largest_micro_batch"]
+    sizes = {m: plan(baseline, "--world", 8, "--gpu", "h100", "--set", f"train.micro_batch={m}")["fit"]["fits"] for m in (most, most + 1)}
+    report.check(sizes == {most: True, most + 1: False}, f"the largest micro-batch is: {sizes}")
+    time = fastest["time"]
+    total = sum(time[part] for part in ("products", "attention", "memory", "optimizer", "sending", "latency")) - time["hidden"]
+    report.check(abs(total / time["step_seconds"] - 1) < 1e-9, f"the parts of the time add up: {time}")
+    text = harness.run("plan", baseline, "--world", 8, "--gpu", "h100", "--fit").stdout
+    report.check("fastest that fits: --set " in text and "buffers" in text and "MFU" in text, f"the text has a plan: {text}")
+    slow = plan(baseline, "--world", 16, "--gpu", "h100", "--nic", 1)["time"]["step_seconds"]
+    fast = plan(baseline, "--world", 16, "--gpu", "h100", "--nic", 1, "--node", 16)["time"]["step_seconds"]
+    report.check(slow > 2 * fast, f"a slow network between nodes takes time, not inside one: {slow} {fast}")
+    many = harness.run("plan", harness.TINY, "--world", 1000, "--gpu", "h100", "--set", "train.batch_tokens=12800").stdout
+    report.check("900 ranks idle: a step has 100 sequences" in many, f"ranks without sequences are said: {many}")
+    tiny = plan(harness.TINY, "--world", 2, "--set", "system.device=cpu")
+    whole = plan(harness.TINY, "--set", "system.device=cpu")
+    report.check(tiny["memory"]["optimizer"] < 0.6 * whole["memory"]["optimizer"], "ranks of a CPU share the state")
+    report.check(tiny["fit"]["free"] < 0.7 * whole["fit"]["free"], f"and its memory: {tiny['fit']} {whole['fit']}")
+    for arguments in (["--world", 0], ["--world", 8, "--node", 0], ["--nic", -1], ["--nic", 0]):
+        done = harness.run("plan", baseline, "--gpu", "h100", *arguments, check=False)
+        good = done.returncode == 2 and done.stderr.count("\n") == 1 and arguments[-2] in done.stderr
+        report.check(good, f"{arguments} is refused: {done.returncode} {done.stderr!r}")
+
+    large = home / "13b.yaml"
+    large.write_text("""run: {name: llama_13b}
+model: {d_model: 5120, n_layers: 40, attention: {n_heads: 40}, ffn: {d_hidden: 13824}}
+data: {train: [none.jsonl]}
+train: {tokens: 100e9}
+""")
+    mfus = []
+    for config, world in ((large, 8), (large, 1024), (harness.ROOT / "configs/llama/1b.yaml", 1), (seven, 1024)):
+        best = plan(config, "--world", world, "--gpu", "h100", "--fit")["fastest"]
+        mfus.append(best and best["time"]["mfu"])
+    report.check(all(mfu and 0.02 < mfu < 0.7 for mfu in mfus) and mfus[0] > mfus[1], f"13B, 1B and 7B have plans: {mfus}")
+
+    # The model of a step's time against the steps of one H100.
+    recorded = json.loads((harness.ROOT / "benchmarks/results/gpu_h100_sxm.json").read_text())["sections"]["mfu"]
+    for name in ("7b_t1024", "7b_t4096", "1b_t1024", "1b_t4096", "125m_t1024", "125m_t4096"):
+        step = plan(harness.ROOT / f"configs/benchmark/{name}.yaml", "--gpu", "h100")["time"]["step_seconds"]
+        ratio = step / recorded[name]["as configured"]["step_seconds"]
+        report.check(0.95 < ratio < 1.05, f"{name}: {ratio:.3f} of the recorded step's time")
+
+    document = subprocess.run([harness.ROOT / "scripts/scaling_table.py", "--check", "--program", harness.PROGRAM])
+    report.check(document.returncode == 0, "docs/scaling.md is what the planner gives")
 report.end()
