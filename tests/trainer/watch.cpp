@@ -44,6 +44,7 @@ class NewsOnly final : public Transport {
   void send_news(int to, std::span<const std::byte> bytes) override { post_.put(rank_, to, bytes); }
   std::optional<News> next_news() override { return post_.take(rank_); }
   void close() override {}
+  void send_off() override {}
   [[noreturn]] void abort(int) override { std::abort(); }
 
  private:

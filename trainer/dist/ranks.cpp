@@ -109,6 +109,7 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
   }
   if (watch_->silence()) end_all(last);
   host_->stop();
+  std::fflush(nullptr);  // the launcher may kill this process when another has ended
   const auto heard = watch_->failure();
   const bool own = code != ExitCode::kOk && !(heard && last == heard->what());
   try {
@@ -118,7 +119,10 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
   } catch (const Failure& failure) {
     end_all((own ? last + "; " : "") + failure.what());
   }
-  transport_->close();
+  if (code == ExitCode::kOk)
+    transport_->close();
+  else if (rank() == 0)
+    transport_->send_off();  // the exit code: MPI cannot be closed, since messages may be under way
   return code;
 }
 
