@@ -82,6 +82,21 @@ void run(const std::string& name, int guilty, bool on_cuda, Ranks& ranks) {
       std::this_thread::sleep_for(3600s);
     }
     train(stream, communicator, 1000000);
+  } else if (name == "stops_before_another") {  // which the others wait for in different operations
+    const Tensor part = stream.zeros({1000}, DType::kF32), whole = stream.zeros({1000 * ranks.world()}, DType::kF32);
+    if (is_guilty) std::raise(SIGSTOP);
+    const Transfer gathered = communicator.all_gather(stream, whole, part);
+    if (ranks.rank() == 1) gathered.wait(stream);
+    communicator.barrier();
+  } else if (name == "hangs_after_an_error") {  // of rank 1
+    try {
+      train(stream, communicator, 3);
+      if (ranks.rank() == 1) throw DataError("shard 7: gone");
+      train(stream, communicator, 1000000);
+    } catch (const RankFailure&) {
+      if (is_guilty) std::this_thread::sleep_for(3600s);
+      throw;
+    }
   } else if (name == "hangs_at_the_end") {
     if (is_guilty) std::this_thread::sleep_for(3600s);
   } else if (name == "slow") {  // slower than the timeout in all, but never silent for it

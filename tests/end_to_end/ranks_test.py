@@ -66,13 +66,19 @@ ends(3, "all_throw", 0, 2, ["spikesink: train.steps: none"])
 ends(3, "preempted", 0, 75, ["spikesink: stopped by a signal"])
 
 # Silence: the others name the one that is missing, rank 0 where it can.
-after = "it is hanging, or slower than system.rank_timeout allows"
+after = "it is hanging; raise system.rank_timeout if only slow"
 for guilty, teller in ((0, 1), (2, 0)):
     for case in ("hangs", "is_stopped"):
         line = f"spikesink: rank {teller} of 4: no news of rank {guilty} for 4 s in reduce_scatter; {after}"
         ends(4, case, guilty, 1, [line])
     line = f"spikesink: rank {teller} of 4: no news of rank {guilty} for 4 s at the end; {after}"
     ends(4, "hangs_at_the_end", guilty, 1, [line])
+
+ends(3, "stops_before_another", 2, 1, [f"spikesink: rank 0 of 3: no news of rank 2 for 4 s in exchange; {after}"])
+# An error, then a rank that does not end: the error comes first.
+error, silent = "rank 1 of 3: shard 7: gone", "no news of rank {} for 4 s at the end; " + after
+ends(3, "hangs_after_an_error", 2, 3, [f"spikesink: {error}", f"spikesink: rank 0 of 3: {silent.format(2)}"])
+ends(3, "hangs_after_an_error", 0, 3, [f"spikesink: {error}; {silent.format(0)}"])
 
 # SIGKILL: the launcher names the rank.
 for guilty in (0, 2):

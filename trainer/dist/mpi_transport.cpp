@@ -5,10 +5,12 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <list>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "io/failure.h"
 
@@ -143,11 +145,7 @@ class MpiTransport final : public Transport {
 
   std::optional<News> next_news() override {
     const std::lock_guard lock(mutex_);
-    std::erase_if(sent_, [](Sent& sent) {
-      int done = 0;
-      MPI_CHECK(MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE));
-      return done != 0;
-    });
+    forget_sent();
     int here = 0, count = 0;
     MPI_Status status;
     MPI_CHECK(MPI_Iprobe(MPI_ANY_SOURCE, 0, news_, &here, &status));
@@ -166,6 +164,18 @@ class MpiTransport final : public Transport {
     MPI_CHECK(MPI_Finalize());
   }
 
+  void send_off() override {
+    using namespace std::chrono_literals;
+    const auto until = std::chrono::steady_clock::now() + 2s;
+    while (!sent_.empty() && std::chrono::steady_clock::now() < until) {
+      {
+        const std::lock_guard lock(mutex_);
+        forget_sent();
+      }
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+
   [[noreturn]] void abort(int code) override {
     const std::lock_guard lock(mutex_);
     MPI_Abort(MPI_COMM_WORLD, code);
@@ -177,6 +187,14 @@ class MpiTransport final : public Transport {
     std::vector<std::byte> bytes;
     MPI_Request request = MPI_REQUEST_NULL;
   };
+
+  void forget_sent() {
+    std::erase_if(sent_, [](Sent& sent) {
+      int done = 0;
+      MPI_CHECK(MPI_Test(&sent.request, &done, MPI_STATUS_IGNORE));
+      return done != 0;
+    });
+  }
 
   int rank_ = 0, world_ = 1, local_rank_ = 0, local_world_ = 1;
   MPI_Comm tensors_ = MPI_COMM_NULL, host_ = MPI_COMM_NULL, news_ = MPI_COMM_NULL;

@@ -89,11 +89,15 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
     if (!message.empty()) print(message);
     return code;
   }
-  // Rank 0's line comes first, where it can.
+  bool printed = false;
+  // Rank 0's line comes first, where it can. What another rank has failed with comes before what this one met then.
   const auto end_all = [&](const std::string& why) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500) * std::min(rank() * 4, 20));
-    print(of_rank(rank(), world(), why));
-    transport_->abort(static_cast<int>(code == ExitCode::kOk ? ExitCode::kInternal : code));
+    const auto first = watch_->failure();
+    const bool is_new = first && !printed && why.find(first->what()) == std::string::npos;
+    print(of_rank(rank(), world(), (is_new ? first->what() + std::string("; ") : "") + why));
+    const ExitCode all = first ? first->code : code;
+    transport_->abort(static_cast<int>(all == ExitCode::kOk ? ExitCode::kInternal : all));
   };
   std::string last = message;
   try {
@@ -109,16 +113,21 @@ ExitCode Ranks::conclude(ExitCode code, const std::string& message) {
   }
   if (watch_->silence()) end_all(last);
   host_->stop();
+  std::fflush(nullptr);  // the launcher may kill this process when another has ended
   const auto heard = watch_->failure();
   const bool own = code != ExitCode::kOk && !(heard && last == heard->what());
   try {
     code = watch_->end(code, own, last, [&](int failed, const std::string& text) {
+      printed = true;
       print(failed == 0 ? text : of_rank(failed, world(), text));
     });
   } catch (const Failure& failure) {
-    end_all((own ? last + "; " : "") + failure.what());
+    end_all((own && !printed ? last + "; " : "") + failure.what());
   }
-  transport_->close();
+  if (code == ExitCode::kOk)
+    transport_->close();
+  else if (rank() == 0)
+    transport_->send_off();  // the exit code: MPI cannot be closed, since messages may be under way
   return code;
 }
 

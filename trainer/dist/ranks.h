@@ -39,8 +39,8 @@ class Ranks {
 
   /// The end of main, where nothing that was lent to the communicator is needed any more. `message`: the error that
   /// this rank ends with, or empty. Waits for the other ranks' ends; rank 0 prints each error once, with its rank.
-  /// Returns the exit code of all: that of the rank that failed first. Where a rank stays silent, does not return but
-  /// ends all of them.
+  /// Returns the exit code of all: that of the lowest rank with an error of its own. Where a rank stays silent, does
+  /// not return but ends all of them. The process ends soon after: where something failed, MPI is left as it is.
   ExitCode conclude(ExitCode code, const std::string& message);
 
  private:

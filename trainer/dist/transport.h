@@ -45,6 +45,9 @@ class Transport {
 
   /// Ends with the other processes, which do the same; all messages are done.
   virtual void close() = 0;
+  /// Until the news that this process has sent are on their way. Then it may end without close(), with an exit code
+  /// that is not 0 and with messages that are not done.
+  virtual void send_off() = 0;
   /// Ends all processes of the run at once with this exit code.
   [[noreturn]] virtual void abort(int code) = 0;
 };

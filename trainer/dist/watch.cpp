@@ -11,6 +11,9 @@
 namespace spikesink {
 namespace {
 
+/// Of the timeout. Who waits says so this often; who has not been heard for kQuiet of it is silent.
+constexpr double kTellEvery = 0.25, kQuiet = 0.75;
+
 /// As much of a message as goes into one of MPI's small packets.
 constexpr std::size_t kMaxText = 2000;
 
@@ -21,7 +24,7 @@ std::string silence_text(const std::vector<int>& missing, double seconds, std::s
   constexpr std::size_t kShown = 8;
   const auto shown =
       std::vector<int>(missing.begin(), missing.begin() + std::min<std::ptrdiff_t>(std::ssize(missing), kShown));
-  return fmt::format("no news of rank{} {}{} for {:g} s {}; {} hanging, or slower than system.rank_timeout allows",
+  return fmt::format("no news of rank{} {}{} for {:g} s {}; {} hanging; raise system.rank_timeout if only slow",
                      missing.size() == 1 ? "" : "s", fmt::join(shown, ", "),
                      missing.size() > kShown ? fmt::format(" and {} more", missing.size() - kShown) : "", seconds,
                      where, missing.size() == 1 ? "it is" : "they are");
@@ -36,8 +39,9 @@ void Watch::await(Messages& messages, std::string_view where) {
     if (stopped_) throw Failure(ExitCode::kInternal, "stopped " + std::string(where));
     poll(
         waiting, [&] { return messages.missing(); }, where);
-    if (const auto failed = failure()) throw *failed;
     const std::size_t now = messages.advance();
+    if (now == 0) return;  // whatever has failed since
+    if (const auto failed = failure()) throw *failed;
     if (now < left) waiting = {};
     left = now;
   }
@@ -99,8 +103,10 @@ ExitCode Watch::end(ExitCode code, bool own, const std::string& message,
   if (rank != 0) {
     tell(0, {.kind = Kind::kEnd, .code = code, .own = own}, message);
     for (Waiting waiting;;) {
+      const auto before = heard_from(0);
       poll(
           waiting, [] { return std::vector{0}; }, "at the end");
+      if (heard_from(0) != before) waiting = {};  // it waits itself
       const std::lock_guard lock(mutex_);
       if (verdict_) return *verdict_;
     }
@@ -153,6 +159,7 @@ void Watch::hear() {
     const std::string text(reinterpret_cast<const char*>(news->bytes.data()) + sizeof header,
                            news->bytes.size() - sizeof header);
     const std::lock_guard lock(mutex_);
+    heard_[news->from] = Clock::now();
     switch (header.kind) {
       case Kind::kFailure:
         if (!failure_) failure_.emplace(header.code, news->from, transport_.world(), text);
@@ -165,6 +172,8 @@ void Watch::hear() {
         break;
       case Kind::kAsked:
         asked_[news->from] = header.asked;
+        break;
+      case Kind::kWaiting:
         break;
     }
   }
@@ -186,9 +195,30 @@ void Watch::count_silence(Waiting& waiting, const std::function<std::vector<int>
   const auto now = Clock::now();
   waiting.silent_s += std::min(1.0, std::chrono::duration<double>(now - waiting.last).count());
   waiting.last = now;
+  if (waiting.silent_s >= (waiting.times_told + 1) * kTellEvery * timeout_) {
+    ++waiting.times_told;
+    for (int other = 0; other < transport_.world(); ++other)
+      if (other != transport_.rank()) tell(other, {.kind = Kind::kWaiting, .code = ExitCode::kOk, .own = 0}, "");
+  }
   if (waiting.silent_s < timeout_) return;
   silence_ = true;
-  throw Failure(ExitCode::kInternal, silence_text(missing(), timeout_, where));
+  throw Failure(ExitCode::kInternal, silence_text(silent(missing()), timeout_, where));
+}
+
+/// Those of `missing` that do not wait for others in their turn; all, where all of them do.
+std::vector<int> Watch::silent(const std::vector<int>& missing) {
+  const auto since = Clock::now() - std::chrono::duration<double>(kQuiet * timeout_);
+  std::vector<int> ranks;
+  for (const int rank : missing)
+    if (heard_from(rank) < since) ranks.push_back(rank);
+  return ranks.empty() ? missing : ranks;
+}
+
+/// The moment of the last news; long ago if there were none.
+Watch::Clock::time_point Watch::heard_from(int rank) {
+  const std::lock_guard lock(mutex_);
+  const auto at = heard_.find(rank);
+  return at == heard_.end() ? Clock::time_point::min() : at->second;
 }
 
 }  // namespace spikesink

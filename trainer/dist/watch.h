@@ -16,8 +16,8 @@
 namespace spikesink {
 
 /// Waits for other ranks, and never for ever: whoever waits also hears that a rank has failed, and gives up on ranks
-/// that say nothing for too long. Ranks end together: each says how it ends to rank 0, which tells all the exit code.
-/// Threads may call at once.
+/// that say nothing for too long. Who waits long says so, and is not taken for one of those. Ranks end together: each
+/// says how it ends to rank 0, which tells all the exit code. Threads may call at once.
 class Watch {
  public:
   explicit Watch(Transport& transport) : transport_(transport) {}
@@ -46,14 +46,14 @@ class Watch {
   std::optional<RankFailure> failure();
 
   /// The end of this rank, with its error (`own`) or one that it heard of. Waits for all ranks' ends, and returns the
-  /// exit code of the run: that of the first rank with an error of its own. Rank 0 calls print(rank, message) for each
+  /// exit code of the run: that of the lowest rank with an error of its own. Rank 0 calls print(rank, message) for each
   /// error as it comes. Throws Failure on silence.
   ExitCode end(ExitCode code, bool own, const std::string& message,
                const std::function<void(int rank, const std::string& message)>& print);
 
  private:
   using Clock = std::chrono::steady_clock;
-  enum class Kind : std::int32_t { kFailure, kEnd, kVerdict, kAsked };
+  enum class Kind : std::int32_t { kFailure, kEnd, kVerdict, kAsked, kWaiting };
   struct Header {
     Kind kind;
     ExitCode code;
@@ -68,6 +68,7 @@ class Watch {
   struct Waiting {
     int polls = 0;        ///< since something came
     double silent_s = 0;  ///< likewise
+    int times_told = 0;   ///< likewise, that this rank waits
     Clock::time_point last = Clock::now();
   };
 
@@ -76,6 +77,8 @@ class Watch {
   void poll(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where);
   void count_silence(Waiting& waiting, const std::function<std::vector<int>()>& missing, std::string_view where);
   std::vector<int> not_asked_for(std::int64_t operation);
+  std::vector<int> silent(const std::vector<int>& missing);
+  Clock::time_point heard_from(int rank);
 
   Transport& transport_;
   std::atomic<double> timeout_ = 600;
@@ -84,7 +87,8 @@ class Watch {
   std::optional<RankFailure> failure_;
   std::map<int, End> ends_;
   std::optional<ExitCode> verdict_;
-  std::map<int, std::int64_t> asked_;  ///< by ranks that wait for their devices
+  std::map<int, std::int64_t> asked_;       ///< by ranks that wait for their devices
+  std::map<int, Clock::time_point> heard_;  ///< when the last news came
 };
 
 }  // namespace spikesink
