@@ -75,7 +75,7 @@ void Stream::copy(const Tensor& to, const Tensor& from) const {
   for (const Tensor& t : {to, from})
     require(t.device() == Device::kCpu || t.device() == device, "copy on a ", name_of(device), " stream: a tensor on ",
             name_of(t.device()));
-  if (dry) return;
+  if (dry || to.numel() == 0) return;  // of no elements there need be no memory
   if constexpr (kHasCuda) {
     if (device == Device::kCuda) {
       if (to.device() == Device::kCpu || from.device() == Device::kCpu) before_waiting();
