@@ -31,8 +31,9 @@ std::vector<std::int32_t> random_samples(const ModelConfig& model, std::int64_t 
 
 TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
   require(steps > 0, "bench_training: ", steps, " steps");
-  const auto& [stream, model, dtype, train, state, shards, communicator, seed, end_of_text] = training.setup();
-  const ModelConfig& config = model.config();
+  const StepSetup& setup = training.setup();
+  const Stream& stream = setup.stream;
+  const ModelConfig& config = setup.model.config();
   const StepShare& share = training.share();
   const auto row = static_cast<std::size_t>(config.context + 1);
   const auto all = random_samples(config, share.total);
@@ -43,25 +44,25 @@ TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
   const bool cuda = stream.device == Device::kCuda;
   // The first step of several passes records their graph too.
   const int warm_up = cuda && share.passes > 1 ? 1 : 2;
-  const double measured_on_gpu = cuda ? matrix_rate_aside(stream, dtype) : 0;
+  const double measured_on_gpu = cuda ? matrix_rate_aside(stream, setup.precision) : 0;
   std::vector<double> seconds, rates;
   std::int64_t sent = 0;
   for (std::int64_t step = 1; step <= warm_up + steps; ++step) {
-    rates.push_back(training_peak(stream, dtype));
-    communicator.barrier();
-    const std::int64_t sent_before = communicator.traffic().sent_bytes;
+    rates.push_back(training_peak(stream, setup.precision));
+    setup.communicator.barrier();
+    const std::int64_t sent_before = setup.communicator.traffic().sent_bytes;
     const auto begin = std::chrono::steady_clock::now();
-    training.run(samples, train.optimizer.lr, step);
+    training.run(samples, setup.train.optimizer.lr, step);
     training.loss();
     training.grad_norm();
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     if (step > warm_up) seconds.push_back(took);
-    sent = communicator.traffic().sent_bytes - sent_before;
+    sent = setup.communicator.traffic().sent_bytes - sent_before;
   }
   const MemoryUse memory = training.memory();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  TrainBenchResult result{.parameters = model.params().num_elements(),
+  TrainBenchResult result{.parameters = setup.model.params().num_elements(),
                           .tokens_per_step = share.total * config.context,
                           .steps = steps,
                           .threads = stream.num_threads,
@@ -70,12 +71,12 @@ TrainBenchResult bench_training(TrainingStep& training, std::int64_t steps) {
                           .step_seconds_max = std::ranges::max(seconds),
                           .matrix_rate = median(rates),
                           .measured_matrix_rate = cuda ? measured_on_gpu : median(rates),
-                          .flops_per_token = cost_of(config, train.loss_from_position).flops(),
+                          .flops_per_token = cost_of(config, setup.train.loss_from_position).flops(),
                           .pool_peak_bytes = memory.peak,
                           .pool_reserved_bytes = memory.reserved,
                           .process_peak_bytes = usage.ru_maxrss * 1024,
                           .device = "cpu",
-                          .world = communicator.world(),
+                          .world = setup.communicator.world(),
                           .sent_bytes = sent,
                           .graph_replays = Graph::num_replays(stream) - replays_before};
   if constexpr (kHasCuda) {
