@@ -1,30 +1,14 @@
 #include "cli/session.h"
 
-#include <sched.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cstdlib>
-
 #include "io/failure.h"
 #include "kernels/linear/gemm_cuda.h"
+#include "trainer/dist/rank_cores.h"
 #include "trainer/dist/rank_gpu.h"
 
 namespace spikesink::cli {
 namespace {
 void require_precision(const SystemConfig& system) {
   if (const std::string problem = precision_problem(system); !problem.empty()) throw UsageError(problem);
-}
-
-/// CPU threads of a rank; 0: as many as OpenMP takes.
-int threads_of(const Ranks& ranks) {
-  cpu_set_t bound_to;
-  if (ranks.local_world() == 1 || std::getenv("OMP_NUM_THREADS") ||
-      sched_getaffinity(0, sizeof bound_to, &bound_to) != 0)
-    return 0;
-  const int mine = CPU_COUNT(&bound_to);
-  if (mine < sysconf(_SC_NPROCESSORS_ONLN)) return 0;  // the launcher has dealt them
-  return std::max(1, mine / ranks.local_world());
 }
 
 Stream cuda_stream(const SystemConfig& system, int gpu) {
@@ -55,7 +39,7 @@ Stream make_stream(const SystemConfig& system) {
 Stream make_stream(const SystemConfig& system, const Ranks& ranks) {
   require_precision(system);
   return system.resolved_device() == Device::kCuda ? cuda_stream(system, gpu_of_rank(ranks))
-                                                   : Stream::cpu(threads_of(ranks));
+                                                   : Stream::cpu(threads_of_rank(ranks));
 }
 
 void require_kernels(const Config& config) {

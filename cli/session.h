@@ -14,8 +14,8 @@ namespace spikesink::cli {
 /// The stream that a config asks for. UsageError where this build or machine does not have it, or not the libraries
 /// that compute on it.
 Stream make_stream(const SystemConfig& system);
-/// Of one of several ranks: on its GPU; on the CPU with its share of the cores, unless the launcher has bound it to
-/// some or OMP_NUM_THREADS says how many threads each has. All ranks call.
+/// Of one of several ranks: on its GPU; on the CPU with its share of the cores that it may run on, unless
+/// OMP_NUM_THREADS says how many threads each has. All ranks call.
 Stream make_stream(const SystemConfig& system, const Ranks& ranks);
 /// Why the device has no such precision, in one line, or empty.
 std::string precision_problem(const SystemConfig& system);

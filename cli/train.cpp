@@ -29,16 +29,23 @@ struct TrainOptions {
   bool resume = false;
 };
 
-/// The checkpoint to go on from, if there is one and its samples are those of `config`. Rank 0 finds it and verifies
-/// its checksums; the others take its word.
+/// The checkpoint to go on from, if there is one and its samples are those of `config`. Rank 0 finds it; each
+/// verifies the checksums of its share of the files.
 std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
   std::string checkpoint;
   rank_0_does(ranks, [&] { checkpoint = latest_checkpoint(folder.checkpoints()).value_or(""); });
   const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
   checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
   if (checkpoint.empty()) return std::nullopt;
-  ResumePoint point{.checkpoint = checkpoint,
-                    .state = read_state(checkpoint, ranks.rank() == 0 ? Checksums::kVerify : Checksums::kTrust)};
+  ResumePoint point{.checkpoint = checkpoint};
+  std::string problem;
+  try {
+    point.state = read_state(checkpoint, ranks.rank(), ranks.world());
+  } catch (const DataError& error) {
+    problem = error.what();
+  }
+  for (const std::string& text : gather_texts(ranks, problem))
+    if (!text.empty()) throw DataError(text);
   const Config before = read_config_text(point.state.config, checkpoint + "/state.json");
   point.changes = config_difference(before, config);
   if (const auto changed = changes_of_past_samples(before, config); !changed.empty())

@@ -43,10 +43,9 @@ void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.
 std::string find_checkpoint(const std::string& path);
 
-enum class Checksums { kVerify, kTrust };
-/// Reads state.json and verifies the checksums of all files, unless another rank does. DataError names the file that
-/// does not fit.
-TrainingState read_state(const std::string& checkpoint, Checksums checksums = Checksums::kVerify);
+/// Reads state.json and verifies the checksums of the files of ranks `first`, `first` + `stride`, ...: of all, or a
+/// rank's share. DataError names the file that is missing or does not fit.
+TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
 /// load_slices() from the files of a checkpoint, of whatever world size.
 void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices);
 

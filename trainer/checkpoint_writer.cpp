@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
+#include "trainer/dist/agree.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -18,25 +18,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 enum class Status : std::uint8_t { kBusy, kDone, kFailed };
-
-/// What each rank gives, by rank.
-template <class T>
-std::vector<T> gather(Communicator& communicator, const T& mine) {
-  const auto bytes = communicator.exchange(std::as_bytes(std::span(&mine, 1)));
-  std::vector<T> all(bytes.size() / sizeof(T));
-  std::memcpy(all.data(), bytes.data(), bytes.size());
-  return all;
-}
-std::vector<std::string> gather(Communicator& communicator, const std::string& mine) {
-  const std::vector<std::size_t> sizes = gather(communicator, mine.size());
-  std::string padded = mine;
-  padded.resize(std::ranges::max(sizes));
-  const auto bytes = communicator.exchange(std::as_bytes(std::span(padded)));
-  std::vector<std::string> all;
-  for (const std::size_t size : sizes)
-    all.emplace_back(reinterpret_cast<const char*>(bytes.data()) + all.size() * padded.size(), size);
-  return all;
-}
 
 }  // namespace
 
@@ -54,13 +35,13 @@ CheckpointWriter::~CheckpointWriter() {
 
 double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state) {
   const auto start = Clock::now();
-  wait();
+  finish();
   copy_.take(stream, slices);
   state_ = std::move(state);
   state_.world = communicator_.world();
   phase_ = Phase::kWriting;
   begin(&CheckpointWriter::write_file);
-  if (!config_.async) wait();
+  if (!config_.async) finish();
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
@@ -74,6 +55,7 @@ void CheckpointWriter::advance() {
   if (std::ranges::count(statuses, Status::kFailed) > 0) return fail();
   if (phase_ == Phase::kPlacing) {
     phase_ = Phase::kIdle;
+    last_failed_ = false;
     return;
   }
   checksums_ = gather(communicator_, checksum_);
@@ -93,7 +75,7 @@ void CheckpointWriter::finish() {
 
 void CheckpointWriter::wait() {
   finish();
-  if (const auto what = problem()) throw DataError(*what);
+  if (last_failed_ && problem_) throw DataError(*problem());
 }
 
 void CheckpointWriter::begin(void (CheckpointWriter::*work)()) {
@@ -135,9 +117,10 @@ void CheckpointWriter::fail() {
     std::error_code error;
     fs::remove_all(unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step)), error);
   }
-  for (const std::string& text : gather(communicator_, failure_.value_or("")))
-    if (!problem_ && !text.empty()) problem_ = text;
+  const std::vector<std::string> texts = gather_texts(communicator_, failure_.value_or(""));
+  problem_ = *std::ranges::find_if_not(texts, &std::string::empty);
   phase_ = Phase::kIdle;
+  if (std::exchange(last_failed_, true)) throw DataError(*problem());
 }
 
 }  // namespace spikesink

@@ -15,6 +15,9 @@ namespace spikesink {
 /// Each rank writes a file of its own on a thread that does not communicate. Once advance() has found that all files
 /// are on the disk, rank 0 puts the checkpoint in place, on such a thread too. What went wrong on one rank is known to
 /// all of them at the same advance(). Every rank makes the same calls of save(), advance() and wait().
+///
+/// One checkpoint that could not be written is a problem() to be asked for; whichever call finds that the next one
+/// could not be written either throws DataError.
 class CheckpointWriter {
  public:
   /// `communicator` outlives the writer.
@@ -22,15 +25,16 @@ class CheckpointWriter {
   /// Waits for the thread. A single rank finishes what it does; many leave an unfinished folder, unless they wait()ed.
   ~CheckpointWriter();
 
-  /// wait()s for the one before, copies the slices, in which all ranks together have the whole state, and begins to
+  /// Waits for the one before, copies the slices, in which all ranks together have the whole state, and begins to
   /// write. state.json has rank 0's `state`, with the communicator's world. Returns the seconds that this took.
   double save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state);
   /// At the end of every step: sees how far the ranks are. Never waits for the disk; without a checkpoint under way
   /// there is no communication.
   void advance();
-  /// What went wrong with a checkpoint since the last call, or nothing; the same on all ranks.
+  /// What went wrong with the newest checkpoint that failed, if it was not asked for before; the same on all ranks.
   std::optional<std::string> problem();
-  /// Until the last one is in place. DataError if it could not be written; older ones are whole.
+  /// Until the last one is in place. DataError if it could not be written, unless that was asked for; older ones are
+  /// whole.
   void wait();
 
  private:
@@ -47,6 +51,7 @@ class CheckpointWriter {
   const int rank_;
   HostCopy copy_;  // memory is kept for the next one
   std::optional<std::string> problem_;
+  bool last_failed_ = false;  // the last one that ended; the same on all ranks
 
   // Of the checkpoint under way. The phase is the same on all ranks; a rank's part in it is `work_`, if it has one.
   Phase phase_ = Phase::kIdle;

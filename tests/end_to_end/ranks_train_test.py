@@ -144,9 +144,8 @@ with tempfile.TemporaryDirectory() as temporary:
     # kill -9 of one of four.
     child = home.start(4, home.line("killed", **{**moving, "train__steps": 100000, "system__rank_timeout": 20}))
     report.check(has_checkpoint(home.folder / "killed"), "the run to be killed gets under way")
-    # The launcher's children, in the order of their ranks.
     children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    victim = int(sorted(map(int, children))[2])
+    victim = next(int(pid) for pid in children if b"\0OMPI_COMM_WORLD_RANK=2\0" in Path(f"/proc/{pid}/environ").read_bytes())
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     out, err = child.communicate(timeout=PATIENCE)
@@ -159,6 +158,13 @@ with tempfile.TemporaryDirectory() as temporary:
     common = min(len(killed), len(long))
     report.check("resumed from" in out and len(killed) == behind + 20, f"it goes on: {out}")
     report.check(samples(killed)[:common] == samples(long)[:common], "with the samples of a run that was not killed")
+
+    # A damaged file, which rank 1 of two verifies: all refuse it, in one line.
+    damaged = (home.folder / "killed/checkpoints/latest").resolve() / "rank_0003.h5"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    _, err = home.train(2, "killed", "--resume", code=3, **{**moving, "train__steps": behind + 30})
+    ours = [line for line in err.splitlines() if line.startswith("spikesink: ")]
+    report.check(len(ours) == 1 and f"{damaged.name}: checksum differs" in ours[0], f"a damaged file: {err}")
 
     # An error of one rank, whose second shard breaks off, is in rank 0's log and on its terminal, once.
     broken, held_out = home.folder / "broken", home.folder / "held_out"

@@ -35,10 +35,10 @@ T maximum(Communicator& communicator, const T& mine) {
 
 /// Texts of any size, by rank.
 inline std::vector<std::string> gather_texts(Communicator& communicator, const std::string& mine) {
-  const std::size_t size = maximum(communicator, mine.size());
+  const std::vector<std::size_t> sizes = gather(communicator, mine.size());
+  const std::size_t size = std::ranges::max(sizes);
   std::string padded = mine;
   padded.resize(size);
-  const std::vector<std::size_t> sizes = gather(communicator, mine.size());
   const std::vector<std::byte> bytes = communicator.exchange(std::as_bytes(std::span(padded)));
   std::vector<std::string> texts;
   for (std::size_t r = 0; r < sizes.size(); ++r)

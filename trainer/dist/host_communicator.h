@@ -42,7 +42,6 @@ class HostCommunicator final : public Communicator {
   struct Job {
     std::function<void()> run;  ///< holds the tensors, until it is done
     bool done = false;
-    std::exception_ptr error = {};
   };
   Transfer enqueue(std::function<void()> run);
   void work();
