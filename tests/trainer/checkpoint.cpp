@@ -267,10 +267,12 @@ TEST_CASE("a checkpoint that cannot be written is an error at the next save, and
   test::Trained trained(1);
   const std::string file = folder / "not_a_folder";
   std::ofstream(file) << "x";
+  {
+    Writer writer(file);
+    writer.save(trained);
+    CHECK_THROWS_AS(writer.wait(), DataError);
+  }
   Writer writer(file);
-  writer.save(trained);
-  CHECK_THROWS_AS(writer.wait(), DataError);
-
   writer.save(trained);
   std::optional<std::string> problem;
   while (!problem) {  // the loop asks after every step

@@ -169,9 +169,9 @@ TEST_CASE("a rank's file that is missing, damaged or lacks elements is named", "
 
   SECTION("missing") {
     fs::remove(file);
-    const auto told = Catch::StartsWith(file) && Catch::Contains("the checkpoint is incomplete; use an older step_");
-    CHECK_THROWS_WITH(read_state(checkpoint), told);
-    CHECK_THROWS_WITH(load(), told);
+    const std::string told = "the checkpoint is incomplete; use an older step_";
+    CHECK_THROWS_WITH(read_state(checkpoint), Catch::StartsWith(file) && Catch::Contains(told));
+    CHECK_THROWS_WITH(load(), Catch::StartsWith(file) && Catch::Contains(told));
   }
   SECTION("damaged") {
     std::fstream bytes(file, std::ios::in | std::ios::out | std::ios::binary);
