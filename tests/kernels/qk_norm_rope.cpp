@@ -155,7 +155,8 @@ Case generated() {
 }
 
 /// Several rows a block and a last block that is not full; heads whose pairs are not a power of two of accesses (96,
-/// 80), that no wide access fits (6), that one lane holds, or 32 in several steps (512 in f32).
+/// 80), that no wide access fits (6), that one lane holds, or 32 in several steps (512 in f32); rows that the registers
+/// of a block do not hold.
 Case shaped() {
   const auto [sequences, T, H, K, D] = GENERATE(table<int, int, int, int, int>({{1, 1, 1, 1, 2},
                                                                                 {2, 5, 3, 1, 4},
@@ -165,7 +166,9 @@ Case shaped() {
                                                                                 {2, 20, 5, 5, 80},
                                                                                 {2, 3, 17, 2, 64},
                                                                                 {1, 3, 2, 1, 256},
-                                                                                {1, 2, 1, 1, 512}}));
+                                                                                {1, 2, 1, 1, 512},
+                                                                                {1, 2, 180, 1, 6},
+                                                                                {1, 2, 130, 2, 64}}));
   return {sequences, T, H, K, D, GENERATE(QkNormMode::kHead, QkNormMode::kFull)};
 }
 }  // namespace
