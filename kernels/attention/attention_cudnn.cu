@@ -269,7 +269,7 @@ void cudnn_attention_backward(const Stream& stream, const AttentionBackward& a, 
 
 CudnnBuilds cudnn_builds(const Stream& stream) { return library(stream).builds; }
 
-std::string cudnn_device_properties(const Stream& stream) {
+std::string cudnn_device_properties(const Stream& /*whose GPU is the current one*/) {
   if (!absence().empty()) return {};
   fe::DeviceProperties properties;
   std::vector<std::uint8_t> text;
