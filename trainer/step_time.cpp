@@ -53,8 +53,9 @@ double attention_share(std::int64_t d_head) {
 }
 
 double link_rate(const KnownGpu& gpu, const Cluster& cluster, int world) {
-  return world <= cluster.gpus_per_node ? gpu.link_rate
-                                        : std::min(gpu.link_rate, cluster.gpus_per_node * cluster.nic_rate);
+  if (world <= cluster.gpus_per_node) return gpu.link_rate;
+  const int rest = world % cluster.gpus_per_node;  // of a last node that is not full, whose NICs bound the ring
+  return std::min(gpu.link_rate, (rest == 0 ? cluster.gpus_per_node : rest) * cluster.nic_rate);
 }
 
 double mfu(const DryRunJob& job, double seconds, const KnownGpu& gpu) {

@@ -114,6 +114,7 @@ class Plan {
   /// Puts the fastest of the algorithms that cuBLASLt proposes first, by runs into memory of its own. If there is none
   /// left, its first proposal stays.
   void choose_by_time(cublasLtHandle_t library, const Stream& stream, const Problem& p, Gemm g, void* workspace) {
+    stream.synchronize();  // nothing of another rank's is waited for by the events below
     const Tensor out = spare(stream, ((p.rows - 1) * p.c_stride + p.cols) * size_of(p.c_dtype));
     if (!out) return;
     g.c = out.raw();

@@ -121,12 +121,16 @@ void Nccl::all_to_all(const Stream& stream, const Tensor& to, const Tensor& from
   const ncclComm_t comm = state_->comm;
   const std::int64_t row = from.bytes() / state_->world;
   check_status(nccl().ncclGroupStart(), "ncclGroupStart", comm);
-  for (int r = 0; r < state_->world; ++r) {
-    check_status(nccl().ncclSend(from.raw() + r * row, size(row), ncclUint8, r, comm, native(stream)), "ncclSend",
-                 comm);
-    check_status(nccl().ncclRecv(to.raw() + r * row, size(row), ncclUint8, r, comm, native(stream)), "ncclRecv", comm);
+  ncclResult_t sent = ncclSuccess, received = ncclSuccess;  // a group that was begun is ended, whatever comes of it
+  const auto failed = [](ncclResult_t result) { return result != ncclSuccess && result != ncclInProgress; };
+  for (int r = 0; r < state_->world && !failed(sent) && !failed(received); ++r) {
+    sent = nccl().ncclSend(from.raw() + r * row, size(row), ncclUint8, r, comm, native(stream));
+    received = nccl().ncclRecv(to.raw() + r * row, size(row), ncclUint8, r, comm, native(stream));
   }
-  state_->settle(nccl().ncclGroupEnd(), "ncclGroupEnd");
+  const ncclResult_t ended = nccl().ncclGroupEnd();
+  check_status(sent, "ncclSend", comm);
+  check_status(received, "ncclRecv", comm);
+  state_->settle(ended, "ncclGroupEnd");
 }
 
 void Nccl::check() { (void)state_->status("an operation"); }
