@@ -87,11 +87,12 @@ void search(Changed changed, const std::set<std::int64_t>& sizes, std::int64_t b
             const Cluster& cluster, std::optional<Setting>& best) {
   for (const std::int64_t m : sizes) {
     std::int64_t activations = 0;
-    bool any = false;
+    bool any = false, leaves_rest = false;
     for (const Recompute kind : {Recompute::kNone, Recompute::kCheap, Recompute::kLayer}) {
       Changed change = Changed(changed).micro_batch(m).recompute(kind);
       Setting setting = change.run_without_probe();  // quick, and no more than with it
       if (kind == Recompute::kNone) activations = setting.run.activations;
+      leaves_rest = sequences_of(setting.job) % m != 0;
       if (setting.needed() > bytes) continue;
       any = true;
       const StepTime time = step_time(setting.job, setting.run, activations, gpu, cluster);
@@ -100,7 +101,7 @@ void search(Changed changed, const std::set<std::int64_t>& sizes, std::int64_t b
       setting.time = time;
       best = setting;
     }
-    if (!any) return;  // nor will larger passes fit
+    if (!any && !leaves_rest) return;  // nor will larger passes fit; one that leaves a rest may take more
   }
 }
 

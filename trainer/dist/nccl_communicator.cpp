@@ -31,6 +31,7 @@ NcclCommunicator::NcclCommunicator(const Stream& stream, Communicator& host, Wat
         watch_.await_device(
             done, [this] { return Watch::OnDevice{.asked = asked_ + 1, .under_way = asked_, .where = calling_}; });
       }) {
+  asked_ = 1;  // NCCL's start, which others may have been told of
   stream_.libraries->get<BeforeWaiting>().call = [this] { before_waiting(); };
 }
 
