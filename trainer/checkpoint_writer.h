@@ -33,6 +33,8 @@ class CheckpointWriter {
   void advance();
   /// What went wrong with the newest checkpoint that failed, if it was not asked for before; the same on all ranks.
   std::optional<std::string> problem();
+  /// Would problem() say something?
+  bool has_problem() const { return problem_.has_value(); }
   /// Until the last one is in place. DataError if it could not be written, unless that was asked for; older ones are
   /// whole.
   void wait();

@@ -88,6 +88,7 @@ class Loop {
     }
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
+    report_writer();  // of one before the last
     log_.close_progress();
     const MemoryUse steps = steps_.memory();
     memory_ = memory_.or_more(steps);
@@ -231,10 +232,12 @@ class Loop {
     }
     report(loss, lr, norm);
     writer_.advance();
-    if (const auto problem = writer_.problem()) {
-      writer_failed_ = true;  // so this step's state is saved, while it is there
-      log_.line("the last checkpoint was not written: " + *problem);
-    }
+    if (writer_.has_problem()) writer_failed_ = true;  // so this step's state is saved, while it is there
+    report_writer();
+  }
+
+  void report_writer() {
+    if (const auto problem = writer_.problem()) log_.line("a checkpoint was not written: " + *problem);
   }
 
   void report(double loss, double lr, double norm) {
@@ -326,8 +329,9 @@ class Loop {
     if (writer_failed_) writer_.wait();  // a second failure ends the run
     writer_failed_ = false;
     saved_step_ = step_;
-    log_.line(fmt::format("checkpoint of step {} ({}; training stood still for {:.2f} s)", step_,
-                          job_.checkpoint.async ? "being written" : "written", pause));
+    if (job_.checkpoint.async || !writer_.has_problem())  // else the next step says what went wrong
+      log_.line(fmt::format("checkpoint of step {} ({}; training stood still for {:.2f} s)", step_,
+                            job_.checkpoint.async ? "being written" : "written", pause));
     interval_ += Clock::now() - begin;
   }
 
