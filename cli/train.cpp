@@ -83,11 +83,11 @@ void run(const TrainOptions& options, Ranks& ranks) {
   DocumentCounts held_out_counts;
   const auto held_out =
       held_out_samples(config.data, *tokenizer, config.model.context, config.metrics.probe.sequences, &held_out_counts);
-  Loader loader({.data = config.data,
-                 .tokenizer = *tokenizer,
-                 .context = config.model.context,
-                 .sequences = config.train.sequences(config.model.context),
-                 .seed = static_cast<std::uint64_t>(config.run.seed)});
+  const std::unique_ptr<Loader> loader = make_loader({.data = config.data,
+                                                      .tokenizer = *tokenizer,
+                                                      .context = config.model.context,
+                                                      .sequences = config.train.sequences(config.model.context),
+                                                      .seed = static_cast<std::uint64_t>(config.run.seed)});
 
   require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1), ranks);
   communicator.barrier();
@@ -111,7 +111,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const TrainResult result = train({.stream = session.stream,
                                     .communicator = communicator,
                                     .model = *session.model,
-                                    .loader = loader,
+                                    .loader = *loader,
                                     .probe = probe,
                                     .folder = folder,
                                     .train = config.train,

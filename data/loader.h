@@ -20,41 +20,26 @@ struct LoaderOptions {
   int threads = 2;  ///< that read and tokenise ahead
 };
 
-/// Deals the samples of training steps, read and tokenised ahead on background threads.
-///
-/// The samples of a step are a pure function of (data, seed, S, step): slot s of step b, 0 <= s < S, is a sample of one
-/// of L = data.lanes lanes, whichever rank asks for it. If L divides S: lane s / (S/L), sample b * (S/L) + s mod (S/L),
-/// so that ranks that share a step evenly keep apart lanes. Else with g = b * S + s: lane g mod L, sample g / L, so
-/// that every lane is used also where S < L.
-///
-/// Only lanes of slots that are asked for are read. Memory: a lane has two windows of Lane::kWindow samples, the tokens
-/// of the document being packed (4 bytes each, of a line of at most LineReader::kMaxLineBytes), and a LineReader. One
-/// thread at a time may call.
+/// Deals the samples of training steps, made ready ahead on background threads. The samples of a step are a pure
+/// function of (data, seed, S, step), whichever rank asks for them: of a token store see StoreLoader, of shards that
+/// are tokenised as they are read StreamLoader. One thread at a time may call.
 class Loader {
  public:
-  /// Finds the shards; starts no reading. DataError, UsageError as find_shards() and begin_token().
-  explicit Loader(const LoaderOptions& options);
-  ~Loader();
-  Loader(const Loader&) = delete;
-  Loader& operator=(const Loader&) = delete;
+  virtual ~Loader() = default;
 
   /// Samples (count, T+1) of slots first .. first+count-1 of a step (0-based). Steps are asked for in order, and slots
   /// within a step; either may be left out. A DataError that a thread met while reading comes up here.
-  std::vector<std::int32_t> next(std::int64_t step, std::int64_t first, std::int64_t count);
-
-  /// Where the data stands after all that next() has given: next(position().step, ...) goes on. A lane that was never
-  /// asked for is put down where this loader began: going on from there is as exact, only slower.
-  Position position() const;
+  virtual std::vector<std::int32_t> next(std::int64_t step, std::int64_t first, std::int64_t count) = 0;
+  /// Where the data stands after all that next() has given: next(position().step, ...) goes on.
+  virtual Position position() const = 0;
   /// Goes to a position of a loader of the same data and settings, else DataError naming what differs, or what is
   /// damaged; the loader then stays where it was.
-  void seek(const Position& position);
-
-  /// Lines and documents read so far by this loader, again at every epoch.
-  DocumentCounts counts() const;
-
- private:
-  class Reader;
-  std::unique_ptr<Reader> reader_;
+  virtual void seek(const Position& position) = 0;
+  /// Lines and documents read so far by this loader, again at every epoch; none where they were read before.
+  virtual DocumentCounts counts() const = 0;
 };
+
+/// By what data.train names: token stores, or shards. DataError as these; UsageError for stores beside shards.
+std::unique_ptr<Loader> make_loader(const LoaderOptions& options);
 
 }  // namespace spikesink

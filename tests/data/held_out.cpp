@@ -5,7 +5,7 @@
 #include <set>
 
 #include "data/document.h"
-#include "data/loader.h"
+#include "data/stream_loader.h"
 #include "tests/data/support.h"
 
 namespace spikesink {
@@ -71,7 +71,7 @@ TEST_CASE("training and validation share no document, even after the shards are 
       documents_of(held_out_samples(config_of(test::write_numbered(one, 150, 3)), tokenizer, 8, 99'999));
   DataConfig config = config_of(test::write_numbered(other, 150, 8));
   config.lanes = 2;
-  Loader loader({.data = config, .tokenizer = tokenizer, .context = 8, .sequences = 32, .seed = 9});
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 8, .sequences = 32, .seed = 9});
   std::set<int> trained;
   for (std::int64_t b = 0; b < 60; ++b) trained.merge(documents_of(loader.next(b, 0, 32)));
   CHECK(validated.size() > 15);

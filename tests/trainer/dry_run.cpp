@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "analysis/probe.h"
-#include "data/loader.h"
+#include "data/stream_loader.h"
 #include "models/cost.h"
 #include "tests/trainer/support.h"
 #include "trainer/trainer.h"
@@ -62,11 +62,11 @@ TrainResult real_run(const DryRunJob& job) {
     for (int i = 0; i < 40; ++i) shard << fmt::format("{{\"text\": \"document {:0{}}\"}}\n", i, 1 + i * 7 % 90);
   }
   const auto tokenizer = make_tokenizer("bytes");
-  Loader loader({.data = {.train = {folder / "shard.jsonl"}, .holdout = 0, .document_mask = job.document_mask},
-                 .tokenizer = *tokenizer,
-                 .context = job.model.context,
-                 .sequences = job.train.sequences(job.model.context),
-                 .seed = 1});
+  StreamLoader loader({.data = {.train = {folder / "shard.jsonl"}, .holdout = 0, .document_mask = job.document_mask},
+                       .tokenizer = *tokenizer,
+                       .context = job.model.context,
+                       .sequences = job.train.sequences(job.model.context),
+                       .seed = 1});
   const Stream stream = job.device == Device::kCuda ? Stream::cuda() : Stream::cpu(job.threads);
   Decoder model(job.model, job.recompute);
   ModelProbe probe(stream, model, probe_samples(job), probe_options(job));

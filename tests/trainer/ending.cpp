@@ -32,11 +32,11 @@ TEST_CASE("an exception that ends a run stands in its log, whatever its type", "
   ModelConfig config = test::small_model();
   config.vocab_size = tokenizer->vocab_size();
   const TrainConfig training{.steps = 2, .batch_tokens = config.context};
-  Loader loader({.data = {.train = {folder / "shard.jsonl"}, .holdout = 0},
-                 .tokenizer = *tokenizer,
-                 .context = config.context,
-                 .sequences = 1,
-                 .seed = 1});
+  StreamLoader loader({.data = {.train = {folder / "shard.jsonl"}, .holdout = 0},
+                       .tokenizer = *tokenizer,
+                       .context = config.context,
+                       .sequences = 1,
+                       .seed = 1});
   const Stream stream = Stream::cpu(1);
   Decoder model(config);
   const auto communicator = alone();

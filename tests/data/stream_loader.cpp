@@ -1,4 +1,4 @@
-#include "data/loader.h"
+#include "data/stream_loader.h"
 
 #include <atomic>
 #include <catch2/catch.hpp>
@@ -62,12 +62,12 @@ TEST_CASE("a step's samples are the same on any number of ranks", "[data][loader
   CAPTURE(lanes, S);
   const Setup setup;
   constexpr std::int64_t kSteps = 30;
-  Loader alone(setup.options(lanes, S));
+  StreamLoader alone(setup.options(lanes, S));
   const auto want = run(alone, 0, kSteps, S);
   for (const std::int64_t world : {2, 3}) {
     std::vector<Tokens> got(kSteps);
     for (std::int64_t rank = 0; rank < world; ++rank) {
-      Loader loader(setup.options(lanes, S));
+      StreamLoader loader(setup.options(lanes, S));
       const std::int64_t first = S * rank / world, end = S * (rank + 1) / world;
       for (std::int64_t b = 0; b < kSteps; ++b) {
         const Tokens mine = loader.next(b, first, end - first);
@@ -81,7 +81,7 @@ TEST_CASE("a step's samples are the same on any number of ranks", "[data][loader
   SECTION("nor does it matter how a rank asks, or how many threads read") {
     LoaderOptions options = setup.options(lanes, S);
     options.threads = 1;
-    Loader loader(options);
+    StreamLoader loader(options);
     for (std::int64_t b = 0; b < kSteps; ++b) {
       Tokens got;
       for (std::int64_t slot = 0; slot < S; ++slot) {
@@ -116,7 +116,7 @@ TEST_CASE("slots are dealt to lanes as the header says", "[data][loader]") {
       stream.insert(stream.end(), window.begin(), window.end());
     }
   }
-  Loader loader(options);
+  StreamLoader loader(options);
   for (int b = 0; b < 25; ++b) {
     const Tokens got = loader.next(b, 0, S);
     for (int s = 0; s < S; ++s) {
@@ -138,7 +138,7 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
   const Setup setup(documents, shards);
   constexpr std::int64_t kSteps = 60;
 
-  Loader whole(setup.options(lanes, S, begin));
+  StreamLoader whole(setup.options(lanes, S, begin));
   std::vector<Tokens> want;
   std::vector<std::string> positions{whole.position().to_json()};
   for (std::int64_t b = 0; b < kSteps; ++b) {
@@ -153,7 +153,7 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
     CAPTURE(from);
     const Position position = Position::from_json(positions[static_cast<std::size_t>(from)]);
     REQUIRE(position.step == from);
-    Loader resumed(setup.options(lanes, S, begin));
+    StreamLoader resumed(setup.options(lanes, S, begin));
     if (draw % 2) resumed.next(0, 0, S);  // a loader that was under way already
     resumed.seek(position);
     REQUIRE(resumed.position() == position);
@@ -161,7 +161,7 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
       REQUIRE(resumed.next(b, 0, S) == want[static_cast<std::size_t>(b)]);
       // The resumed run's own checkpoint leads on as well as that of the whole run.
       if (b == from + 12 && b + 1 < kSteps) {
-        Loader twice(setup.options(lanes, S, begin));
+        StreamLoader twice(setup.options(lanes, S, begin));
         twice.seek(Position::from_json(resumed.position().to_json()));
         REQUIRE(twice.next(b + 1, 0, S) == want[static_cast<std::size_t>(b) + 1]);
       }
@@ -172,11 +172,11 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
 TEST_CASE("a position of one rank leads another world on, if slower", "[data][loader]") {
   const Setup setup;
   constexpr std::int64_t kS = 8;
-  Loader whole(setup.options(4, kS));
+  StreamLoader whole(setup.options(4, kS));
   const auto want = run(whole, 0, 40, kS);
-  Loader half(setup.options(4, kS));
+  StreamLoader half(setup.options(4, kS));
   for (std::int64_t b = 0; b < 30; ++b) half.next(b, 0, kS / 2);
-  Loader all(setup.options(4, kS));
+  StreamLoader all(setup.options(4, kS));
   all.seek(half.position());
   CHECK(run(all, 30, 40, kS) == std::vector<Tokens>(want.begin() + 30, want.end()));
 }
@@ -184,9 +184,9 @@ TEST_CASE("a position of one rank leads another world on, if slower", "[data][lo
 TEST_CASE("another seed gives other samples, another epoch another order", "[data][loader]") {
   const Setup setup;
   LoaderOptions options = setup.options(3, 6);
-  Loader one(options), same(options);
+  StreamLoader one(options), same(options);
   options.seed = 2;
-  Loader other(options);
+  StreamLoader other(options);
   const Tokens first = one.next(0, 0, 6);
   CHECK(first == same.next(0, 0, 6));
   CHECK(first != other.next(0, 0, 6));
@@ -195,13 +195,13 @@ TEST_CASE("another seed gives other samples, another epoch another order", "[dat
 TEST_CASE("a resume on other data or settings is refused with the key", "[data][loader]") {
   Setup setup;
   const LoaderOptions options = setup.options(3, 6);
-  Loader loader(options);
+  StreamLoader loader(options);
   loader.next(0, 0, 6);
   const Position position = loader.position();
   const auto refused = [&](auto change) {
     LoaderOptions changed = options;
     change(changed);
-    return test::failure_of([&] { Loader(changed).seek(position); });
+    return test::failure_of([&] { StreamLoader(changed).seek(position); });
   };
   CHECK(refused([](LoaderOptions& o) { o.threads = 1; }).empty());
   CHECK_THAT(refused([](LoaderOptions& o) { o.seed = 7; }), Contains("run.seed: is 7, but was 1 when"));
@@ -212,11 +212,11 @@ TEST_CASE("a resume on other data or settings is refused with the key", "[data][
   CHECK_THAT(refused([](LoaderOptions& o) { o.sequences = 9; }), Contains("train.batch_tokens"));
   CHECK_THAT(refused([&](LoaderOptions& o) { o.data.train = {setup.folder / "s00*"}; }), Contains("data.train"));
   const auto bytes = make_tokenizer("bytes");
-  CHECK_THAT(
-      test::failure_of([&] {
-        Loader({.data = options.data, .tokenizer = *bytes, .context = 6, .sequences = 6, .seed = 1}).seek(position);
-      }),
-      Contains("data.tokenizer"));
+  CHECK_THAT(test::failure_of([&] {
+               StreamLoader({.data = options.data, .tokenizer = *bytes, .context = 6, .sequences = 6, .seed = 1})
+                   .seek(position);
+             }),
+             Contains("data.tokenizer"));
   for (const char* text : {"", "{}", "[1]", R"({"step": 1, "fingerprint": {}, "lanes": {"rows": [[1]]}})"})
     CHECK_THAT(test::failure_of([&] { Position::from_json(text); }), Contains("position in the data cannot be read"));
 }
@@ -225,7 +225,7 @@ TEST_CASE("a damaged position is refused at once, and the loader stays where it 
   const auto [lanes, S] = GENERATE(table<int, int>({{3, 6}, {4, 6}, {2, 6}, {64, 5}}));
   CAPTURE(lanes, S);
   const Setup setup;
-  Loader loader(setup.options(lanes, S));
+  StreamLoader loader(setup.options(lanes, S));
   for (std::int64_t b = 0; b < 20; ++b) loader.next(b, 0, S);
   const Position sound = loader.position();
   const auto refused = [&](auto change) {
@@ -262,7 +262,7 @@ TEST_CASE("reading ahead is bounded, and only lanes that are asked for are read"
   CountingTokens tokenizer;
   constexpr std::int64_t kWindowTokens = Lane::kWindow * 20;
   {
-    Loader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 16, .seed = 1});
+    StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 16, .seed = 1});
     for (std::int64_t b = 0; b < 3; ++b) loader.next(b, 4, 4);  // lanes 2 and 3, still in their first window
   }
   CHECK(tokenizer.made >= 2 * kWindowTokens);
@@ -273,7 +273,7 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
   Setup setup(120, 2);
   LoaderOptions options = setup.options(2, 4);
   SECTION("a shard that vanished") {
-    Loader loader(options);
+    StreamLoader loader(options);
     std::filesystem::remove(setup.folder / "s01.jsonl.zst");
     const auto message = [&] {
       return test::failure_of([&] {
@@ -284,7 +284,7 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
   }
   SECTION("too many broken lines") {
     test::write(setup.folder / "s00.jsonl", "no json\n" + test::line_of("1:5"));
-    Loader loader(options);
+    StreamLoader loader(options);
     const auto message = [&] {
       return test::failure_of([&] {
         for (std::int64_t b = loader.position().step; b < 300; ++b) loader.next(b, 0, 4);
@@ -295,7 +295,7 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
     CHECK(loader.counts().num_broken() >= 1);
   }
   SECTION("steps out of order are the caller's fault") {
-    Loader loader(options);
+    StreamLoader loader(options);
     loader.next(5, 0, 4);
     CHECK_THROWS_AS(loader.next(4, 0, 4), ContractError);
     CHECK_THROWS_AS(loader.next(6, 2, 3), ContractError);
@@ -311,7 +311,7 @@ TEST_CASE("real text trains from the first second: DCLM-format shards give decod
   DataConfig config;
   config.train = {(novels / "*.jsonl.zst").string()};
   const auto tokenizer = make_tokenizer("bytes");
-  Loader loader({.data = config, .tokenizer = *tokenizer, .context = 128, .sequences = 8, .seed = 1});
+  StreamLoader loader({.data = config, .tokenizer = *tokenizer, .context = 128, .sequences = 8, .seed = 1});
   const Tokens samples = loader.next(0, 0, 8);
   int letters = 0;
   for (const char c : tokenizer->decode(samples)) letters += std::isalpha(static_cast<unsigned char>(c)) || c == ' ';
