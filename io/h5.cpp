@@ -84,6 +84,7 @@ hid_t memory_type() {
   if constexpr (std::same_as<T, bf16>) return bf16_type();
   if constexpr (std::same_as<T, float>) return H5T_NATIVE_FLOAT;
   if constexpr (std::same_as<T, double>) return H5T_NATIVE_DOUBLE;
+  if constexpr (std::same_as<T, std::uint16_t>) return H5T_NATIVE_UINT16;
   if constexpr (std::same_as<T, std::int32_t>) return H5T_NATIVE_INT32;
   if constexpr (std::same_as<T, std::int64_t>) return H5T_NATIVE_INT64;
 }
@@ -92,6 +93,7 @@ hid_t file_type() {
   if constexpr (std::same_as<T, bf16>) return bf16_type();
   if constexpr (std::same_as<T, float>) return H5T_IEEE_F32LE;
   if constexpr (std::same_as<T, double>) return H5T_IEEE_F64LE;
+  if constexpr (std::same_as<T, std::uint16_t>) return H5T_STD_U16LE;
   if constexpr (std::same_as<T, std::int32_t>) return H5T_STD_I32LE;
   if constexpr (std::same_as<T, std::int64_t>) return H5T_STD_I64LE;
 }
@@ -176,6 +178,18 @@ struct H5File::State {
     }
   }
 
+  Id make_dataset(const std::string& name, hid_t type, const std::vector<std::int64_t>& dims) const {
+    const std::vector<hsize_t> sizes(dims.begin(), dims.end());
+    open_file();
+    make_groups_of(name);
+    const Id space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr), H5Sclose);
+    const Id properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    const bool fine = H5Pset_layout(properties, H5D_CONTIGUOUS) >= 0 && H5Pset_obj_track_times(properties, false) >= 0;
+    Id dataset(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose);
+    if (!fine || !dataset.ok()) throw error(name + ": cannot be written");
+    check_sink();
+    return dataset;
+  }
   Id open_dataset(const std::string& name) const {
     require_exists(name);
     Id dataset(H5Dopen2(open_file(), name.c_str(), H5P_DEFAULT), H5Dclose);
@@ -274,19 +288,42 @@ void H5File::close() {
 
 template <H5Number T>
 void H5File::write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& dims) {
-  const std::vector<hsize_t> sizes(dims.begin(), dims.end());
-  assert(std::accumulate(sizes.begin(), sizes.end(), hsize_t{1}, std::multiplies<>()) == data.size());
-  const hid_t file = state_->open_file();
-  state_->make_groups_of(name);
-  const Id space(H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr), H5Sclose);
-  const Id properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-  const bool fine = H5Pset_layout(properties, H5D_CONTIGUOUS) >= 0 && H5Pset_obj_track_times(properties, false) >= 0;
-  const Id dataset(H5Dcreate2(file, name.c_str(), file_type<T>(), space, H5P_DEFAULT, properties, H5P_DEFAULT),
-                   H5Dclose);
-  if (!fine || !dataset.ok() ||
-      (!data.empty() && H5Dwrite(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()) < 0))
+  const Id dataset = state_->make_dataset(name, file_type<T>(), dims);
+  assert(static_cast<std::size_t>(H5Sget_simple_extent_npoints(Id(H5Dget_space(dataset), H5Sclose))) == data.size());
+  if (!data.empty() && H5Dwrite(dataset, memory_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data.data()) < 0)
     throw state_->error(name + ": cannot be written");
   state_->check_sink();
+}
+
+template <H5Number T>
+void H5File::make(const std::string& name, std::int64_t count) {
+  state_->make_dataset(name, file_type<T>(), {count});
+}
+
+template <H5Number T>
+void H5File::write_stretch(const std::string& name, std::int64_t first, std::span<const T> data) {
+  if (data.empty()) return;
+  const Id dataset = state_->open_dataset(name), space(H5Dget_space(dataset), H5Sclose);
+  const hsize_t begin = static_cast<hsize_t>(first), size = data.size();
+  const Id memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
+  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, &begin, nullptr, &size, nullptr) < 0 ||
+      H5Dwrite(dataset, memory_type<T>(), memory, space, H5P_DEFAULT, data.data()) < 0)
+    throw state_->error(name + ": cannot be written");
+  state_->check_sink();
+}
+
+template <H5Number T>
+H5Place H5File::place_of(const std::string& name) const {
+  const Id dataset = state_->open_dataset(name), type(H5Dget_type(dataset), H5Tclose);
+  const std::vector<std::int64_t> dims = state_->dims_of(name, dataset);
+  const H5Place place{.offset = static_cast<std::int64_t>(H5Dget_offset(dataset)),
+                      .count = dims.size() == 1 ? dims[0] : -1};
+  if (place.count == 0) return {};  // nothing is stored
+  if (place.count < 0 || H5Tequal(type, file_type<T>()) <= 0 || place.offset < 0 ||
+      H5Dget_storage_size(dataset) != static_cast<hsize_t>(place.count) * sizeof(T))
+    throw DataError(fmt::format("{}: {} is no contiguous row of numbers of {} bytes; make the file anew", state_->path,
+                                name, sizeof(T)));
+  return place;
 }
 
 bool H5File::exists(const std::string& name) const { return state_->exists(name); }
@@ -418,6 +455,9 @@ std::vector<std::int64_t> H5File::list_attribute(const std::string& object, cons
 
 #define SPIKESINK_H5_NUMBER(T)                                                                              \
   template void H5File::write<T>(const std::string&, std::span<const T>, const std::vector<std::int64_t>&); \
+  template void H5File::make<T>(const std::string&, std::int64_t);                                          \
+  template void H5File::write_stretch<T>(const std::string&, std::int64_t, std::span<const T>);             \
+  template H5Place H5File::place_of<T>(const std::string&) const;                                           \
   template void H5File::read_into<T>(const std::string&, std::span<T>) const;                               \
   template std::vector<T> H5File::read<T>(const std::string&) const;                                        \
   template void H5File::read_stretch<T>(const std::string&, std::int64_t, std::span<T>) const;              \
@@ -425,6 +465,7 @@ std::vector<std::int64_t> H5File::list_attribute(const std::string& object, cons
 SPIKESINK_H5_NUMBER(float)
 SPIKESINK_H5_NUMBER(double)
 SPIKESINK_H5_NUMBER(bf16)
+SPIKESINK_H5_NUMBER(std::uint16_t)
 SPIKESINK_H5_NUMBER(std::int32_t)
 SPIKESINK_H5_NUMBER(std::int64_t)
 #undef SPIKESINK_H5_NUMBER

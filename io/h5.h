@@ -14,7 +14,13 @@ namespace spikesink {
 /// f32.
 template <class T>
 concept H5Number = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, bf16> ||
-    std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
+    std::same_as<T, std::uint16_t> || std::same_as<T, std::int32_t> || std::same_as<T, std::int64_t>;
+
+/// Where a dataset lies in its file, for who reads it without HDF5.
+struct H5Place {
+  std::int64_t offset = 0;  ///< of its first byte; elements follow one another, little-endian
+  std::int64_t count = 0;   ///< elements
+};
 
 /// An HDF5 file of arrays and attributes. Names are paths in it: "group/sub/array". Arrays are contiguous and without
 /// time stamps: equal calls give equal bytes. All that goes wrong with a file (missing, truncated, another format, a
@@ -36,6 +42,13 @@ class H5File {
   template <H5Number T>
   void write(const std::string& name, std::span<const T> data, const std::vector<std::int64_t>& dims);
 
+  /// The same without its values, which write_stretch() brings: what it does not write is 0.
+  template <H5Number T>
+  void make(const std::string& name, std::int64_t count);
+  /// `data` as the elements of a one-dimensional dataset from `first` on.
+  template <H5Number T>
+  void write_stretch(const std::string& name, std::int64_t first, std::span<const T> data);
+
   /// Whether there is a dataset or group of this name.
   bool exists(const std::string& name) const;
   /// Names in a group, sorted. "" or "/" is the root.
@@ -49,6 +62,9 @@ class H5File {
   /// `to.size()` elements of a dataset, from element `first` of its row-major order on; nothing else is read.
   template <H5Number T>
   void read_stretch(const std::string& name, std::int64_t first, std::span<T> to) const;
+  /// Where the elements of a one-dimensional dataset lie. DataError if they are no T's, little-endian and contiguous.
+  template <H5Number T>
+  H5Place place_of(const std::string& name) const;
 
   /// A new attribute of `object`: a dataset, a group, or "" or "/" for the file.
   void attribute(const std::string& object, const std::string& key, const std::string& value);

@@ -37,7 +37,7 @@ void write_sample(const std::string& path) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("an HDF5 dataset reads back to the last bit, whatever its rank and size", "[io]", float, double,
-                   std::int32_t, std::int64_t) {
+                   std::uint16_t, std::int32_t, std::int64_t) {
   const TempFolder folder;
   const std::vector<std::vector<std::int64_t>> shapes{{}, {1}, {7}, {3, 0, 2}, {2, 3, 5}, {300, 1000}};
   const auto size_of = [](const auto& dims) {
@@ -350,6 +350,41 @@ TEST_CASE("a program that could not write an HDF5 file can still exit", "[io]") 
   // HDF5 cleans up in exit(), where it dies of files that did not close: so in a process of its own.
   const std::string program = fs::read_symlink("/proc/self/exe").string();
   CHECK(std::system(fmt::format("'{}' '[full_disk]' > /dev/null", program).c_str()) == 0);
+}
+
+TEMPLATE_TEST_CASE("a dataset written stretch by stretch lies in its file where place_of says", "[io]", std::uint16_t,
+                   std::int32_t) {
+  const TempFolder folder;
+  constexpr std::int64_t kCount = 300'000;
+  std::vector<TestType> values(kCount);
+  for (std::int64_t i = 0; i < kCount; ++i) values[static_cast<std::size_t>(i)] = static_cast<TestType>(i * 7919);
+  {
+    H5File file = H5File::create(folder / "whole.h5");
+    file.template write<TestType>("tokens", values, {kCount});
+    file.close();
+  }
+  H5File file = H5File::create(folder / "a.h5");
+  file.make<TestType>("tokens", kCount);
+  for (std::int64_t first = 0; first < kCount; first += 70'001)
+    file.write_stretch<TestType>(
+        "tokens", first,
+        std::span<const TestType>(values).subspan(
+            static_cast<std::size_t>(first), static_cast<std::size_t>(std::min<std::int64_t>(70'001, kCount - first))));
+  file.make<std::int64_t>("empty", 0);
+  file.close();
+
+  const H5File again = H5File::open(folder / "a.h5");
+  CHECK(again.read<TestType>("tokens") == values);
+  CHECK(again.place_of<std::int64_t>("empty").count == 0);
+  const H5Place place = again.place_of<TestType>("tokens");
+  REQUIRE(place.count == kCount);
+  std::ifstream raw(folder / "a.h5", std::ios::binary);
+  raw.seekg(place.offset);
+  std::vector<TestType> bytes(kCount);
+  raw.read(reinterpret_cast<char*>(bytes.data()), kCount * sizeof(TestType));
+  CHECK(raw.good());
+  CHECK(bytes == values);
+  CHECK_THROWS_WITH(again.place_of<std::int64_t>("tokens"), Contains("no contiguous row of numbers of 8 bytes"));
 }
 
 }  // namespace spikesink
