@@ -1,5 +1,7 @@
 #include "data/config.h"
 
+#include <algorithm>
+#include <cmath>
 #include <sstream>
 
 namespace spikesink {
@@ -11,6 +13,11 @@ std::string problem_of(const DataConfig& c) {
   std::ostringstream out;
   if (c.train.empty())
     out << "data.train: names no shards; give files or globs, e.g. [data/*.jsonl.zst]";
+  else if (!c.weights.empty() && c.weights.size() != c.train.size())
+    out << "data.weights: has " << c.weights.size() << " numbers, but data.train names " << c.train.size()
+        << "; give one for each token store, or remove it";
+  else if (!std::ranges::all_of(c.weights, [](double w) { return std::isfinite(w) && w > 0; }))
+    out << "data.weights: must all be above 0; leave a store out of data.train instead";
   else if (!(c.holdout >= 0 && c.holdout < 1))
     out << "data.holdout: " << c.holdout << ", must lie in [0, 1); 0.005 is usual";
   else if (c.holdout == 0 && c.validation.empty())

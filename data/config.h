@@ -7,6 +7,7 @@ namespace spikesink {
 
 struct DataConfig {
   std::vector<std::string> train;
+  std::vector<double> weights;
   std::vector<std::string> validation;
   double holdout = 0.005;
   std::string tokenizer = "bytes";
@@ -16,7 +17,12 @@ struct DataConfig {
   double max_bad_share = 0.001;
 
   void fields(auto&& v) {
-    v("train", train, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; a line is a JSON object with a string `text`");
+    v("train", train,
+      "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; a line is a JSON object with a string `text`. Or token stores: "
+      "folders that "
+      "`prepare` made");
+    v("weights", weights,
+      "of several token stores: how much of the samples each gives, as shares of their sum; empty: by size");
     v("validation", validation, "shards to validate on; empty: a part of the training documents is held out");
     v("holdout", holdout, "share of training documents held out, chosen by the hash of their text");
     v("tokenizer", tokenizer, "bytes (built in: 256 bytes, end and begin of text), or a sentencepiece FILE.model");

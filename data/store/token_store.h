@@ -11,9 +11,9 @@ namespace spikesink {
 
 enum class StorePart { kTrain, kHeldOut };
 
-/// Reads the tokens of a store as one row: the files in order. HDF5 says once, when a file is first read, where its
-/// tokens lie; from then on they are read with pread, by any number of threads at once. Memory does not grow with the
-/// tokens: a few words a file, and at most kOpenFiles descriptors.
+/// Reads the tokens of a store, or those held out, as one row: the files in order. HDF5 says once, when a file is first
+/// read, where its tokens lie; from then on they are read with pread, by any number of threads at once. Memory does not
+/// grow with the tokens: some words a file, and at most kOpenFiles descriptors.
 class TokenStore {
  public:
   static constexpr std::size_t kOpenFiles = 256;
@@ -27,10 +27,10 @@ class TokenStore {
   std::int64_t tokens() const;
   std::int64_t documents() const;
 
-  /// Fills `to` with the tokens from `first` on. DataError if a file is missing, shorter than the manifest says, or
-  /// holds ids beyond the vocabulary.
+  /// Fills `to` with the tokens from `first` on. DataError if a file is missing, is not as long as the manifest says,
+  /// or holds ids beyond the vocabulary.
   void read(std::int64_t first, std::span<std::int32_t> to) const;
-  /// The first tokens of the documents that begin in [first, first + count), ascending: for who shows a sample.
+  /// Where documents begin in [first, first + count), ascending.
   std::vector<std::int64_t> document_starts(std::int64_t first, std::int64_t count) const;
 
  private:

@@ -1,0 +1,162 @@
+#include "data/store/manifest.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "kernels/core/random.h"
+
+namespace spikesink {
+namespace {
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+constexpr int kFormat = 1;
+
+Json json_of(const TokenRow& row) {
+  return {{"tokens", row.tokens},
+          {"documents", row.documents},
+          {"tokens_crc32c", row.tokens_crc},
+          {"documents_crc32c", row.documents_crc}};
+}
+TokenRow row_of(const Json& json) {
+  return {json.at("tokens"), json.at("documents"), json.at("tokens_crc32c"), json.at("documents_crc32c")};
+}
+
+Json json_of(const StoreFile& file) {
+  return {{"name", file.name},
+          {"source", file.source},
+          {"source_bytes", file.source_bytes},
+          {"train", json_of(file.train)},
+          {"held_out", json_of(file.held_out)}};
+}
+StoreFile file_of(const Json& json) {
+  return {json.at("name"), json.at("source"), json.at("source_bytes"), row_of(json.at("train")),
+          row_of(json.at("held_out"))};
+}
+
+Json json_of(const DocumentCounts& lines) {
+  Json broken = Json::object();
+  for (std::size_t r = 0; r < kNumBroken; ++r)
+    if (lines.broken[r] > 0)
+      broken[std::string(name_of(static_cast<Broken>(r)))] = {{"count", lines.broken[r]},
+                                                              {"first", lines.first_broken[r]}};
+  return {{"documents", lines.documents}, {"broken", broken}};
+}
+DocumentCounts lines_of(const Json& json) {
+  DocumentCounts lines;
+  json.at("documents").get_to(lines.documents);
+  for (std::size_t r = 0; r < kNumBroken; ++r)
+    if (const auto at = json.at("broken").find(name_of(static_cast<Broken>(r))); at != json.at("broken").end()) {
+      lines.broken[r] = at->at("count");
+      lines.first_broken[r] = at->at("first");
+    }
+  return lines;
+}
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+std::optional<std::int64_t> optional_of(const Json& json) {
+  return json.is_null() ? std::nullopt : std::optional(json.get<std::int64_t>());
+}
+
+/// What cannot be, although it is JSON of the right form.
+void require_sound(const Manifest& m) {
+  const auto refuse_if = [](bool wrong, const std::string& what) {
+    if (wrong) throw std::range_error(what);
+  };
+  refuse_if(m.token_bytes != 2 && m.token_bytes != 4, fmt::format("{} bytes a token", m.token_bytes));
+  refuse_if(m.vocab_size < 1 || m.vocab_size > (m.token_bytes == 2 ? 65536 : std::int64_t{1} << 31),
+            fmt::format("{} tokens in the vocabulary", m.vocab_size));
+  refuse_if(m.end_of_text < 0 || m.end_of_text >= m.vocab_size, fmt::format("end of text {}", m.end_of_text));
+  for (const StoreFile& file : m.files) {
+    refuse_if(file.name.empty() || file.name.find('/') != std::string::npos || file.name.starts_with('.'),
+              fmt::format("\"{}\" is no file of a store", file.name));
+    for (const TokenRow& row : {file.train, file.held_out})
+      refuse_if(row.tokens < 0 || row.documents < 0 || row.tokens < row.documents || row.tokens > std::int64_t{1} << 50,
+                fmt::format("{}: {} tokens in {} documents", file.name, row.tokens, row.documents));
+  }
+}
+}  // namespace
+
+std::string manifest_file(const std::string& folder) { return folder + "/manifest.json"; }
+
+bool is_store(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error) && fs::exists(manifest_file(path), error);
+}
+
+std::string Manifest::to_json() const {
+  Json list = Json::array();
+  for (const StoreFile& file : files) list.push_back(json_of(file));
+  const Json json{{"format", kFormat},
+                  {"tokenizer", tokenizer},
+                  {"vocab_size", vocab_size},
+                  {"end_of_text", end_of_text},
+                  {"token_bytes", token_bytes},
+                  {"holdout", holdout},
+                  {"min_bytes", or_null(min_bytes)},
+                  {"max_bytes", or_null(max_bytes)},
+                  {"deduplicated", deduplicated},
+                  {"text_bytes", text_bytes},
+                  {"lines", json_of(lines)},
+                  {"too_short", too_short},
+                  {"too_long", too_long},
+                  {"duplicates", duplicates},
+                  {"files", list}};
+  return json.dump(1) + "\n";
+}
+
+Manifest Manifest::read(const std::string& folder) {
+  const std::string path = manifest_file(folder);
+  if (!is_store(folder))
+    throw DataError(
+        fmt::format("{}: is no whole token store: it has no manifest.json; `spikesink prepare ... --out {}` "
+                    "makes or finishes it",
+                    folder, folder));
+  const std::string text = read_file(path);
+  try {
+    const Json json = Json::parse(text);
+    if (const int format = json.at("format"); format > kFormat)
+      throw DataError(
+          fmt::format("{}: has format {}, this program knows up to {}; take a newer program", path, format, kFormat));
+    Manifest m{.tokenizer = json.at("tokenizer"),
+               .vocab_size = json.at("vocab_size"),
+               .end_of_text = json.at("end_of_text"),
+               .token_bytes = json.at("token_bytes"),
+               .holdout = json.at("holdout"),
+               .min_bytes = optional_of(json.at("min_bytes")),
+               .max_bytes = optional_of(json.at("max_bytes")),
+               .deduplicated = json.at("deduplicated"),
+               .files = {},
+               .text_bytes = json.at("text_bytes"),
+               .lines = lines_of(json.at("lines")),
+               .too_short = json.at("too_short"),
+               .too_long = json.at("too_long"),
+               .duplicates = json.at("duplicates")};
+    for (const Json& file : json.at("files")) m.files.push_back(file_of(file));
+    require_sound(m);
+    return m;
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError(fmt::format("{}: is damaged ({}); prepare the store anew", path, error.what()));
+  } catch (const std::range_error& error) {
+    throw DataError(fmt::format("{}: is damaged ({}); prepare the store anew", path, error.what()));
+  }
+}
+
+std::string Manifest::fingerprint() const {
+  std::string text = fmt::format("{}\n{}\n", tokenizer, end_of_text);
+  std::int64_t tokens = 0;
+  for (const StoreFile& file : files) {
+    text += fmt::format("{} {}\n", file.train.tokens, file.train.tokens_crc);
+    tokens += file.train.tokens;
+  }
+  return fmt::format("store of {} tokens in {} files, {:016x}", tokens, files.size(), name_hash(text));
+}
+
+}  // namespace spikesink
