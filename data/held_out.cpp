@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <span>
 
 #include "data/document_stream.h"
+#include "data/store/store_loader.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
 
@@ -14,14 +17,57 @@ namespace {
 
 std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cast<std::int64_t>(tokens.size()); }
 
+/// Whether `paths` are token stores. UsageError if only some of them are.
+bool are_stores(const std::vector<std::string>& paths, const char* key) {
+  const auto stores = std::ranges::count_if(paths, is_store);
+  if (stores > 0 && static_cast<std::size_t>(stores) < paths.size())
+    throw UsageError(fmt::format("{}: {} is no token store, but others there are; name stores only, or shards only",
+                                 key, *std::ranges::find_if_not(paths, is_store)));
+  return stores > 0;
+}
+
 std::vector<Shard> validation_shards(const DataConfig& config) {
   std::vector<Shard> shards = find_shards(config.validation, "data.validation");
-  if (config.train.empty()) return shards;  // nothing is trained on
+  if (config.train.empty() || are_stores(config.train, "data.train")) return shards;  // no shards are trained on
   for (const Shard& shard : find_shards(config.train, "data.train"))
     if (std::ranges::find(shards, shard) != shards.end())
       throw DataError(
           fmt::format("data.validation: {} is named in data.train too; take it out of one of the two", shard.path));
   return shards;
+}
+
+/// From token stores, by turns: of each the first samples of what `part` holds.
+std::vector<std::int32_t> samples_of_stores(const std::vector<std::string>& paths, StorePart part,
+                                            const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
+                                            std::int64_t count) {
+  const bool own = part == StorePart::kTrain;
+  const auto begin = begin_token(config.begin_of_text, tokenizer);
+  const std::int64_t lookahead = begin ? 0 : 1;
+  const auto stores = open_stores(paths, tokenizer, own ? "data.validation" : "data.train", part);
+  std::vector<std::int32_t> samples;
+  std::int64_t rows = 0, most = 0, tokens = 0;
+  for (const auto& store : stores) {
+    most = std::max(most, (store->tokens() - lookahead) / context);
+    tokens += store->tokens();
+  }
+  for (std::int64_t i = 0; i < most && rows < count; ++i)
+    for (const auto& store : stores) {
+      if (rows == count || (i + 1) * context + lookahead > store->tokens()) continue;
+      if (begin) samples.push_back(*begin);
+      const auto at = samples.size();
+      samples.resize(at + static_cast<std::size_t>(context + lookahead));
+      store->read(i * context, std::span(samples).subspan(at));
+      ++rows;
+    }
+  if (rows == 0)
+    throw DataError(
+        own ? fmt::format("data.validation: its stores have {} tokens, fewer than one sample of {} tokens; name "
+                          "more, or lower model.context",
+                          tokens, context)
+            : fmt::format("data.train: its stores hold out {} tokens, fewer than one sample of {} tokens; prepare them "
+                          "with a higher --holdout, or name something in data.validation",
+                          tokens, context));
+  return samples;
 }
 
 }  // namespace
@@ -30,6 +76,11 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
                                            std::int64_t count, DocumentCounts* counts) {
   require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
   const bool own_shards = !config.validation.empty();
+  if (are_stores(own_shards ? config.validation : config.train, own_shards ? "data.validation" : "data.train")) {
+    if (counts) *counts = {};
+    return own_shards ? samples_of_stores(config.validation, StorePart::kTrain, config, tokenizer, context, count)
+                      : samples_of_stores(config.train, StorePart::kHeldOut, config, tokenizer, context, count);
+  }
   const auto shards = own_shards ? validation_shards(config) : find_shards(config.train, "data.train");
   const auto begin = begin_token(config.begin_of_text, tokenizer);
   const std::int64_t lookahead = begin ? 0 : 1;
