@@ -14,6 +14,7 @@ namespace spikesink::cli {
 // command ends by returning, or by throwing a Failure (io/failure.h), which main() turns into one line and the exit
 // code.
 void add_tokenizer_command(CLI::App& app);
+void add_prepare_command(CLI::App& app);
 void add_train_command(CLI::App& app, Ranks& ranks);
 void add_eval_command(CLI::App& app);
 void add_bench_command(CLI::App& app, Ranks& ranks);

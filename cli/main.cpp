@@ -45,6 +45,7 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
       "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
+  cli::add_prepare_command(app);
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);

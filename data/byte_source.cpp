@@ -28,6 +28,7 @@ class File {
     return got;
   }
 
+  std::uint64_t offset() const { return offset_; }
   /// `unread`: bytes that were read but not looked at.
   [[noreturn]] void broken(const std::string& reason, std::size_t unread) const {
     throw DataError(fmt::format("{}: broken near byte {}: {}; fetch it again or leave it out", file_.path(),
@@ -42,6 +43,7 @@ class File {
 class PlainSource final : public ByteSource {
  public:
   explicit PlainSource(const std::string& path) : file_(path) {}
+  std::uint64_t file_bytes() const override { return file_.offset(); }
   std::size_t read(char* to, std::size_t size) override { return file_.read(to, size); }
 
  private:
@@ -53,6 +55,7 @@ class ZstdSource final : public ByteSource {
   explicit ZstdSource(const std::string& path) : file_(path), context_(ZSTD_createDCtx()) {
     if (!context_) throw std::bad_alloc();
   }
+  std::uint64_t file_bytes() const override { return file_.offset(); }
   std::size_t read(char* to, std::size_t size) override {
     ZSTD_outBuffer out{to, size, 0};
     while (out.pos == 0) {
@@ -93,6 +96,7 @@ class GzipSource final : public ByteSource {
   GzipSource(const GzipSource&) = delete;
   GzipSource& operator=(const GzipSource&) = delete;
 
+  std::uint64_t file_bytes() const override { return file_.offset(); }
   std::size_t read(char* to, std::size_t size) override {
     stream_.next_out = reinterpret_cast<Bytef*>(to);
     stream_.avail_out = static_cast<uInt>(std::min(size, std::size_t{1} << 30));

@@ -90,6 +90,14 @@ std::string DocumentCounts::broken_text() const {
   return text.empty() ? "none" : text;
 }
 
+void DocumentCounts::add(const DocumentCounts& later) {
+  documents += later.documents;
+  for (std::size_t i = 0; i < kNumBroken; ++i) {
+    if (broken[i] == 0) first_broken[i] = later.first_broken[i];
+    broken[i] += later.broken[i];
+  }
+}
+
 void DocumentTally::add_document() {
   const std::lock_guard lock(mutex_);
   ++counts_.documents;

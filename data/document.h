@@ -37,6 +37,8 @@ struct DocumentCounts {
   std::int64_t lines() const { return documents + num_broken(); }
   /// "3 not JSON (first FILE:LINE: detail), 1 without `text` (...)", or "none"; one line.
   std::string broken_text() const;
+  /// Adds those of lines that come later.
+  void add(const DocumentCounts& later);
 };
 
 /// Counts for all readers of a run, from any thread, and stops it when too large a share of lines is broken.
@@ -74,6 +76,8 @@ class DocumentReader {
   std::int64_t skip_lines(std::int64_t n) { return lines_.skip_lines(n); }
   /// Lines passed so far.
   std::int64_t line() const { return lines_.line(); }
+  /// Bytes of the file, as packed, that were read.
+  std::uint64_t file_bytes() const { return lines_.file_bytes(); }
 
  private:
   LineReader lines_;

@@ -15,6 +15,8 @@ class ByteSource {
   virtual ~ByteSource() = default;
   /// Writes up to `size` > 0 bytes; 0 at the end of the file.
   virtual std::size_t read(char* to, std::size_t size) = 0;
+  /// Bytes of the file, as packed, that were read.
+  virtual std::uint64_t file_bytes() const = 0;
 };
 
 /// A source for a plain, .zst or .gz file (by its name). Several frames or members in a row are read as one stream.
@@ -42,6 +44,8 @@ class LineReader {
 
   /// Lines passed so far: the 1-based number of the last one.
   std::int64_t line() const { return line_; }
+  /// Bytes of the file, as packed, that were read: some more than the lines passed took.
+  std::uint64_t file_bytes() const { return source_->file_bytes(); }
   const std::string& path() const { return path_; }
 
  private:

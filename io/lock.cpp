@@ -29,14 +29,33 @@ UsageError cannot_lock(FileDescriptor& file, int code) {
   return UsageError(fmt::format("{}: in use by {}; wait for it or choose another run.name", folder, who));
 }
 
+/// 0, or the errno of what keeps it from being locked.
+int try_lock(const FileDescriptor& file) {
+  int result;
+  do result = flock(file.get(), LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR);
+  return result == 0 ? 0 : errno;
+}
+
 }  // namespace
 
 FileLock::FileLock(const std::string& path) : file_(FileDescriptor::open(path, O_RDWR | O_CREAT)) {
-  int result;
-  do result = flock(file_.get(), LOCK_EX | LOCK_NB);
-  while (result != 0 && errno == EINTR);
-  if (result != 0) throw cannot_lock(file_, errno);
-  if (ftruncate(file_.get(), 0) != 0) throw file_error(path, "written", errno);
+  if (const int code = try_lock(file_); code != 0) throw cannot_lock(file_, code);
+  note_owner();
+}
+
+FileLock::FileLock(Taken, FileDescriptor file) : file_(std::move(file)) { note_owner(); }
+
+std::unique_ptr<FileLock> FileLock::unless_held(const std::string& path) {
+  FileDescriptor file = FileDescriptor::open(path, O_RDWR | O_CREAT);
+  const int code = try_lock(file);
+  if (code == EWOULDBLOCK) return nullptr;
+  if (code != 0) throw cannot_lock(file, code);
+  return std::unique_ptr<FileLock>(new FileLock(Taken{}, std::move(file)));
+}
+
+void FileLock::note_owner() {
+  if (ftruncate(file_.get(), 0) != 0) throw file_error(file_.path(), "written", errno);
   file_.write(fmt::format("{}\n", getpid()));
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <string>
 
 #include "io/file_descriptor.h"
@@ -11,10 +12,16 @@ namespace spikesink {
 class FileLock {
  public:
   explicit FileLock(const std::string& path);
+  /// The lock, or null where another holds it: for one of many pieces of work, each taken by whoever comes first.
+  static std::unique_ptr<FileLock> unless_held(const std::string& path);
   ~FileLock();
   FileLock(FileLock&&) = delete;
 
  private:
+  struct Taken {};
+  FileLock(Taken, FileDescriptor file);
+  void note_owner();
+
   FileDescriptor file_;
 };
 

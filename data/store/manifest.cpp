@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "data/store/manifest_json.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/random.h"
@@ -24,37 +25,6 @@ Json json_of(const TokenRow& row) {
 }
 TokenRow row_of(const Json& json) {
   return {json.at("tokens"), json.at("documents"), json.at("tokens_crc32c"), json.at("documents_crc32c")};
-}
-
-Json json_of(const StoreFile& file) {
-  return {{"name", file.name},
-          {"source", file.source},
-          {"source_bytes", file.source_bytes},
-          {"train", json_of(file.train)},
-          {"held_out", json_of(file.held_out)}};
-}
-StoreFile file_of(const Json& json) {
-  return {json.at("name"), json.at("source"), json.at("source_bytes"), row_of(json.at("train")),
-          row_of(json.at("held_out"))};
-}
-
-Json json_of(const DocumentCounts& lines) {
-  Json broken = Json::object();
-  for (std::size_t r = 0; r < kNumBroken; ++r)
-    if (lines.broken[r] > 0)
-      broken[std::string(name_of(static_cast<Broken>(r)))] = {{"count", lines.broken[r]},
-                                                              {"first", lines.first_broken[r]}};
-  return {{"documents", lines.documents}, {"broken", broken}};
-}
-DocumentCounts lines_of(const Json& json) {
-  DocumentCounts lines;
-  json.at("documents").get_to(lines.documents);
-  for (std::size_t r = 0; r < kNumBroken; ++r)
-    if (const auto at = json.at("broken").find(name_of(static_cast<Broken>(r))); at != json.at("broken").end()) {
-      lines.broken[r] = at->at("count");
-      lines.first_broken[r] = at->at("first");
-    }
-  return lines;
 }
 
 template <class T>
@@ -83,6 +53,37 @@ void require_sound(const Manifest& m) {
   }
 }
 }  // namespace
+
+Json json_of(const StoreFile& file) {
+  return {{"name", file.name},
+          {"source", file.source},
+          {"source_bytes", file.source_bytes},
+          {"train", json_of(file.train)},
+          {"held_out", json_of(file.held_out)}};
+}
+StoreFile store_file_of(const Json& json) {
+  return {json.at("name"), json.at("source"), json.at("source_bytes"), row_of(json.at("train")),
+          row_of(json.at("held_out"))};
+}
+
+Json json_of(const DocumentCounts& lines) {
+  Json broken = Json::object();
+  for (std::size_t r = 0; r < kNumBroken; ++r)
+    if (lines.broken[r] > 0)
+      broken[std::string(name_of(static_cast<Broken>(r)))] = {{"count", lines.broken[r]},
+                                                              {"first", lines.first_broken[r]}};
+  return {{"documents", lines.documents}, {"broken", broken}};
+}
+DocumentCounts document_counts_of(const Json& json) {
+  DocumentCounts lines;
+  json.at("documents").get_to(lines.documents);
+  for (std::size_t r = 0; r < kNumBroken; ++r)
+    if (const auto at = json.at("broken").find(name_of(static_cast<Broken>(r))); at != json.at("broken").end()) {
+      lines.broken[r] = at->at("count");
+      lines.first_broken[r] = at->at("first");
+    }
+  return lines;
+}
 
 std::string manifest_file(const std::string& folder) { return folder + "/manifest.json"; }
 
@@ -135,11 +136,11 @@ Manifest Manifest::read(const std::string& folder) {
                .deduplicated = json.at("deduplicated"),
                .files = {},
                .text_bytes = json.at("text_bytes"),
-               .lines = lines_of(json.at("lines")),
+               .lines = document_counts_of(json.at("lines")),
                .too_short = json.at("too_short"),
                .too_long = json.at("too_long"),
                .duplicates = json.at("duplicates")};
-    for (const Json& file : json.at("files")) m.files.push_back(file_of(file));
+    for (const Json& file : json.at("files")) m.files.push_back(store_file_of(file));
     require_sound(m);
     return m;
   } catch (const nlohmann::json::exception& error) {

@@ -1,0 +1,144 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "data/store/prepare.h"
+#include "io/failure.h"
+#include "trainer/run_log.h"
+
+namespace spikesink::cli {
+namespace {
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::vector<std::string> inputs;
+  std::string tokenizer, out;
+  int threads = 0;
+  double holdout = 0.005, max_bad_share = 0.001;
+  std::optional<std::int64_t> min_bytes, max_bytes;
+  bool deduplicate = false;
+};
+
+/// A line that is written over on a terminal; elsewhere a line now and then.
+class ProgressLine {
+ public:
+  void show(const PrepareProgress& p) {
+    if (p.phase != phase_) {
+      phase_ = p.phase;
+      begin_ = Clock::now();
+      done_before_ = p.source_bytes_done;
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+    std::string text =
+        fmt::format("{}: {} of {} {}", p.phase, p.shards_done, p.shards, p.phase == "comparing" ? "parts" : "shards");
+    if (p.documents > 0)
+      text += fmt::format(", {} documents, {:.1f} MB/s of text", count_text(static_cast<double>(p.documents)),
+                          static_cast<double>(p.text_bytes) / 1e6 / std::max(seconds, 1e-3));
+    if (p.tokens > 0) text += fmt::format(", {} tokens", count_text(static_cast<double>(p.tokens)));
+    const auto done = static_cast<double>(p.source_bytes_done - std::min(done_before_, p.source_bytes_done));
+    if (p.waits)
+      text += ", what is left is in the hands of other processes";
+    else if (done > 0 && p.source_bytes > p.source_bytes_done)
+      text += fmt::format(", left {}",
+                          duration_text(static_cast<double>(p.source_bytes - p.source_bytes_done) / done * seconds));
+    if (terminal_) {
+      fmt::print("\r{}\033[K", text);
+    } else if (Clock::now() - said_ >= std::chrono::seconds(30)) {
+      said_ = Clock::now();
+      fmt::print("{}\n", text);
+    }
+    std::fflush(stdout);
+  }
+  void close() const {
+    if (terminal_) fmt::print("\r\033[K");
+  }
+
+ private:
+  bool terminal_ = isatty(STDOUT_FILENO) == 1;
+  std::string phase_;
+  std::uint64_t done_before_ = 0;
+  Clock::time_point begin_ = Clock::now(), said_ = Clock::now();
+};
+
+void print_summary(const Manifest& m, const std::string& out) {
+  std::int64_t tokens = 0, documents = 0, held_out = 0;
+  for (const StoreFile& file : m.files) {
+    tokens += file.train.tokens + file.held_out.tokens;
+    documents += file.train.documents + file.held_out.documents;
+    held_out += file.held_out.tokens;
+  }
+  fmt::print("{}: {} tokens of {} documents in {} files, {} bytes a token; {} tokens are held out\n", out, tokens,
+             documents, m.files.size(), m.token_bytes, held_out);
+  fmt::print("  text: {:.1f} MB, {:.2f} bytes of it a token\n", static_cast<double>(m.text_bytes) / 1e6,
+             tokens > documents ? static_cast<double>(m.text_bytes) / static_cast<double>(tokens - documents) : 0);
+  fmt::print("  left out: of {} lines {} are broken: {}", m.lines.lines(), m.lines.num_broken(), m.lines.broken_text());
+  if (m.min_bytes) fmt::print("; {} documents too short", m.too_short);
+  if (m.max_bytes) fmt::print("; {} too long", m.too_long);
+  if (m.deduplicated) fmt::print("; {} repeated", m.duplicates);
+  fmt::print("\n");
+}
+
+void run(const Options& options) {
+  const auto tokenizer = make_tokenizer(options.tokenizer);
+  ProgressLine line;
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const Manifest manifest = prepare_store({.inputs = options.inputs,
+                                           .tokenizer = *tokenizer,
+                                           .out = options.out,
+                                           .threads = options.threads > 0 ? options.threads : cores,
+                                           .holdout = options.holdout,
+                                           .min_bytes = options.min_bytes,
+                                           .max_bytes = options.max_bytes,
+                                           .deduplicate = options.deduplicate,
+                                           .max_bad_share = options.max_bad_share,
+                                           .report = [&](const PrepareProgress& p) { line.show(p); }});
+  line.close();
+  print_summary(manifest, options.out);
+}
+
+std::string share(const std::string& text) {
+  char* rest = nullptr;
+  const double value = std::strtod(text.c_str(), &rest);
+  return *rest == '\0' && !text.empty() && value >= 0 && value < 1 ? "" : text + ", must lie in [0, 1)";
+}
+
+}  // namespace
+
+void add_prepare_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("prepare", "Tokenise shards into a token store, once");
+  auto options = std::make_shared<Options>();
+  command
+      ->add_option("INPUT", options->inputs,
+                   "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; @FILE: one a line in FILE")
+      ->required();
+  command->add_option("--tokenizer", options->tokenizer, "bytes, or a tokenizer's file, as data.tokenizer")->required();
+  command->add_option("--out", options->out, "folder of the store; data.train: [FOLDER] trains on it")->required();
+  command->add_option("--threads", options->threads, "default: the machine's cores")->check(at_least_one);
+  command
+      ->add_option("--holdout", options->holdout, "share of documents to validate on, chosen by the hash of their text")
+      ->capture_default_str()
+      ->check(share);
+  command->add_option("--min-bytes", options->min_bytes, "leave out documents of shorter text")->check(at_least_one);
+  command->add_option("--max-bytes", options->max_bytes, "leave out documents of longer text")->check(at_least_one);
+  command->add_flag("--dedup", options->deduplicate, "of documents with equal text keep the first; reads all twice");
+  command->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no store is made")
+      ->capture_default_str()
+      ->check(share);
+  command->footer(
+      "Killed, it goes on where it was when it is run again. Run on several machines at once, with --out on a file\n"
+      "system that they share, each takes shards that no other has in hand. The store's bytes do not depend on it.\n\n"
+      "Example:\n"
+      "  spikesink prepare 'dclm/*.jsonl.zst' --tokenizer tokenizer.model --out stores/dclm\n"
+      "  spikesink train configs/llama/125m.yaml --set 'data.train=[stores/dclm]' --set "
+      "data.tokenizer=tokenizer.model");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace spikesink::cli

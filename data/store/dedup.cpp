@@ -1,0 +1,123 @@
+#include "data/store/dedup.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "io/file_descriptor.h"
+
+namespace spikesink {
+namespace {
+
+/// A document's hash among those of its shard. Files of hashes: kBuckets + 1 numbers, where each bucket begins and the
+/// end, and the entries.
+struct Entry {
+  TextHash hash;
+  std::uint64_t document = 0;
+};
+using Begins = std::array<std::uint64_t, kBuckets + 1>;
+
+/// A document that repeats an earlier one. Files of duplicates are sorted rows of these.
+struct Repeat {
+  std::uint32_t shard = 0, document = 0;
+  auto operator<=>(const Repeat&) const = default;
+};
+
+template <class T>
+std::string_view text_of(const T& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])};
+}
+
+void read_at(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> to) {
+  while (!to.empty()) {
+    const ssize_t got = pread(file.get(), to.data(), to.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw file_error(file.path(), "read", got < 0 ? errno : EIO);
+    offset += static_cast<std::uint64_t>(got);
+    to = to.subspan(static_cast<std::size_t>(got));
+  }
+}
+
+std::vector<Repeat> read_repeats(const FileDescriptor& file, std::uint64_t first, std::uint64_t count) {
+  std::vector<Repeat> repeats(count);
+  read_at(file, first * sizeof(Repeat), std::as_writable_bytes(std::span(repeats)));
+  return repeats;
+}
+
+}  // namespace
+
+TextHash hash_of(std::string_view text) {
+  const XXH128_hash_t hash = XXH3_128bits(text.data(), text.size());
+  return {hash.high64, hash.low64};
+}
+
+void write_hashes(const std::string& path, const std::vector<TextHash>& documents) {
+  std::vector<Entry> entries;
+  for (const TextHash& hash : documents) entries.push_back({hash, entries.size()});
+  std::ranges::stable_sort(entries, {}, [](const Entry& e) { return e.hash.bucket(); });
+  Begins begins{};
+  for (const Entry& entry : entries) ++begins[static_cast<std::size_t>(entry.hash.bucket()) + 1];
+  for (std::size_t b = 0; b < kBuckets; ++b) begins[b + 1] += begins[b];
+  std::string bytes(text_of(begins));
+  bytes += text_of(entries);
+  write_atomically(path, bytes);
+}
+
+void write_duplicates(const Parts& parts, std::int64_t shards, int bucket) {
+  struct Document {
+    TextHash hash;
+    Repeat place;
+    auto operator<=>(const Document&) const = default;
+  };
+  std::vector<Document> documents;
+  std::vector<Entry> entries;
+  for (std::int64_t shard = 0; shard < shards; ++shard) {
+    const FileDescriptor file = FileDescriptor::open(parts.hashes(shard), O_RDONLY);
+    std::array<std::uint64_t, 2> range{};
+    read_at(file, static_cast<std::uint64_t>(bucket) * sizeof(std::uint64_t), std::as_writable_bytes(std::span(range)));
+    entries.resize(range[1] - range[0]);
+    read_at(file, sizeof(Begins) + range[0] * sizeof(Entry), std::as_writable_bytes(std::span(entries)));
+    for (const Entry& entry : entries)
+      documents.push_back(
+          {entry.hash, {static_cast<std::uint32_t>(shard), static_cast<std::uint32_t>(entry.document)}});
+  }
+  std::ranges::sort(documents);
+  std::vector<Repeat> repeats;
+  for (std::size_t i = 1; i < documents.size(); ++i)
+    if (documents[i].hash == documents[i - 1].hash) repeats.push_back(documents[i].place);
+  std::ranges::sort(repeats);
+  write_atomically(parts.duplicates(bucket), text_of(repeats));
+}
+
+std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard) {
+  std::vector<std::uint32_t> documents;
+  for (int bucket = 0; bucket < kBuckets; ++bucket) {
+    const FileDescriptor file = FileDescriptor::open(parts.duplicates(bucket), O_RDONLY);
+    const auto count = static_cast<std::uint64_t>(file.size()) / sizeof(Repeat);
+    // The rows are sorted by shard: those of this one by halving.
+    const auto first_from = [&](std::int64_t from) {
+      std::uint64_t low = 0, high = count;
+      while (low < high) {
+        const std::uint64_t middle = (low + high) / 2;
+        if (read_repeats(file, middle, 1)[0].shard < static_cast<std::uint32_t>(from))
+          low = middle + 1;
+        else
+          high = middle;
+      }
+      return low;
+    };
+    const std::uint64_t begin = first_from(shard), end = first_from(shard + 1);
+    for (const Repeat& repeat : read_repeats(file, begin, end - begin)) documents.push_back(repeat.document);
+  }
+  std::ranges::sort(documents);
+  return documents;
+}
+
+}  // namespace spikesink

@@ -1,0 +1,32 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/store/parts.h"
+
+namespace spikesink {
+
+// Which documents of many shards have a text that came before, in three kinds of work that share nothing but files: the
+// hashes of a shard, sorted into kBuckets by their first bits; the repeats within a bucket of all shards; those of a
+// shard. Memory: a shard's or a bucket's hashes.
+
+inline constexpr int kBuckets = 256;
+
+/// XXH3, 128 bits.
+struct TextHash {
+  std::uint64_t high = 0, low = 0;
+  auto operator<=>(const TextHash&) const = default;
+  int bucket() const { return static_cast<int>(high >> 56); }
+};
+TextHash hash_of(std::string_view text);
+
+/// Writes the hashes of a shard's documents, in their order, to `path`.
+void write_hashes(const std::string& path, const std::vector<TextHash>& documents);
+/// Finds the repeats of one bucket in the hashes of shards 0 .. shards-1, and writes them to parts.duplicates(bucket).
+void write_duplicates(const Parts& parts, std::int64_t shards, int bucket);
+/// The documents of a shard, by their number in it, that repeat an earlier one: ascending.
+std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard);
+
+}  // namespace spikesink

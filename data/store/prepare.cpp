@@ -1,0 +1,342 @@
+#include "data/store/prepare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <filesystem>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "data/shards.h"
+#include "data/store/dedup.h"
+#include "data/store/file_writer.h"
+#include "data/store/parts.h"
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "kernels/core/check.h"
+
+namespace spikesink {
+namespace {
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+constexpr std::chrono::milliseconds kReport{500}, kWait{200};
+
+/// What @FILE names, in its place.
+std::vector<std::string> with_lists(const std::vector<std::string>& inputs) {
+  std::vector<std::string> all;
+  for (const std::string& input : inputs) {
+    if (!input.starts_with('@')) {
+      all.push_back(input);
+      continue;
+    }
+    std::istringstream lines(read_file(input.substr(1)));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.ends_with('\r')) line.pop_back();
+      if (!line.empty()) all.push_back(line);
+    }
+  }
+  return all;
+}
+
+/// All that the bytes of a store depend on, as it stands in parts/plan.json.
+std::string plan_text(const Manifest& m) {
+  Json shards = Json::array();
+  for (const StoreFile& file : m.files) shards.push_back({file.source, file.source_bytes});
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(); };
+  return Json{{"tokenizer", m.tokenizer},
+              {"vocab_size", m.vocab_size},
+              {"holdout", m.holdout},
+              {"min_bytes", or_null(m.min_bytes)},
+              {"max_bytes", or_null(m.max_bytes)},
+              {"deduplicated", m.deduplicated},
+              {"shards", shards}}
+             .dump(1) +
+         "\n";
+}
+
+/// Names the first key in which two plans differ.
+std::string difference(const std::string& before, const std::string& now) {
+  const Json a = Json::parse(before, nullptr, false), b = Json::parse(now);
+  for (const auto& [key, value] : b.items())
+    if (!a.is_object() || !a.contains(key) || a[key] != value)
+      return key == "shards" ? "other shards"
+                             : fmt::format("{} {}, not {}", key, a.is_object() && a.contains(key) ? a[key].dump() : "?",
+                                           value.dump());
+  return "another plan";
+}
+
+/// A shard's documents that are of use: neither broken nor too short or long. Calls f(text, number among these).
+template <class F>
+void for_usable(const Shard& shard, const PrepareOptions& options, ShardRecord& record,
+                std::atomic<std::uint64_t>& done, F&& f) {
+  DocumentTally tally(options.max_bad_share);
+  DocumentReader reader(shard.path, tally);
+  std::uint32_t number = 0;
+  for (std::uint64_t counted = 0; reader.next();) {
+    if (const std::uint64_t read = reader.file_bytes(); read > counted) done += read - std::exchange(counted, read);
+    const auto text = reader.text();
+    if (!text) continue;
+    const auto bytes = static_cast<std::int64_t>(text->size());
+    if (options.min_bytes && bytes < *options.min_bytes)
+      ++record.too_short;
+    else if (options.max_bytes && bytes > *options.max_bytes)
+      ++record.too_long;
+    else
+      f(*text, number++);
+  }
+  record.lines = tally.counts();
+  // Where the shards lie is no part of the store.
+  const std::string folder = fs::path(shard.path).parent_path().string();
+  if (!folder.empty())
+    for (std::string& first : record.lines.first_broken)
+      if (first.starts_with(folder + "/")) first.erase(0, folder.size() + 1);
+}
+
+class Preparation {
+ public:
+  explicit Preparation(const PrepareOptions& options)
+      : options_(options), shards_(find_shards(with_lists(options.inputs), "prepare")), parts_(options.out) {
+    require(options.threads > 0, "prepare: ", options.threads, " threads");
+    manifest_ = {.tokenizer = options.tokenizer.name(),
+                 .vocab_size = options.tokenizer.vocab_size(),
+                 .end_of_text = options.tokenizer.end_of_text(),
+                 .token_bytes = options.tokenizer.vocab_size() <= 65536 ? 2 : 4,
+                 .holdout = options.holdout,
+                 .min_bytes = options.min_bytes,
+                 .max_bytes = options.max_bytes,
+                 .deduplicated = options.deduplicate};
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      manifest_.files.push_back({.name = fmt::format("shard_{:08d}.h5", i),
+                                 .source = fs::path(shards_[i].path).filename().string(),
+                                 .source_bytes = shards_[i].bytes});
+      source_bytes_ += shards_[i].bytes;
+    }
+    plan_ = plan_text(manifest_);
+  }
+
+  Manifest run() {
+    if (is_store(options_.out)) return finished();
+    begin();
+    try {
+      make();
+    } catch (const DataError&) {
+      if (!is_store(options_.out)) throw;  // else others have finished, and cleared away what this one looked for
+    }
+    return finished();
+  }
+
+ private:
+  using Work = std::function<void(std::int64_t)>;
+  using Result = std::function<std::string(std::int64_t)>;
+
+  /// Leaves the folder with this plan in it.
+  void begin() const {
+    std::error_code error;
+    if (fs::exists(options_.out, error) && !fs::exists(parts_.path(), error) &&
+        !(fs::is_directory(options_.out, error) && fs::is_empty(options_.out, error)))
+      throw UsageError(options_.out + ": is there, and no token store; choose another --out, or remove it");
+    if (fs::create_directories(parts_.path(), error); error)
+      throw UsageError(fmt::format("{}: cannot be made: {}; choose another --out", parts_.path(), error.message()));
+    while (!fs::exists(parts_.plan(), error)) {
+      if (const auto lock = parts_.claim(parts_.plan()); lock && !fs::exists(parts_.plan(), error))
+        write_atomically(parts_.plan(), plan_);
+      else if (!lock)
+        std::this_thread::sleep_for(kWait);
+    }
+    require_plan(read_file(parts_.plan()), "was begun with");
+  }
+  void require_plan(const std::string& before, const char* what) const {
+    if (before != plan_)
+      throw UsageError(fmt::format("{}: {} {}; repeat that command to go on with it, or choose another --out",
+                                   options_.out, what, difference(before, plan_)));
+  }
+  Manifest finished() const {
+    Manifest manifest = Manifest::read(options_.out);
+    require_plan(plan_text(manifest), "is a store with");
+    return manifest;
+  }
+
+  void make() {
+    const auto shards = static_cast<std::int64_t>(shards_.size());
+    const auto hashes = [this](std::int64_t i) { return parts_.hashes(i); };
+    const auto duplicates = [this](std::int64_t b) { return parts_.duplicates(static_cast<int>(b)); };
+    const auto records = [this](std::int64_t i) { return parts_.record(i); };
+    if (options_.deduplicate) {
+      do_all("hashing", shards, true, hashes, [&](std::int64_t i) { hash(i); });
+      do_all("comparing", kBuckets, false, duplicates,
+             [&](std::int64_t b) { write_duplicates(parts_, shards, static_cast<int>(b)); });
+    }
+    do_all("tokenising", shards, true, records, [&](std::int64_t i) { tokenise(i); });
+    conclude();
+  }
+
+  /// Returns when all pieces of work have a result, be it by other processes.
+  void do_all(const char* phase, std::int64_t pieces, bool are_shards, const Result& result, const Work& work) {
+    {
+      const std::lock_guard lock(mutex_);
+      progress_ = {.phase = phase, .shards = pieces, .source_bytes = are_shards ? source_bytes_ : 0};
+    }
+    text_bytes_ = documents_ = tokens_ = 0;
+    const std::jthread reporter([this](const std::stop_token& stop) { report_until(stop); });
+    while (true) {
+      std::atomic<std::int64_t> next = 0, done = 0, others = 0;
+      std::exception_ptr failure;
+      const auto is_done = [&](std::int64_t i) {
+        std::error_code error;
+        return fs::exists(result(i), error);
+      };
+      std::uint64_t bytes = 0;
+      for (std::int64_t i = 0; i < pieces; ++i)
+        if (is_done(i)) {
+          ++done;
+          if (are_shards) bytes += shards_[static_cast<std::size_t>(i)].bytes;
+        }
+      source_done_ = bytes;
+      pieces_done_ = done.load();
+      if (done == pieces || is_store(options_.out)) return;
+      {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < options_.threads; ++t)
+          threads.emplace_back([&] {
+            for (std::int64_t i; (i = next++) < pieces;) try {
+                if (is_done(i)) continue;
+                const auto claim = parts_.claim(result(i));
+                if (!claim) {
+                  ++others;
+                  continue;
+                }
+                if (is_done(i)) continue;
+                work(i);
+                ++pieces_done_;
+              } catch (...) {
+                const std::lock_guard lock(mutex_);
+                if (!failure) failure = std::current_exception();
+                next = pieces;
+              }
+          });
+      }
+      if (failure) std::rethrow_exception(failure);
+      waits_ = others > 0;
+      if (others > 0) std::this_thread::sleep_for(kWait);
+    }
+  }
+
+  void report_until(const std::stop_token& stop) {
+    if (!options_.report) return;
+    std::condition_variable_any wake;
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    bool ends = false;
+    while (!ends) {
+      ends = wake.wait_for(lock, stop, kReport, [&] { return stop.stop_requested(); });
+      PrepareProgress progress;
+      {
+        const std::lock_guard guard(mutex_);
+        progress = progress_;
+      }
+      progress.shards_done = pieces_done_;
+      progress.source_bytes_done = std::min<std::uint64_t>(source_done_, progress.source_bytes);
+      progress.text_bytes = text_bytes_;
+      progress.documents = documents_;
+      progress.tokens = tokens_;
+      progress.waits = waits_;
+      options_.report(progress);
+    }
+  }
+
+  void hash(std::int64_t i) {
+    std::vector<TextHash> hashes;
+    ShardRecord record;
+    for_usable(shards_[static_cast<std::size_t>(i)], options_, record, source_done_,
+               [&](std::string_view text, std::uint32_t) {
+                 hashes.push_back(hash_of(text));
+                 text_bytes_ += static_cast<std::int64_t>(text.size());
+                 ++documents_;
+               });
+    write_hashes(parts_.hashes(i), hashes);
+  }
+
+  void tokenise(std::int64_t i) {
+    const auto shard = static_cast<std::size_t>(i);
+    const std::vector<std::uint32_t> repeats =
+        options_.deduplicate ? read_duplicates(parts_, i) : std::vector<std::uint32_t>();
+    ShardRecord record;
+    StoreFileWriter writer(options_.out + "/" + manifest_.files[shard].name, manifest_.token_bytes);
+    std::vector<std::int32_t> ids;
+    for_usable(shards_[shard], options_, record, source_done_, [&](std::string_view text, std::uint32_t number) {
+      if (std::ranges::binary_search(repeats, number)) {
+        ++record.duplicates;
+        return;
+      }
+      ids.clear();
+      options_.tokenizer.encode(text, ids);
+      ids.push_back(options_.tokenizer.end_of_text());
+      writer.add(ids, holdout_draw(text) < options_.holdout);
+      record.text_bytes += static_cast<std::int64_t>(text.size());
+      text_bytes_ += static_cast<std::int64_t>(text.size());
+      tokens_ += static_cast<std::int64_t>(ids.size());
+      ++documents_;
+    });
+    const StoreFile written = writer.finish();
+    record.file = manifest_.files[shard];
+    record.file.train = written.train;
+    record.file.held_out = written.held_out;
+    write_atomically(parts_.record(i), record.to_json());
+  }
+
+  /// Puts the manifest in its place, and clears away what led to it.
+  void conclude() {
+    std::unique_ptr<FileLock> lock;
+    while (!is_store(options_.out) && !(lock = parts_.claim(manifest_file(parts_.path()))))
+      std::this_thread::sleep_for(kWait);
+    if (is_store(options_.out)) return;
+    Manifest manifest = manifest_;
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      const ShardRecord record = ShardRecord::read(parts_.record(static_cast<std::int64_t>(i)));
+      manifest.files[i] = record.file;
+      manifest.text_bytes += record.text_bytes;
+      manifest.lines.add(record.lines);
+      manifest.too_short += record.too_short;
+      manifest.too_long += record.too_long;
+      manifest.duplicates += record.duplicates;
+    }
+    if (const double broken = static_cast<double>(manifest.lines.num_broken());
+        broken > options_.max_bad_share * static_cast<double>(manifest.lines.lines()))
+      throw DataError(fmt::format(
+          "{} of {} lines are broken, above --max-bad-share {}: {}; mend the shards and begin in "
+          "another --out, or raise --max-bad-share",
+          manifest.lines.num_broken(), manifest.lines.lines(), options_.max_bad_share, manifest.lines.broken_text()));
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(options_.out, error))
+      if (entry.path().extension() == ".unfinished") fs::remove(entry.path(), error);
+    write_atomically(manifest_file(options_.out), manifest.to_json());
+    fs::remove_all(parts_.path(), error);
+  }
+
+  const PrepareOptions& options_;
+  std::vector<Shard> shards_;
+  Parts parts_;
+  Manifest manifest_;  // without what only the shards' texts say
+  std::string plan_;
+  std::uint64_t source_bytes_ = 0;
+
+  std::mutex mutex_;  // guards progress_ and failures
+  PrepareProgress progress_;
+  std::atomic<std::uint64_t> source_done_ = 0;
+  std::atomic<std::int64_t> pieces_done_ = 0, text_bytes_ = 0, documents_ = 0, tokens_ = 0;
+  std::atomic<bool> waits_ = false;
+};
+
+}  // namespace
+
+Manifest prepare_store(const PrepareOptions& options) { return Preparation(options).run(); }
+
+}  // namespace spikesink
