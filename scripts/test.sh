@@ -59,7 +59,7 @@ tool() {
   command -v "$1-14" || { command -v "$1" >/dev/null && "$1" --version | grep -q 'version 14\.' && command -v "$1"; }
 }
 cpp_files() {
-  find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
+  find io kernels data models trainer analysis configs sweeps cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
 }
 
 # CUDA's compiler, where cmake/Cuda.cmake looks for it.
@@ -202,7 +202,7 @@ stage_tidy() {
   tidy=$(tool clang-tidy) || { echo "no clang-tidy 14; scripts/setup.sh --all installs it"; return 1; }
   [ -f build/cpu/compile_commands.json ] || cmake --preset cpu
   # The tests are left out: Catch2's macros set off half of the checks.
-  cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|cli)/.*\.cpp$' |
+  cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|sweeps|cli)/.*\.cpp$' |
     xargs -P "$(nproc)" -n 2 "$tidy" -p build/cpu --quiet && passed 1
 }
 
