@@ -30,7 +30,8 @@ void ConfigLayers::add_text(const std::string& text, const std::string& name) {
         inherit(layers);
       }
     }
-    add_map(document, "", top);
+    for (const auto& [key, written] : keys_of(document, "", top))
+      if (key != "extends") add_member("", key, written);
   }
   settle();
 }
@@ -49,13 +50,14 @@ void ConfigLayers::add_overrides(const std::vector<std::string>& overrides) {
 }
 
 void ConfigLayers::add_map(const YAML::Node& map, const std::string& prefix, const Place& place) {
-  for (const auto& [key, written] : keys_of(map, prefix, place)) {
-    const std::string path = prefix.empty() ? key : prefix + "." + key;
-    if (path == "extends") continue;
-    if (key.find('.') != std::string::npos && place.line > 0)
-      refuse(written.place, path, "unknown key; dotted keys are for --set, in a file keys are nested");
-    add_key(path, written.value, written.place);
-  }
+  for (const auto& [key, written] : keys_of(map, prefix, place)) add_member(prefix, key, written);
+}
+
+void ConfigLayers::add_member(const std::string& prefix, const std::string& key, const Written& written) {
+  const std::string path = prefix.empty() ? key : prefix + "." + key;
+  if (key.find('.') != std::string::npos && written.place.line > 0)
+    refuse(written.place, path, "unknown key; dotted keys are for --set, in a file keys are nested");
+  add_key(path, written.value, written.place);
 }
 
 void ConfigLayers::add_key(const std::string& path, const YAML::Node& value, const Place& place) {

@@ -53,6 +53,7 @@ class ConfigLayers {
 
   explicit ConfigLayers(std::vector<std::filesystem::path> open) : open_(std::move(open)) {}
 
+  void add_member(const std::string& prefix, const std::string& key, const Written& written);
   void put(const std::string& key, const Written& written, int rank);
   bool drop_one_without_effect();
   Config build() const;

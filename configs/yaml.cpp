@@ -133,6 +133,12 @@ std::string flow_of(const YAML::Node& value) {
   return out.c_str();
 }
 
+std::string suggest_of(std::string_view word, const std::vector<std::string_view>& known) {
+  const std::string_view near = nearest(word, known);
+  if (!near.empty()) return fmt::format("did you mean {}?", near);
+  return fmt::format("the keys here are {}", fmt::join(known, ", "));
+}
+
 void require_map(const YAML::Node& value, const Place& place, const std::string& key) {
   if (value.IsNull()) refuse(place, key, "has no value; it is a map of keys, give one or remove it");
   if (value.IsMap()) return;

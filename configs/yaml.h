@@ -75,6 +75,9 @@ std::pair<std::string, Written> parse_override(const std::string& text);
 /// The value in YAML's flow form, on one line: 8, [0.9, 0.95].
 std::string flow_of(const YAML::Node& value);
 
+/// What to say of a key that is none of `known`: "did you mean time?", or all of them.
+std::string suggest_of(std::string_view word, const std::vector<std::string_view>& known);
+
 /// Refuses a value that is not a map; "a list" and so on are named.
 void require_map(const YAML::Node& value, const Place& place, const std::string& key);
 
