@@ -108,7 +108,7 @@ std::string json_of(const CollectedSweep& sweep) {
       {"sink_judged_by", sweep.sink_judged_by.empty() ? Json() : Json(sweep.sink_judged_by)},
       {"scale",
        {{"parameters", sweep.scale.parameters}, {"tokens", sweep.scale.tokens}, {"context", sweep.scale.context}}},
-      {"paper", "arXiv:2603.05498"},
+      {"source", "arXiv:2603.05498"},
       {"rows", rows},
       {"notes", sweep.notes}};
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

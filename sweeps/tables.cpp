@@ -11,7 +11,7 @@
 namespace spikesink {
 namespace {
 using Cells = std::vector<std::string>;
-constexpr const char* kPlusMinus = "\xC2\xB1";
+constexpr std::string_view kPlusMinus = " \xC2\xB1 ";
 
 struct Column {
   std::string group, heading;  ///< columns that have a group stand under it
@@ -36,7 +36,7 @@ std::string ours_of(const CollectedFigure& figure) {
   if (o.count == 0) return "-";
   const double scale = scale_of(figure.name);
   if (o.count == 1) return number(scale * o.mean);
-  return fmt::format("{} {} {}", number(scale * o.mean), kPlusMinus, number(scale * o.deviation));
+  return fmt::format("{}{}{}", number(scale * o.mean), kPlusMinus, number(scale * o.deviation));
 }
 std::string paper_of(const CollectedFigure& figure) {
   if (!figure.paper) return "-";
@@ -70,7 +70,7 @@ std::vector<std::string> remarks_of(const CollectedSweep& sweep, bool paper) {
                         short_count(s.parameters), short_count(s.tokens), s.context);
   std::size_t most = 0;
   for (const CollectedRow& row : sweep.rows) most = std::max(most, row.runs.size());
-  ours += most > 1 ? fmt::format(". Mean {} sample deviation over seeds.", kPlusMinus)
+  ours += most > 1 ? fmt::format(". Mean{}sample deviation over seeds.", kPlusMinus)
                    : ". One seed a row: what it shows may be chance.";
   out.push_back(ours);
   if (!paper) return out;
@@ -85,13 +85,13 @@ std::vector<std::string> remarks_of(const CollectedSweep& sweep, bool paper) {
   if (sweep.sink_judged_by == "sink_ratio") out.emplace_back("Sinks are judged by the sink ratio.");
   if (sweep.sink_judged_by == "sink_excess")
     out.emplace_back(
-        "Sinks are judged by the first-token mass above that of uniform attention, (mass - u) / (1 - u), since the "
+        "Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the "
         "baseline's sink ratio is below 10 %.");
   std::map<Direction, int> counts;
   for (const CollectedRow& row : sweep.rows)
     for (const CollectedFigure& figure : row.figures) ++counts[figure.direction];
-  out.push_back(fmt::format("Of the paper's directions {} agree, {} differ, {} are unclear.",
-                            counts[Direction::kAgrees], counts[Direction::kDiffers], counts[Direction::kUnclear]));
+  out.push_back(fmt::format("Of the paper's directions: agrees {}, differs {}, unclear {}.", counts[Direction::kAgrees],
+                            counts[Direction::kDiffers], counts[Direction::kUnclear]));
   return out;
 }
 
@@ -100,30 +100,37 @@ Table table_of(const CollectedSweep& sweep) {
   Table table;
   table.columns = {{"", "Row", false}, {"", "Seeds"}};
   for (const char* group : {"Perplexity", "Sink ratio %", "Spike"}) {
-    table.columns.push_back({group, "ours"});
-    if (paper) table.columns.push_back({group, "paper"});
+    table.columns.push_back({group, paper ? "ours" : ""});
+    if (!paper) continue;
+    table.columns.push_back({group, "paper"});
+    table.columns.push_back({group, "direction", false});
   }
-  table.columns.push_back({"First-token mass %", "ours"});
-  table.columns.push_back({"Spike / median", "ours"});
-  if (paper) table.columns.push_back({"Direction", "perplexity, sink, spike", false});
+  table.columns.push_back({"First-token", "mass %"});
+  table.columns.push_back({"Spike", "over median"});
   for (const CollectedRow& row : sweep.rows) {
     Cells cells{row.label, row.runs.size() == row.seeds ? std::to_string(row.seeds)
                                                         : fmt::format("{} of {}", row.runs.size(), row.seeds)};
-    std::string directions;
+    if (row.name == sweep.baseline) cells[0] += " (baseline)";
     for (const char* name : {"perplexity", "sink_ratio", "spike_max"}) {
       const CollectedFigure& figure = row.figure(name);
       cells.push_back(ours_of(figure));
-      if (paper) cells.push_back(paper_of(figure));
-      directions += fmt::format("{}{}", directions.empty() ? "" : ", ", word_of(figure.direction));
+      if (!paper) continue;
+      cells.push_back(paper_of(figure));
+      cells.push_back(word_of(figure.direction));
     }
     cells.push_back(ours_of(row.figure("first_token_mass")));
     cells.push_back(ours_of(row.figure("spike_ratio")));
-    if (paper) cells.push_back(row.name == sweep.baseline ? "baseline" : directions);
-    if (!paper && row.name == sweep.baseline) cells[0] += " (baseline)";
     table.rows.push_back(std::move(cells));
   }
   table.remarks = remarks_of(sweep, paper);
   return table;
+}
+
+/// Of a column, where there is one heading row.
+std::string name_of(const Column& column) {
+  if (column.heading.empty() || column.heading == "ours") return column.group;
+  if (column.group.empty() || column.heading == "paper" || column.heading == "direction") return column.heading;
+  return column.group + " " + column.heading;
 }
 
 std::size_t width_of(const std::string& text) {  // in characters
@@ -161,9 +168,9 @@ std::string latex_text(const std::string& text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto special = kSpecial.find(text[i]);
-    if (text.compare(i, 2, kPlusMinus) == 0) {
+    if (text.compare(i, kPlusMinus.size(), kPlusMinus) == 0) {
       out += "$\\pm$";
-      ++i;
+      i += kPlusMinus.size() - 1;
     } else if (special != kSpecial.end()) {
       out += special->second;
     } else {
@@ -181,25 +188,21 @@ std::string latex_head(const std::vector<Column>& columns) {
       ++end;
     const std::size_t span = end - i;
     if (i > 0) groups += " & ";
-    if (!columns[i].group.empty()) {
-      groups += fmt::format("\\multicolumn{{{}}}{{c}}{{{}}}", span, latex_text(columns[i].group));
-      rules += fmt::format("\\cmidrule(lr){{{}-{}}}", i + 1, end);
-    }
+    const std::string group = latex_text(columns[i].group);
+    groups += span > 1 ? fmt::format("\\multicolumn{{{}}}{{c}}{{{}}}", span, group) : group;
+    if (span > 1) rules += fmt::format("\\cmidrule(lr){{{}-{}}}", i + 1, end);
     for (std::size_t k = i; k < end; ++k)
       headings += fmt::format("{}{}", k > 0 ? " & " : "", latex_text(columns[k].heading));
   }
-  return groups + " \\\\\n" + rules + "\n" + headings + " \\\\\n";
+  if (!rules.empty()) rules += '\n';
+  return fmt::format("{} \\\\\n{}{} \\\\\n", groups, rules, headings);
 }
 }  // namespace
 
 std::string markdown_of(const CollectedSweep& sweep) {
   const Table table = table_of(sweep);
   std::vector<Cells> lines(1);
-  for (const Column& column : table.columns)
-    lines[0].push_back(column.group.empty()        ? column.heading
-                       : column.heading == "ours"  ? column.group
-                       : column.heading == "paper" ? "paper"
-                                                   : column.group + ": " + column.heading);
+  for (const Column& column : table.columns) lines[0].push_back(name_of(column));
   for (const Cells& row : table.rows) {
     lines.emplace_back();
     for (const std::string& cell : row) lines.back().push_back(markdown_text(cell));
@@ -230,7 +233,7 @@ std::string latex_of(const CollectedSweep& sweep) {
   const Table table = table_of(sweep);
   std::string out = "% Made by `spikesink sweep collect`. Needs \\usepackage{booktabs}.\n\\begin{table}\n\\centering\n";
   out += fmt::format("\\caption{{{}}}\n", latex_text(sweep.title));
-  out += "\\small\n\\begin{tabular}{";
+  out += "\\footnotesize\n\\setlength{\\tabcolsep}{2.5pt}\n\\begin{tabular}{";
   for (const Column& column : table.columns) out += column.is_number ? 'r' : 'l';
   out += fmt::format("}}\n\\toprule\n{}\\midrule\n", latex_head(table.columns));
   for (const Cells& row : table.rows) {
@@ -238,7 +241,7 @@ std::string latex_of(const CollectedSweep& sweep) {
       out += fmt::format("{}{}", i > 0 ? " & " : "", row[i] == "-" ? "--" : latex_text(row[i]));
     out += " \\\\\n";
   }
-  out += "\\bottomrule\n\\end{tabular}\n\n\\smallskip\n\\footnotesize\n\\raggedright\n";
+  out += "\\bottomrule\n\\end{tabular}\n\n\\smallskip\n\\raggedright\n";
   for (const std::string& remark : table.remarks) out += fmt::format("{}\n", latex_text(remark));
   for (const std::string& note : sweep.notes) out += fmt::format("% {}\n", latex_text(note));
   return out + "\\end{table}\n";
