@@ -14,8 +14,14 @@ namespace spikesink {
 /// What the paper prints of a row of its tables. Absent: the paper does not say.
 struct PaperFigures {
   std::optional<double> perplexity;
-  std::optional<double> sink_ratio;  ///< in per cent, as printed
+  std::optional<double> sink_ratio;  ///< in per cent
   std::optional<double> spike;
+
+  void fields(auto&& v) {
+    v("perplexity", perplexity, "on C4");
+    v("sink_ratio", sink_ratio, "in per cent, as printed");
+    v("spike", spike, "largest magnitude of the residual stream");
+  }
 };
 
 /// A row with one of the sweep's seeds: one run of `spikesink train`.
