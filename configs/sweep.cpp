@@ -216,6 +216,7 @@ Sweep read_sweep(const std::string& file, const std::vector<std::string>& overri
   sweep.title = keys.title.value_or(sweep.name);
   sweep.local = keys.local;
   sweep.slurm = keys.slurm;
+  if (sweep.slurm.gpus_per_node == 0) sweep.slurm.gpus_per_node.reset();
   if (sweep.slurm.script_template)
     sweep.slurm.script_template =
         (written.find("slurm.template")->place.folder() / *sweep.slurm.script_template).lexically_normal().string();

@@ -57,7 +57,9 @@ WrittenRow read_row(const YAML::Node& node, const Place& rows) {
     } else if (find_key(key) != nullptr && parent_of(key).empty()) {
       refuse(at, key, fmt::format("is a key of a config; write set: {{{}: ...}}", key));
     } else {
-      refuse(at, key, "unknown key; " + suggest_of(key, {"name", "label", "config", "set", "paper"}));
+      std::vector<std::string_view> known;
+      for (const RowKey& known_key : kRowKeys) known.push_back(known_key.name);
+      refuse(at, key, "unknown key; " + suggest_of(key, known));
     }
   }
   return row;

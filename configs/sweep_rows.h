@@ -1,13 +1,26 @@
 #pragma once
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "configs/sweep_file.h"
 
 namespace spikesink {
+
+struct RowKey {
+  std::string_view name, help;
+};
+inline constexpr std::array kRowKeys = {
+    RowKey{"name", "of its runs and files"},
+    RowKey{"label", "in tables; absent: the name"},
+    RowKey{"config", "in place of base"},
+    RowKey{"set", "keys of a config, as in a config"},
+    RowKey{"paper", "what the paper found, to stand beside what the runs find; left out of tables with axes"},
+};
 
 /// One entry of `rows`, as it is written. Of this part only.
 struct WrittenRow {
