@@ -185,7 +185,7 @@ std::string sbatch_script(const Sweep& sweep, const SweepFolder& folder, const S
   const Places places = places_of(sweep, folder, plan, program);
   std::string file = "configs/slurm/array.sbatch", text(kSlurmTemplate);
   if (sweep.slurm.script_template) {
-    file = (std::filesystem::path(sweep.file).parent_path() / *sweep.slurm.script_template).string();
+    file = *sweep.slurm.script_template;
     if (!std::filesystem::is_regular_file(file))
       throw UsageError(
           fmt::format("slurm.template: {}: no such file; leave the key out for the template that is built in", file));

@@ -115,7 +115,7 @@ class Cluster:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if kind is not None and kind is not SystemExit:
+        if kind is not None:
             self.show_logs()
 
     def start(self, *line):
@@ -140,6 +140,9 @@ class Cluster:
     def wait(self, what, until, seconds=60):
         end = time.monotonic() + seconds
         while not until():
+            for daemon in self.daemons:
+                if daemon.poll() is not None:
+                    raise RuntimeError(f"{daemon.args[0]} has ended with exit code {daemon.returncode}")
             if time.monotonic() > end:
                 raise TimeoutError(f"{what}: not there after {seconds} s")
             time.sleep(0.1)

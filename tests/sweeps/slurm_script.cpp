@@ -143,9 +143,9 @@ TEST_CASE("what Slurm would misread, or cannot be, is refused", "[sweeps][slurm]
   CHECK(has(message_of<UsageError>([&] { job.script(); }), "runs/50%: Slurm would misread the %"));
 }
 
-TEST_CASE("a template of one's own stands beside the sweep file", "[sweeps][slurm]") {
+TEST_CASE("a template of one's own is filled in the same way", "[sweeps][slurm]") {
   SlurmJob job({"a", "b c"});
-  job.sweep.slurm.script_template = "mine.sbatch";
+  job.sweep.slurm.script_template = job.temp() / "mine.sbatch";
   CHECK(has(message_of<UsageError>([&] { job.script(); }),
             "slurm.template: " + job.temp() / "mine.sbatch" + ": no such file"));
   spill(job.temp() / "mine.sbatch", "#SBATCH -p {{partition}}\n{{launcher}} {{ranks}}\n  <{{run}}>\nlast");

@@ -11,7 +11,8 @@ TEST_CASE("a run that fails is an attempt with its code", "[sweeps][slurm]") {
   SlurmJob job;
   job.behave("echo 'spikesink: no shard'; exit 3");
   CHECK(job.run() == 3);
-  CHECK(job.output() == "spikesink: no shard\n");
+  CHECK(job.output().starts_with("=== attempt of job 47_0 on "));
+  CHECK(job.output().ends_with("\nspikesink: no shard\n"));
   CHECK(has(job.attempts(), R"("code": 3,)"));
   CHECK(!requeues(job));
 }
@@ -20,7 +21,7 @@ TEST_CASE("setup that ends the job is an attempt too", "[sweeps][slurm]") {
   SlurmJob job;
   job.sweep.slurm.setup = {"echo 'no such module' >&2", "exit 9"};
   CHECK(job.run() == 9);
-  CHECK(job.output() == "no such module\n");
+  CHECK(job.output().ends_with("\nno such module\n"));
   CHECK(has(job.attempts(), R"("code": 9,)"));
   CHECK(job.calls() == "");
 }
