@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <exception>
 #include <filesystem>
@@ -84,9 +85,10 @@ class Collector {
     return out;
   }
 
-  /// The config that the run has, where it has one: the sweep file may have changed since, or had other overrides.
+  /// The config that the run had, where it had one: the sweep file may have changed since, or had other overrides.
   Config config_of(const SweepRun& run) {
-    const std::string file = folder_.config(run.name);
+    std::string file = folder_.run(run.name).config();
+    if (!std::filesystem::exists(file)) file = folder_.config(run.name);
     if (!std::filesystem::exists(file)) return run.config;
     Config config = read_config(file);
     std::string differences;
@@ -142,7 +144,7 @@ class Collector {
 /// Holds every row against the baseline.
 void judge(CollectedSweep& sweep) {
   const auto baseline = std::ranges::find(sweep.rows, sweep.baseline, &CollectedRow::name);
-  if (baseline == sweep.rows.end() || baseline->figure("sink_ratio").ours.count == 0) {
+  if (baseline == sweep.rows.end() || baseline->runs.empty()) {
     sweep.notes.push_back(
         fmt::format("{}: no run of the baseline is finished, so there are no directions", sweep.baseline));
     return;

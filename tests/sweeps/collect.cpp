@@ -1,6 +1,7 @@
 #include "sweeps/collect.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "configs/writer.h"
 #include "support.h"
@@ -175,10 +176,11 @@ TEST_CASE("a run is finished at the last step of the config that it had", "[swee
   shorter.train.steps = 20;
   shorter.run.dir = "elsewhere";
   shorter.checkpoint.keep = 7;
-  for (const char* run : {"pre_norm_seed1", "pre_norm_seed2"}) {
-    test::ScratchSweep::write(scratch.folder().config(run), write_config(shorter));
-    scratch.metrics(run, probe(20, "100", 0.5, 0.3, 40));
-  }
+  // Its own, or else that which it is to be started with.
+  test::ScratchSweep::write(scratch.folder().run("pre_norm_seed1").config(), write_config(shorter));
+  test::ScratchSweep::write(scratch.folder().config("pre_norm_seed1"), write_config(small()));
+  test::ScratchSweep::write(scratch.folder().config("pre_norm_seed2"), write_config(shorter));
+  for (const char* run : {"pre_norm_seed1", "pre_norm_seed2"}) scratch.metrics(run, probe(20, "100", 0.5, 0.3, 40));
   test::ScratchSweep::write(scratch.folder().config("sandwich"), "modle: {}\n");
   scratch.metrics("sandwich", probe(300, "100", 0.5, 0.3, 40));
   const CollectedSweep collected = collect(sweep, scratch.folder());
