@@ -155,8 +155,14 @@ void judge(CollectedSweep& sweep) {
     if (row.name == sweep.baseline) continue;
     for (CollectedFigure& figure : row.figures) {
       const std::string& measure = figure.name == "sink_ratio" ? sweep.sink_judged_by : figure.name;
-      figure.direction = direction_of({.row = row.figure(measure).ours,
-                                       .baseline = baseline->figure(measure).ours,
+      const auto ours = [&](const CollectedRow& of) {
+        OverSeeds o = of.figure(measure).ours;
+        if (measure == "sink_excess")
+          o.mean = std::max(o.mean, 0.0);  // below uniform is no less of a sink than uniform
+        return o;
+      };
+      figure.direction = direction_of({.row = ours(row),
+                                       .baseline = ours(*baseline),
                                        .step = step_of(measure),
                                        .paper_row = figure.paper,
                                        .paper_baseline = baseline->figure(figure.name).paper,

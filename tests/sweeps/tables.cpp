@@ -63,7 +63,7 @@ TEST_CASE("the table as Markdown", "[sweeps][collect]") {
 - Ours: the last probe of each finished run; the baseline has 1.23M parameters and is trained on 614k tokens at context 128. Mean +- sample deviation over seeds.
 - Paper: arXiv:2603.05498, whose baseline has 7B parameters and is trained on 100B tokens at context 4096. Compare directions, not values.
 - Direction: whether row - baseline has the paper's sign. unclear: our difference is within two standard errors (where both have two seeds or more) or within the last digit printed; -: the paper's is, or there is nothing to compare.
-- Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the baseline's sink ratio is below 10 %.
+- Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), below 0 as 0, since the baseline's sink ratio is below 10 %.
 - Of the paper's directions: agrees 1, differs 1, unclear 0.
 
 Of the runs:
@@ -96,7 +96,7 @@ None & 0 of 2 & -- & 9.8 & -- & -- & -- & -- & -- & -- & -- & -- & -- \\
 Ours: the last probe of each finished run; the baseline has 1.23M parameters and is trained on 614k tokens at context 128. Mean$\pm$sample deviation over seeds.
 Paper: arXiv:2603.05498, whose baseline has 7B parameters and is trained on 100B tokens at context 4096. Compare directions, not values.
 Direction: whether row - baseline has the paper's sign. unclear: our difference is within two standard errors (where both have two seeds or more) or within the last digit printed; -: the paper's is, or there is nothing to compare.
-Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the baseline's sink ratio is below 10 \%.
+Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), below 0 as 0, since the baseline's sink ratio is below 10 \%.
 Of the paper's directions: agrees 1, differs 1, unclear 0.
 % odd\_seed1: at step 10 of 300; left out
 \end{table}
