@@ -3,17 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <exception>
 #include <filesystem>
 #include <map>
 
 #include "configs/reader.h"
-#include "configs/writer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "models/cost.h"
+#include "sweeps/prepare.h"
 
 namespace spikesink {
 namespace {
@@ -56,9 +55,9 @@ class Collector {
     for (const SweepRow& row : sweep_.rows) out.rows.push_back(row_of(row));
     out.scale = scale_;
     out.notes = notes_;
-    for (const auto& [difference, runs] : differences_)
+    for (const auto& [changes, runs] : changes_)
       out.notes.push_back(fmt::format("{}{}: run with another config than the sweep file's: {}", runs.front(),
-                                      runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "", difference));
+                                      runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "", changes));
     return out;
   }
 
@@ -91,12 +90,8 @@ class Collector {
     if (!std::filesystem::exists(file)) file = folder_.config(run.name);
     if (!std::filesystem::exists(file)) return run.config;
     Config config = read_config(file);
-    std::string differences;
-    for (const std::string& difference : config_difference(run.config, config))
-      if (!std::ranges::any_of(std::array{"run.name", "run.dir", "system.", "checkpoint."},
-                               [&](const char* free) { return difference.starts_with(free); }))
-        differences += fmt::format("{}{}", differences.empty() ? "" : ", ", difference);
-    if (!differences.empty()) differences_[differences].push_back(run.name);
+    const std::vector<std::string> changes = changes_of_run(run.config, config);
+    if (!changes.empty()) changes_[fmt::format("{}", fmt::join(changes, ", "))].push_back(run.name);
     return config;
   }
 
@@ -138,7 +133,7 @@ class Collector {
   const SweepFolder& folder_;
   CollectedScale scale_;
   std::vector<std::string> notes_;
-  std::map<std::string, std::vector<std::string>> differences_;  // and the runs that have them
+  std::map<std::string, std::vector<std::string>> changes_;  // and the runs that have them
 };
 
 /// Holds every row against the baseline.
