@@ -37,7 +37,7 @@ void complain(const std::string& text) { fmt::print(stderr, "spikesink: {}\n", t
 struct StatusOptions {
   std::string sweep;
   std::vector<std::string> overrides;
-  std::string seconds = "5";
+  std::string seconds;  ///< of --watch; empty where none are given
   bool watch = false, json = false;
 };
 
@@ -82,7 +82,7 @@ void show_status(const StatusOptions& options) {
   const Sweep sweep = read_sweep(options.sweep, options.overrides);
   const SweepFolder folder(sweep.folder());
   require_own(sweep, folder);
-  if (options.watch) return watch(sweep, folder, std::stod(options.seconds));
+  if (options.watch) return watch(sweep, folder, options.seconds.empty() ? 5 : std::stod(options.seconds));
   const auto runs = status_of_runs(sweep, folder);
   fmt::print("{}", options.json ? status_json(sweep, runs) : status_table(runs, width_of_output()));
 }
@@ -134,7 +134,8 @@ void collect_tables(const CollectOptions& options) {
     throw UsageError(fmt::format("{}: nothing to collect; start the runs with `spikesink sweep run {}`", folder.path(),
                                  options.sweep));
   const CollectedSweep collected = collect(sweep, folder);
-  for (const std::string& note : collected.notes) complain(note);
+  if (options.format != "markdown")  // which has them
+    for (const std::string& note : collected.notes) complain(note);
   write_tables(collected, folder);
   const auto text_of = options.format == "csv"     ? csv_of
                        : options.format == "latex" ? latex_of
@@ -154,7 +155,7 @@ void add_collect_command(CLI::App& app) {
   command->footer(
       "Takes the last probe of every finished run: mean and deviation over the seeds of a row, and whether it lies to\n"
       "the same side of the baseline as in the paper. All four forms are written to tables/ of the sweep's folder.\n"
-      "Runs that are not there yet are named on stderr.\n\n"
+      "Runs that are not there yet are named below the table, or on stderr.\n\n"
       "Example:\n"
       "  spikesink sweep collect configs/sweeps/paper_cpu/table5.yaml --format latex >table5.tex");
   command->callback([options] { collect_tables(*options); });
