@@ -196,6 +196,15 @@ TEST_CASE("a sweep that extends another merges maps, replaces the rest and has a
   CHECK(sweep.local.jobs == 2);
 }
 
+TEST_CASE("what is of no use here is no mistake if it comes from a sweep that is extended", "[configs]") {
+  const test::Folder folder;
+  folder.write("gates.yaml", "set: {model: {ffn: {gelu: tanh}}}\nslurm: {gpus_per_node: 8}\n");
+  const Sweep sweep =
+      read(folder, "extends: gates.yaml\nbase: base.yaml\nrows: [{name: a}]\nslurm: {gpus_per_node: 0}\n");
+  CHECK(sweep.rows.size() == 1);
+  CHECK_FALSE(sweep.slurm.gpus_per_node);
+}
+
 TEST_CASE("paths are relative to the file that they stand in, and configs moves all", "[configs]") {
   const test::Folder folder;
   for (const std::string name : {"big/base", "big/row", "small/base", "small/row"})
