@@ -147,8 +147,15 @@ with tempfile.TemporaryDirectory() as temporary:
     sweep.undisturbed(["sandwich", "broken"])
     before = tree(sweep.folder)
     done = sweep.run()
-    report.check(done.stdout.count("\n") == 1 and done.stdout.startswith("rows: all 4 runs finished"), f"nothing to do: {done.stdout!r}")
+    report.check(done.stdout.count("\n") == 1 and done.stdout.startswith("rows: 4 of 4 runs finished"), f"nothing to do: {done.stdout!r}")
     report.check(tree(sweep.folder) == before, "nothing is written where nothing is to be done")
+
+    # The data may move, but not be another.
+    shutil.copytree(home / "data", home / "moved")
+    done = sweep.run("--only", "plain", "--set", f"data.train=[{home}/moved/*.jsonl*]")
+    report.check(done.stdout.startswith("rows: 1 of 1 run finished"), f"moved data: {done.stdout}")
+    done = sweep.run("--only", "plain", "--set", f"data.train=[{home}/moved/*.jsonl]", code=USAGE)
+    report.check("plain: differs from what it was run with: data.train: 3 shards of " in done.stderr, f"other data: {done.stderr}")
 
     # A damaged metrics file has a line; the others are shown.
     metrics = sweep.runs_of("missing") / "metrics.jsonl"
