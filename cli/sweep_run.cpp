@@ -41,10 +41,10 @@ struct RunOptions {
 /// What `train` would refuse at its start and is cheap to find out, so that it is said before any run starts.
 class CheapChecks {
  public:
-  explicit CheapChecks(bool sees_data) : sees_data_(sees_data) {}
+  CheapChecks(bool runs_here, bool sees_data) : runs_here_(runs_here), sees_data_(sees_data) {}
 
   void operator()(const Config& config) {
-    require_kernels(config);
+    if (runs_here_) require_kernels(config);
     if (!sees_data_) return;
     auto& tokenizer = tokenizers_[config.data.tokenizer];
     if (!tokenizer) tokenizer = make_tokenizer(config.data.tokenizer);
@@ -61,7 +61,7 @@ class CheapChecks {
     found_.insert(patterns);
   }
 
-  bool sees_data_;
+  bool runs_here_, sees_data_;
   std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
   std::set<std::vector<std::string>> found_;
 };
@@ -93,8 +93,8 @@ class SweepStart {
       : options_(options),
         sweep_(read(options)),
         folder_(sweep_.folder()),
-        // What a container sees may not be seen from outside.
-        check_(!(options.slurm() && sweep_.slurm.container)),
+        // Another program may have other kernels, and what a container sees may not be seen from outside.
+        check_(!(options.slurm() && sweep_.slurm.program), !(options.slurm() && sweep_.slurm.container)),
         program_(std::filesystem::read_symlink("/proc/self/exe")) {}
 
   void dry_run() {

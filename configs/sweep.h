@@ -66,7 +66,7 @@ struct SlurmConfig {
   std::int64_t stop_seconds = 120;
   SlurmLauncher launcher = SlurmLauncher::kSrun;
   std::vector<std::string> launcher_options, extra, setup;
-  std::optional<std::string> container;
+  std::optional<std::string> container, program;
 
   void fields(auto&& v) {
     v("template", script_template, "file of the sbatch script, relative to the sweep file; absent: the one built in");
@@ -87,6 +87,7 @@ struct SlurmConfig {
     v("extra", extra, "more #SBATCH options, e.g. [--exclude=n13, --mail-type=FAIL]");
     v("setup", setup, "shell lines before the run, e.g. [module load cuda/13.0]");
     v("container", container, "what the program is started in, e.g. apptainer exec --nv spikesink.sif");
+    v("program", program, "spikesink where the jobs run, e.g. the container's; absent: the one that submits");
   }
 };
 

@@ -94,6 +94,10 @@ void judge(const SweepFolder& folder, const std::string& run, const Attempt& las
     } else {
       status.phase = RunPhase::kFailed;
       status.reason = "killed: no exit code was noted";
+      // E.g. a time limit that came before the checkpoint was written, or memory that was not enough.
+      if (const OutputEnd slurm = end_of_output(folder.slurm_output(last.job));
+          !last.job.empty() && !slurm.last_line.empty())
+        status.reason += "; Slurm said last: " + slurm.last_line;
     }
   } else if (*last.code == static_cast<int>(ExitCode::kPreempted) || *last.code == kStoppedEarly) {
     status.phase = RunPhase::kStopped;

@@ -20,7 +20,8 @@ class SweepFolder {
   std::string config(const std::string& run) const { return configs() + "/" + run + ".yaml"; }  ///< resolved
   std::string attempts(const std::string& run) const { return path_ + "/attempts/" + run + ".jsonl"; }
   std::string output(const std::string& run) const { return path_ + "/output/" + run + ".txt"; }  ///< of all attempts
-  std::string slurm() const { return path_ + "/slurm"; }    ///< the scripts that were submitted
+  std::string slurm() const { return path_ + "/slurm"; }  ///< the scripts that were submitted
+  std::string slurm_output(const std::string& job) const { return slurm() + "/" + job + ".txt"; }  ///< what Slurm said
   std::string tables() const { return path_ + "/tables"; }  ///< what `sweep collect` writes
 
  private:

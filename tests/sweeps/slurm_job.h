@@ -87,7 +87,7 @@ class SlurmJob {
     if (!signal.empty())
       line += fmt::format("until [ -e {} ]; do sleep 0.02; done; kill -{} $job; ", shell_word(temp_ / "ready"), signal);
     const Path path(temp_ / "bin:" + std::getenv("PATH"));
-    const CommandResult result = run_command({"bash", "-c", line + "wait $job"});
+    const CommandResult result = run_command({"bash", "-c", line + "exec 2>/dev/null; wait $job"});
     CHECK(result.out + result.err == "");  // all of it goes to the run's output
     return result.code;
   }

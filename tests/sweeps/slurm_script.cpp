@@ -20,6 +20,7 @@ TEST_CASE("a script asks Slurm for what the sweep file says, and for no more", "
   const std::string plain = job.script();
   CHECK(has(plain, "#SBATCH --array=0-2\n"));
   CHECK(has(plain, "#SBATCH --signal=B:USR1@120\n"));
+  CHECK(has(plain, "\nprogram=" + job.program + "\n"));
   CHECK(has(plain, "#SBATCH --output=" + job.folder.path() + "/slurm/%A_%a.txt\n"));
   for (const char* absent : {"#SBATCH --partition", "#SBATCH --account", "#SBATCH --qos", "#SBATCH --mem",
                              "#SBATCH --gpus", "#SBATCH --cpus", "#SBATCH --constraint", "#SBATCH \n", "{{", "}}\n"})
@@ -40,7 +41,8 @@ TEST_CASE("a script asks Slurm for what the sweep file says, and for no more", "
                      .launcher_options = {"--mpi=pmix"},
                      .extra = {"--exclude=n13", "--mail-type=FAIL"},
                      .setup = {"module load cuda/13.0", "ulimit -l unlimited"},
-                     .container = "apptainer exec --nv my.sif"};
+                     .container = "apptainer exec --nv my.sif",
+                     .program = "/opt/spikesink"};
   const std::string full = job.script();
   for (const char* line : {"#SBATCH --array=0-2%2",
                            "#SBATCH --partition=gpu",
@@ -61,7 +63,8 @@ TEST_CASE("a script asks Slurm for what the sweep file says, and for no more", "
                            "ranks=16",
                            "launcher=srun",
                            "  '--mpi=pmix'",
-                           "  apptainer exec --nv my.sif"}) {
+                           "  apptainer exec --nv my.sif",
+                           "program=/opt/spikesink"}) {
     CAPTURE(line);
     CHECK(count(full, fmt::format("\n{}\n", line)) == 1);
   }

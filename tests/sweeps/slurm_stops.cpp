@@ -1,5 +1,6 @@
 // What the script does with signals, by running it under bash with stand-ins for Slurm's programs.
 #include "slurm_job.h"
+#include "sweeps/run_status.h"
 
 namespace spikesink {
 namespace {
@@ -107,6 +108,20 @@ TEST_CASE("a preempted run that ends within its grace time is queued again", "[s
   job.behave_until_told("save 20; exit 75");
   CHECK(job.run(0, "TERM") == 0);
   CHECK(requeues(job));
+}
+
+TEST_CASE("of a job that was killed Slurm's last words are the reason", "[sweeps][slurm]") {
+  SlurmJob job;
+  job.behave("kill -9 $PPID");
+  CHECK(job.run() == 137);
+  CHECK(!has(job.attempts(), R"("event": "end")"));
+  const auto reason = [&] { return status_of(job.folder, *job.plan.start[0], {}).reason; };
+  CHECK(reason() == "killed: no exit code was noted");
+  std::filesystem::create_directories(job.folder.slurm());
+  spill(job.folder.slurm() + "/47_0.txt",
+        "slurmstepd-n13: error: *** JOB 48 ON n13 CANCELLED AT now DUE TO TIME LIMIT ***\n");
+  CHECK(reason().ends_with(
+      "; Slurm said last: slurmstepd-n13: error: *** JOB 48 ON n13 CANCELLED AT now DUE TO TIME LIMIT ***"));
 }
 
 }  // namespace
