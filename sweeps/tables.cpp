@@ -235,7 +235,7 @@ std::string latex_of(const CollectedSweep& sweep) {
   const Table table = table_of(sweep);
   std::string out = "% Made by `spikesink sweep collect`. Needs \\usepackage{booktabs}.\n\\begin{table}\n\\centering\n";
   out += fmt::format("\\caption{{{}}}\n", latex_text(sweep.title));
-  out += "\\footnotesize\n\\setlength{\\tabcolsep}{2.5pt}\n\\begin{tabular}{@{}";
+  out += "\\footnotesize\n\\setlength{\\tabcolsep}{2pt}\n\\begin{tabular}{@{}";
   for (const Column& column : table.columns) out += column.is_number ? 'r' : 'l';
   out += fmt::format("@{{}}}}\n\\toprule\n{}\\midrule\n", latex_head(table.columns));
   for (const Cells& row : table.rows) {

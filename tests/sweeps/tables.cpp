@@ -78,7 +78,7 @@ TEST_CASE("the table as LaTeX", "[sweeps][collect]") {
 \centering
 \caption{Table 5: 100\% of x\_1 \& y}
 \footnotesize
-\setlength{\tabcolsep}{2.5pt}
+\setlength{\tabcolsep}{2pt}
 \begin{tabular}{@{}lrrrlrrlrrlrr@{}}
 \toprule
  &  & \multicolumn{3}{c}{Perplexity} & \multicolumn{3}{c}{Sink ratio \%} & \multicolumn{3}{c}{Spike} & First-token & Spike \\
