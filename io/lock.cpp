@@ -14,7 +14,7 @@
 namespace spikesink {
 namespace {
 
-UsageError cannot_lock(FileDescriptor& file, int code) {
+UsageError cannot_lock(FileDescriptor& file, int code, const std::string& or_else) {
   const auto parent = std::filesystem::path(file.path()).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (code != EWOULDBLOCK)
@@ -26,7 +26,7 @@ UsageError cannot_lock(FileDescriptor& file, int code) {
   std::from_chars(text.data(), text.data() + length, owner);
   // Between the owner's lock and its writing the file is empty.
   const std::string who = owner > 0 ? fmt::format("process {}", owner) : "another process";
-  return UsageError(fmt::format("{}: in use by {}; wait for it or choose another run.name", folder, who));
+  return UsageError(fmt::format("{}: in use by {}; wait for it or {}", folder, who, or_else));
 }
 
 /// 0, or the errno of what keeps it from being locked.
@@ -39,8 +39,9 @@ int try_lock(const FileDescriptor& file) {
 
 }  // namespace
 
-FileLock::FileLock(const std::string& path) : file_(FileDescriptor::open(path, O_RDWR | O_CREAT)) {
-  if (const int code = try_lock(file_); code != 0) throw cannot_lock(file_, code);
+FileLock::FileLock(const std::string& path, const std::string& or_else)
+    : file_(FileDescriptor::open(path, O_RDWR | O_CREAT)) {
+  if (const int code = try_lock(file_); code != 0) throw cannot_lock(file_, code, or_else);
   note_owner();
 }
 
@@ -50,7 +51,7 @@ std::unique_ptr<FileLock> FileLock::unless_held(const std::string& path) {
   FileDescriptor file = FileDescriptor::open(path, O_RDWR | O_CREAT);
   const int code = try_lock(file);
   if (code == EWOULDBLOCK) return nullptr;
-  if (code != 0) throw cannot_lock(file, code);
+  if (code != 0) throw cannot_lock(file, code, "choose another place");
   return std::unique_ptr<FileLock>(new FileLock(Taken{}, std::move(file)));
 }
 

@@ -22,7 +22,8 @@ packages=(
   zstd python3 python3-venv                                     # scripts
 )
 tests=(clang-format-14 python3-h5py python3-numpy python3-torch python3-yaml  # the formatter's version decides the format
-       libboost-context-dev)                                                  # fibers, to run CUDA kernels without a GPU
+       libboost-context-dev                                                   # fibers, to run CUDA kernels without a GPU
+       slurm-wlm munge)                                                       # sweeps on a cluster of one node
 all=(clang-tidy-14 libomp-14-dev)
 
 want=build cuda=

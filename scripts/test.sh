@@ -23,6 +23,7 @@ house        2        always
 reference    2        always
 end_to_end   6        always
 ranks        4        always
+slurm        4        always
 read_back    1        always
 emulated     7        always
 cuda         7        always
@@ -59,7 +60,7 @@ tool() {
   command -v "$1-14" || { command -v "$1" >/dev/null && "$1" --version | grep -q 'version 14\.' && command -v "$1"; }
 }
 cpp_files() {
-  find io kernels data models trainer analysis configs cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
+  find io kernels data models trainer analysis configs sweeps cli tests -regex '.*\.\(h\|cpp\|cu\|cuh\)' | sort
 }
 
 # CUDA's compiler, where cmake/Cuda.cmake looks for it.
@@ -136,7 +137,7 @@ stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
     [ -f "$test" ] || continue
-    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* ]] || continue  # of another stage
+    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* && $test != */slurm_* ]] || continue  # of another stage
     echo "== $test"
     script "$test" || code=1
   done
@@ -149,6 +150,11 @@ stage_ranks() {
   script tests/end_to_end/ranks_test.py || code=1
   script tests/end_to_end/ranks_train_test.py || code=1
   return "$code"
+}
+
+# Sweeps on a Slurm cluster of one node, which the test starts.
+stage_slurm() {
+  script tests/end_to_end/slurm_test.py
 }
 
 # A run's files must open with the libraries of others.
@@ -202,7 +208,7 @@ stage_tidy() {
   tidy=$(tool clang-tidy) || { echo "no clang-tidy 14; scripts/setup.sh --all installs it"; return 1; }
   [ -f build/cpu/compile_commands.json ] || cmake --preset cpu
   # The tests are left out: Catch2's macros set off half of the checks.
-  cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|cli)/.*\.cpp$' |
+  cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|sweeps|cli)/.*\.cpp$' |
     xargs -P "$(nproc)" -n 2 "$tidy" -p build/cpu --quiet && passed 1
 }
 

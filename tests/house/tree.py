@@ -2,7 +2,7 @@
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PARTS = ["io", "kernels", "data", "models", "trainer", "analysis", "configs", "cli"]
+PARTS = ["io", "kernels", "data", "models", "trainer", "analysis", "configs", "sweeps", "cli"]
 HEADERS = {".h", ".cuh"}
 SOURCES = HEADERS | {".cpp", ".cu"}
 
