@@ -157,6 +157,9 @@ class SixRows:
         sweep = self.sweep
         printed = sweep.sweep("run", "--launcher", "slurm", "--dry-run").stdout
         report.check("#SBATCH --array=0-5%4" in printed and not sweep.folder.exists(), f"a dry run prints and does nothing: {printed}")
+        refused = sweep.sweep("run", "--launcher", "slurm", "--set", "slurm.partition=gpux", check=False)
+        report.check(refused.returncode == 2 and "invalid partition specified: gpux" in refused.stderr
+                     and refused.stderr.count("\n") == 1, f"Slurm's own words in one line: {refused}")  # fmt: skip
         said = sweep.submit()
         report.check("submitting 6 runs" in said, said)
         self.late.rename(self.gone)  # before it is this row's turn
