@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,15 +8,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/options.h"
 #include "cli/sweep.h"
-#include "configs/schema.h"
 #include "configs/sweep.h"
 #include "configs/sweep_writer.h"
 #include "io/failure.h"
@@ -25,6 +21,7 @@
 #include "sweeps/prepare.h"
 #include "sweeps/slurm.h"
 #include "sweeps/status_table.h"
+#include "sweeps/terminal.h"
 #include "trainer/stop_signals.h"
 
 namespace spikesink::cli {
@@ -37,17 +34,9 @@ void complain(const std::string& text) { fmt::print(stderr, "spikesink: {}\n", t
 struct StatusOptions {
   std::string sweep;
   std::vector<std::string> overrides;
-  std::string seconds = "5";
+  std::string seconds;  ///< of --watch; empty where none are given
   bool watch = false, json = false;
 };
-
-/// What is written as a line on a terminal; elsewhere what fits most.
-std::size_t width_of_output() {
-  winsize size{};
-  constexpr std::size_t kUsual = 120;
-  return isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col
-                                                                                                  : kUsual;
-}
 
 std::vector<StatusOfRun> status_of_runs(const Sweep& sweep, const SweepFolder& folder) {
   const SlurmView slurm = ask_slurm(folder);
@@ -66,7 +55,7 @@ void watch(const Sweep& sweep, const SweepFolder& folder, double seconds) {
   const bool terminal = isatty(STDOUT_FILENO) != 0;
   while (!StopSignals::requested()) {
     const auto runs = status_of_runs(sweep, folder);
-    fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(runs, width_of_output()), terminal ? "" : "\n");
+    fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(runs, columns_of_output()), terminal ? "" : "\n");
     std::fflush(stdout);
     if (std::ranges::all_of(runs, [](const StatusOfRun& run) {
           return run.second.phase == RunPhase::kFinished || run.second.phase == RunPhase::kFailed;
@@ -82,9 +71,9 @@ void show_status(const StatusOptions& options) {
   const Sweep sweep = read_sweep(options.sweep, options.overrides);
   const SweepFolder folder(sweep.folder());
   require_own(sweep, folder);
-  if (options.watch) return watch(sweep, folder, std::stod(options.seconds));
+  if (options.watch) return watch(sweep, folder, options.seconds.empty() ? 5 : std::stod(options.seconds));
   const auto runs = status_of_runs(sweep, folder);
-  fmt::print("{}", options.json ? status_json(sweep, runs) : status_table(runs, width_of_output()));
+  fmt::print("{}", options.json ? status_json(sweep, runs) : status_table(runs, columns_of_output()));
 }
 
 /// Empty if `text` is a number of seconds, else what is wrong.
@@ -134,7 +123,8 @@ void collect_tables(const CollectOptions& options) {
     throw UsageError(fmt::format("{}: nothing to collect; start the runs with `spikesink sweep run {}`", folder.path(),
                                  options.sweep));
   const CollectedSweep collected = collect(sweep, folder);
-  for (const std::string& note : collected.notes) complain(note);
+  if (options.format != "markdown")  // which has them
+    for (const std::string& note : collected.notes) complain(note);
   write_tables(collected, folder);
   const auto text_of = options.format == "csv"     ? csv_of
                        : options.format == "latex" ? latex_of
@@ -154,7 +144,7 @@ void add_collect_command(CLI::App& app) {
   command->footer(
       "Takes the last probe of every finished run: mean and deviation over the seeds of a row, and whether it lies to\n"
       "the same side of the baseline as in the paper. All four forms are written to tables/ of the sweep's folder.\n"
-      "Runs that are not there yet are named on stderr.\n\n"
+      "Runs that are not there yet are named below the table, or on stderr.\n\n"
       "Example:\n"
       "  spikesink sweep collect configs/sweeps/paper_cpu/table5.yaml --format latex >table5.tex");
   command->callback([options] { collect_tables(*options); });

@@ -158,8 +158,9 @@ class SweepStart {
     std::fflush(stdout);
     while (!local_and_busy().empty()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(200));
-      plan_ = plan_sweep(sweep_, folder_, queue_, check_);
+      plan_ = plan_sweep(sweep_, folder_, queue_);
     }
+    look();
   }
 
   void say_refused() const {
@@ -208,7 +209,7 @@ class SweepStart {
     if (!plan_.busy.empty())
       fmt::print("{}: nothing to start: {} finished, {} {}\n", sweep_.name, finished, plan_.busy.size(), busy_word());
     else
-      fmt::print("{}: all {} finished; see `spikesink sweep collect {}`\n", sweep_.name, counted_runs(),
+      fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`\n", sweep_.name, finished, counted_runs(),
                  options_.sweep);
   }
   std::string counted_runs() const { return counted(static_cast<std::int64_t>(num_runs()), "run"); }

@@ -173,8 +173,8 @@ const ConfigLayers& RowBuilder::file_of(const WrittenRow* row, const std::string
   if (is_new) {
     Place place = named->place;
     if (!is_base) place.part = "row " + name;
-    const std::string relative_to =
-        folder == nullptr ? "file that names it" : fmt::format("folder that configs names ({})", folder->place.at());
+    std::string relative_to = place.line > 0 ? "file that names it" : "current folder";
+    if (folder != nullptr) relative_to = fmt::format("folder that configs names ({})", folder->place.at());
     at->second.add_file(file, Mention{place, is_base ? "base" : "config", relative_to});
   }
   return at->second;
@@ -187,9 +187,7 @@ void RowBuilder::check_used() const {
       const Place& place = layer.find(key)->place;
       if (used.count(key) > 0 || (place.line > 0 && place.source != file_)) continue;
       const std::string& why = why_unused_.at(key);
-      refuse(place, key,
-             fmt::format("{}: so it is in every row; remove it",
-                         why.empty() ? "has no effect where the row says otherwise" : why));
+      refuse(place, key, fmt::format("counts in no row: {}; remove it", why.empty() ? "each says otherwise" : why));
     }
   };
   check(written_.set(), used_set_);

@@ -49,6 +49,29 @@ std::string suggest_path(std::string_view path) {
   refuse(place, path, "unknown key; " + suggest_path(path));
 }
 
+/// Of `--set`, where keys of a config and of a sweep may stand.
+[[noreturn]] void refuse_unknown_word(const Place& place, const std::string& word) {
+  std::vector<std::string_view> words;
+  for (const SchemaKey& key : sweep_paths())
+    if (parent_of(key.path).empty() && key.path != "extends" && key.path != "set") words.push_back(key.path);
+  const std::size_t of_sweep = words.size();
+  for (const SchemaKey& key : schema_keys())
+    if (parent_of(key.path).empty()) words.push_back(key.path);
+  std::string suggestion = suggest_of(word, words);
+  const auto& keys = schema_keys();
+  const bool is_name =
+      std::any_of(keys.begin(), keys.end(), [&](const SchemaKey& key) { return name_of(key.path) == word; });
+  if (is_name || nearest(word, words).empty()) {
+    const std::string in_config = suggest_key(word);  // "steps" is train.steps
+    suggestion =
+        in_config.starts_with("did you mean")
+            ? in_config
+            : fmt::format("a sweep's are {}, a config's {}", fmt::join(words.begin(), words.begin() + of_sweep, ", "),
+                          fmt::join(words.begin() + of_sweep, words.end(), ", "));
+  }
+  refuse(place, word, "unknown key; " + suggestion);
+}
+
 std::string first_word(const std::string& path) { return path.substr(0, path.find('.')); }
 
 }  // namespace
@@ -90,10 +113,7 @@ void SweepFile::add_overrides(const std::vector<std::string>& overrides) {
     if (find_path(word) != nullptr) {
       add_key(key, written);
     } else {
-      std::vector<std::string_view> words;
-      for (const SchemaKey& path : sweep_paths())
-        if (parent_of(path.path).empty()) words.push_back(path.path);
-      if (find_key(word) == nullptr && !nearest(word, words).empty()) refuse_unknown(written.place, word);
+      if (find_key(word) == nullptr) refuse_unknown_word(written.place, word);
       overrides_.add_key(key, written.value, written.place);
     }
   }

@@ -64,7 +64,8 @@ std::string problem_of(const SlurmConfig& c) {
         "slurm.time: {} is no time limit; write minutes, hours:minutes:seconds or days-hours, e.g. \"{}\"",
         quoted(c.time), "12:00:00");
   if (c.stop_seconds >= *seconds)
-    return fmt::format("slurm.stop_seconds: {}, must be less than slurm.time, {} seconds", c.stop_seconds, *seconds);
+    return fmt::format("slurm.time: {} seconds, must be more than slurm.stop_seconds {}, by which runs stop before it",
+                       *seconds, c.stop_seconds);
   if (c.launcher == SlurmLauncher::kNone && c.nodes * c.tasks_per_node > 1)
     return fmt::format("slurm.launcher: none starts one rank, but nodes * tasks_per_node is {}; use srun or mpirun",
                        c.nodes * c.tasks_per_node);

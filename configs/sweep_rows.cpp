@@ -127,7 +127,7 @@ Axes read_axes(const SweepFile& file) {
     const Axis& first = axes.zip.front();
     if (axis.values.size() != first.values.size())
       refuse(axis.place, axis.key,
-             fmt::format("{} values, but {} has {} ({}); zip takes the first of each, then the second of each",
+             fmt::format("{} long, but {} is {} ({}); zip takes the first value of each, then the second",
                          axis.values.size(), first.key, first.values.size(), first.place.at()));
     for (const Axis& other : axes.grid)
       if (other.key == axis.key)

@@ -9,10 +9,10 @@
 #include <map>
 
 #include "configs/reader.h"
-#include "configs/writer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "models/cost.h"
+#include "sweeps/prepare.h"
 
 namespace spikesink {
 namespace {
@@ -55,9 +55,9 @@ class Collector {
     for (const SweepRow& row : sweep_.rows) out.rows.push_back(row_of(row));
     out.scale = scale_;
     out.notes = notes_;
-    for (const auto& [difference, runs] : differences_)
+    for (const auto& [changes, runs] : changes_)
       out.notes.push_back(fmt::format("{}{}: run with another config than the sweep file's: {}", runs.front(),
-                                      runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "", difference));
+                                      runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "", changes));
     return out;
   }
 
@@ -84,17 +84,14 @@ class Collector {
     return out;
   }
 
-  /// The config that the run has, where it has one: the sweep file may have changed since, or had other overrides.
+  /// The config that the run had, where it had one: the sweep file may have changed since, or had other overrides.
   Config config_of(const SweepRun& run) {
-    const std::string file = folder_.config(run.name);
+    std::string file = folder_.run(run.name).config();
+    if (!std::filesystem::exists(file)) file = folder_.config(run.name);
     if (!std::filesystem::exists(file)) return run.config;
     Config config = read_config(file);
-    std::string differences;
-    for (const std::string& difference : config_difference(run.config, config))
-      if (!std::ranges::any_of(std::array{"run.name", "run.dir", "system.", "checkpoint."},
-                               [&](const char* free) { return difference.starts_with(free); }))
-        differences += fmt::format("{}{}", differences.empty() ? "" : ", ", difference);
-    if (!differences.empty()) differences_[differences].push_back(run.name);
+    const std::vector<std::string> changes = changes_of_run(run.config, config);
+    if (!changes.empty()) changes_[fmt::format("{}", fmt::join(changes, ", "))].push_back(run.name);
     return config;
   }
 
@@ -136,13 +133,13 @@ class Collector {
   const SweepFolder& folder_;
   CollectedScale scale_;
   std::vector<std::string> notes_;
-  std::map<std::string, std::vector<std::string>> differences_;  // and the runs that have them
+  std::map<std::string, std::vector<std::string>> changes_;  // and the runs that have them
 };
 
 /// Holds every row against the baseline.
 void judge(CollectedSweep& sweep) {
   const auto baseline = std::ranges::find(sweep.rows, sweep.baseline, &CollectedRow::name);
-  if (baseline == sweep.rows.end() || baseline->figure("sink_ratio").ours.count == 0) {
+  if (baseline == sweep.rows.end() || baseline->runs.empty()) {
     sweep.notes.push_back(
         fmt::format("{}: no run of the baseline is finished, so there are no directions", sweep.baseline));
     return;
@@ -153,8 +150,14 @@ void judge(CollectedSweep& sweep) {
     if (row.name == sweep.baseline) continue;
     for (CollectedFigure& figure : row.figures) {
       const std::string& measure = figure.name == "sink_ratio" ? sweep.sink_judged_by : figure.name;
-      figure.direction = direction_of({.row = row.figure(measure).ours,
-                                       .baseline = baseline->figure(measure).ours,
+      const auto ours = [&](const CollectedRow& of) {
+        OverSeeds o = of.figure(measure).ours;
+        if (measure == "sink_excess")
+          o.mean = std::max(o.mean, 0.0);  // below uniform is no less of a sink than uniform
+        return o;
+      };
+      figure.direction = direction_of({.row = ours(row),
+                                       .baseline = ours(*baseline),
                                        .step = step_of(measure),
                                        .paper_row = figure.paper,
                                        .paper_baseline = baseline->figure(figure.name).paper,

@@ -57,8 +57,8 @@ struct CollectedSweep {
   std::vector<std::string> notes;  ///< a line for each run that is not there, not done or damaged
 };
 
-/// The final probe of every finished run, which is one at the last step of the config that the run had. A run that
-/// cannot be read is a note, and the rest goes on.
+/// The final probe of every finished run: one at the last step of the config that the run had (its config.yaml, else
+/// configs/RUN.yaml, else that of the sweep). A run that cannot be read is a note, and the rest goes on.
 CollectedSweep collect(const Sweep& sweep, const SweepFolder& folder);
 
 // The table in the form of the paper's; docs/file-formats.md has the columns of CSV and the keys of JSON.

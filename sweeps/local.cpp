@@ -18,6 +18,7 @@
 #include "sweeps/child.h"
 #include "sweeps/command.h"
 #include "sweeps/output.h"
+#include "sweeps/terminal.h"
 #include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 
@@ -217,27 +218,27 @@ class Launcher {
     log_.step(text);
   }
 
-  /// "pre_norm 500/2000, sandwich 20/2000; 1 of 6 done, about 5 min 00 s left"
+  /// "pre_norm 500/2000, sandwich 20/2000; 1 of 6 done, about 5 min 00 s left", or where that is too long for a line
+  /// "2 running; 1 of 6 done, ..."
   std::string progress_text() const {
-    std::string text;
+    std::string running, rest;
     double rate = 0, left = 0;  // tokens
     bool known = true;
-    std::size_t shown = 0;
     for (const auto& going : places_) {
       if (!going) continue;
       const RunStatus status = status_of(folder_, *going->run, {});
-      if (++shown <= kShown)
-        text += fmt::format("{}{} {}/{}", shown > 1 ? ", " : "", going->run->name, status.step, status.total_steps);
+      running +=
+          fmt::format("{}{} {}/{}", running.empty() ? "" : ", ", going->run->name, status.step, status.total_steps);
       rate += status.metrics.tokens_per_second;
       left += tokens_of(*going->run, status.step);
       known = known && status.metrics.tokens_per_second > 0;
     }
-    if (shown > kShown) text += fmt::format(" and {} more", shown - kShown);
     for (std::size_t i = next_; i < plan_.start.size(); ++i) left += tokens_of(*plan_.start[i], 0);
-    text += fmt::format("; {} of {} done", outcome_.finished, plan_.start.size());
-    if (outcome_.failed > 0) text += fmt::format(", {} failed", outcome_.failed);
-    if (known && rate > 0) text += fmt::format(", about {} left", duration_text(left / rate));
-    return text;
+    rest = fmt::format("; {} of {} done", outcome_.finished, plan_.start.size());
+    if (outcome_.failed > 0) rest += fmt::format(", {} failed", outcome_.failed);
+    if (known && rate > 0) rest += fmt::format(", about {} left", duration_text(left / rate));
+    return (running.size() + rest.size() < columns_of_output() ? running : fmt::format("{} running", num_going())) +
+           rest;
   }
 
   /// Tokens after `step`.
@@ -246,7 +247,6 @@ class Launcher {
     return static_cast<double>((train.total_steps(context) - step) * train.sequences(context) * context);
   }
 
-  static constexpr std::size_t kShown = 3;  // runs in a progress line
   static constexpr int kCannotStart = 127;  // as a shell has it
 
   const SweepFolder& folder_;

@@ -22,21 +22,12 @@ namespace {
 constexpr int kFormat = 1;
 
 // Of the data only the place may differ: the loader knows it by its fingerprint.
-constexpr std::string_view kFree[] = {"run.name:",
-                                      "run.dir:",
-                                      "data.train:",
-                                      "data.tokenizer:",
-                                      "data.max_bad_share:",
-                                      "train.micro_batch:",
-                                      "system.device:",
-                                      "system.recompute:",
-                                      "system.deterministic:",
-                                      "system.shard:",
-                                      "system.rank_timeout:",
-                                      "checkpoint.",
-                                      "metrics.every_steps:",
-                                      "metrics.probe_every_steps:",
-                                      "metrics.loggers:"};
+constexpr std::string_view kFree[] = {
+    "run.name:",          "run.dir:", "data.train:", "data.tokenizer:",      "data.max_bad_share:",
+    "train.micro_batch:", "system.",  "checkpoint.", "metrics.every_steps:", "metrics.probe_every_steps:",
+    "metrics.loggers:"};
+// What the weights are kept in is seen in them, but for the device that a key has no effect on.
+constexpr std::string_view kPrecisions[] = {"system.precision:", "system.state_precision:"};
 
 bool exists(const std::string& path) {
   std::error_code error;
@@ -125,7 +116,9 @@ void require_own(const Sweep& sweep, const SweepFolder& folder) {
 std::vector<std::string> changes_of_run(const Config& before, const Config& after) {
   std::vector<std::string> changes = config_difference(before, after);
   std::erase_if(changes, [](std::string_view line) {
-    return std::ranges::any_of(kFree, [&](std::string_view key) { return line.starts_with(key); });
+    const auto begins_with = [&](std::string_view key) { return line.starts_with(key); };
+    if (std::ranges::any_of(kPrecisions, begins_with)) return line.find("absent") != std::string_view::npos;
+    return std::ranges::any_of(kFree, begins_with);
   });
   return changes;
 }

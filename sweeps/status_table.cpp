@@ -68,7 +68,7 @@ std::string joined(const Line& line, const std::array<std::size_t, kNumColumns>&
 
 std::string status_table(const std::vector<StatusOfRun>& runs, std::size_t width) {
   std::vector<Line> lines = {
-      {"row", "state", "step", "loss", "perplexity", "sinks", "spike", "tokens/s", "left", "job or reason"}};
+      {"row", "state", "step", "loss", "perplexity", "sinks", "spike", "tokens/s", "left", "remark"}};
   for (const auto& [run, status] : runs) lines.push_back(line_of(*run, status));
   std::array<std::size_t, kNumColumns> widths{};
   for (const Line& line : lines)

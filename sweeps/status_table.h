@@ -19,7 +19,7 @@ std::string status_table(const std::vector<StatusOfRun>& runs, std::size_t width
 /// "6 runs: 3 finished, 1 running, 2 waiting"
 std::string status_counts(const std::vector<StatusOfRun>& runs);
 
-/// An object: `name`, `runs`, each with `row`, `seed`, `state`, ... Figures that are not there yet are left out.
+/// An object: `name`, `folder`, `runs`, each with `run`, `seed`, `state`, ... What is not there yet is left out.
 std::string status_json(const Sweep& sweep, const std::vector<StatusOfRun>& runs);
 
 }  // namespace spikesink

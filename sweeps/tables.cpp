@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cmath>
 #include <map>
@@ -85,7 +86,8 @@ std::vector<std::string> remarks_of(const CollectedSweep& sweep, bool paper) {
   if (sweep.sink_judged_by == "sink_ratio") out.emplace_back("Sinks are judged by the sink ratio.");
   if (sweep.sink_judged_by == "sink_excess")
     out.emplace_back(
-        "Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the "
+        "Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), below 0 as "
+        "0, since the "
         "baseline's sink ratio is below 10 %.");
   std::map<Direction, int> counts;
   for (const CollectedRow& row : sweep.rows)

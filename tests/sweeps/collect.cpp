@@ -1,6 +1,7 @@
 #include "sweeps/collect.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 
 #include "configs/writer.h"
 #include "support.h"
@@ -119,6 +120,19 @@ TEST_CASE("the excess of a short context is above its own uniform mass", "[sweep
   CHECK(collected.rows[1].figure("sink_ratio").direction == Direction::kAgrees);  // more mass, but less of a sink
 }
 
+TEST_CASE("below uniform attention there is no sink to be more or less of", "[sweeps][collect]") {
+  const test::ScratchSweep scratch;
+  const Sweep sweep = sweep_of({row("pre_norm", {1}, kPreNorm), row("sandwich", {1}, kSandwich),
+                                row("gelu", {1}, PaperFigures{10.1, 69.3, 3369})});
+  scratch.metrics("pre_norm", probe(300, "100", 0, 0.04, 40));
+  scratch.metrics("sandwich", probe(300, "100", 0, 0.01, 40));
+  scratch.metrics("gelu", probe(300, "100", 0, 0.1, 40));
+  const CollectedSweep collected = collect(sweep, scratch.folder());
+  CHECK(collected.rows[1].figure("sink_ratio").direction == Direction::kUnclear);
+  CHECK(collected.rows[2].figure("sink_ratio").direction == Direction::kAgrees);
+  CHECK(collected.rows[1].figure("sink_excess").ours.mean < 0);  // as measured
+}
+
 TEST_CASE("runs that are missing, unfinished or damaged are notes, and the rest goes on", "[sweeps][collect]") {
   const test::ScratchSweep scratch;
   Sweep sweep = sweep_of({row("pre_norm", {1, 2, 3}, kPreNorm), row("sandwich", {1, 2, 3}, kSandwich)});
@@ -175,10 +189,11 @@ TEST_CASE("a run is finished at the last step of the config that it had", "[swee
   shorter.train.steps = 20;
   shorter.run.dir = "elsewhere";
   shorter.checkpoint.keep = 7;
-  for (const char* run : {"pre_norm_seed1", "pre_norm_seed2"}) {
-    test::ScratchSweep::write(scratch.folder().config(run), write_config(shorter));
-    scratch.metrics(run, probe(20, "100", 0.5, 0.3, 40));
-  }
+  // Its own, or else that which it is to be started with.
+  test::ScratchSweep::write(scratch.folder().run("pre_norm_seed1").config(), write_config(shorter));
+  test::ScratchSweep::write(scratch.folder().config("pre_norm_seed1"), write_config(small()));
+  test::ScratchSweep::write(scratch.folder().config("pre_norm_seed2"), write_config(shorter));
+  for (const char* run : {"pre_norm_seed1", "pre_norm_seed2"}) scratch.metrics(run, probe(20, "100", 0.5, 0.3, 40));
   test::ScratchSweep::write(scratch.folder().config("sandwich"), "modle: {}\n");
   scratch.metrics("sandwich", probe(300, "100", 0.5, 0.3, 40));
   const CollectedSweep collected = collect(sweep, scratch.folder());

@@ -36,7 +36,7 @@ CollectedSweep example() {
                            figure("first_token_mass", {1, 0.0594}),
                            figure("sink_excess", {1, 0.1}),
                            figure("spike_ratio", {1, 3.25e9})};
-  sweep.rows.push_back({.name = "none", .label = "None", .axes = {{"model.d_model", "128"}}, .seeds = 2});
+  sweep.rows.push_back({.name = "none", .label = "None, yet", .axes = {{"model.d_model", "128"}}, .seeds = 2});
   sweep.rows[2].figures = {figure("perplexity", {}, 9.8),  figure("sink_ratio", {}),  figure("spike_max", {}),
                            figure("first_token_mass", {}), figure("sink_excess", {}), figure("spike_ratio", {})};
   sweep.notes = {"odd_seed1: at step 10 of 300; left out"};
@@ -58,12 +58,12 @@ TEST_CASE("the table as Markdown", "[sweeps][collect]") {
 |-------------------------------------|-------:|------------:|------:|-----------|-------------:|------:|-----------|-----------:|------:|-----------|-------------------:|------------------:|
 | Pre-norm (baseline)                 |      2 | 102.2 +- 3.2 |  10.1 | -         |    6.2 +- 1.0 |  46.0 | -         | 42.0 +- 2.5 |  3818 | -         |         11.0 +- 0.1 |        39.0 +- 1.0 |
 | a\|b & 5% of "x_y", #1 {~^\\$} \<c> | 1 of 2 |           - |  10.1 | -         |         50.0 |  44.7 | differs   |        9.0 |   520 | agrees    |                5.9 |          3.25e+09 |
-| None                                | 0 of 2 |           - |   9.8 | -         |            - |     - | -         |          - |     - | -         |                  - |                 - |
+| None, yet                           | 0 of 2 |           - |   9.8 | -         |            - |     - | -         |          - |     - | -         |                  - |                 - |
 
 - Ours: the last probe of each finished run; the baseline has 1.23M parameters and is trained on 614k tokens at context 128. Mean +- sample deviation over seeds.
 - Paper: arXiv:2603.05498, whose baseline has 7B parameters and is trained on 100B tokens at context 4096. Compare directions, not values.
 - Direction: whether row - baseline has the paper's sign. unclear: our difference is within two standard errors (where both have two seeds or more) or within the last digit printed; -: the paper's is, or there is nothing to compare.
-- Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the baseline's sink ratio is below 10 %.
+- Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), below 0 as 0, since the baseline's sink ratio is below 10 %.
 - Of the paper's directions: agrees 1, differs 1, unclear 0.
 
 Of the runs:
@@ -87,7 +87,7 @@ Row & Seeds & ours & paper & direction & ours & paper & direction & ours & paper
 \midrule
 Pre-norm (baseline) & 2 & 102.2$\pm$3.2 & 10.1 & -- & 6.2$\pm$1.0 & 46.0 & -- & 42.0$\pm$2.5 & 3818 & -- & 11.0$\pm$0.1 & 39.0$\pm$1.0 \\
 a\textbar{}b \& 5\% of "x\_y", \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\$\} \textless{}c\textgreater{} & 1 of 2 & -- & 10.1 & -- & 50.0 & 44.7 & differs & 9.0 & 520 & agrees & 5.9 & 3.25e+09 \\
-None & 0 of 2 & -- & 9.8 & -- & -- & -- & -- & -- & -- & -- & -- & -- \\
+None, yet & 0 of 2 & -- & 9.8 & -- & -- & -- & -- & -- & -- & -- & -- & -- \\
 \bottomrule
 \end{tabular}
 
@@ -96,7 +96,7 @@ None & 0 of 2 & -- & 9.8 & -- & -- & -- & -- & -- & -- & -- & -- & -- \\
 Ours: the last probe of each finished run; the baseline has 1.23M parameters and is trained on 614k tokens at context 128. Mean$\pm$sample deviation over seeds.
 Paper: arXiv:2603.05498, whose baseline has 7B parameters and is trained on 100B tokens at context 4096. Compare directions, not values.
 Direction: whether row - baseline has the paper's sign. unclear: our difference is within two standard errors (where both have two seeds or more) or within the last digit printed; -: the paper's is, or there is nothing to compare.
-Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), since the baseline's sink ratio is below 10 \%.
+Sinks are judged by the first-token mass above u, that of uniform attention, (mass - u) / (1 - u), below 0 as 0, since the baseline's sink ratio is below 10 \%.
 Of the paper's directions: agrees 1, differs 1, unclear 0.
 % odd\_seed1: at step 10 of 300; left out
 \end{table}
@@ -109,7 +109,7 @@ TEST_CASE("the table as CSV", "[sweeps][collect]") {
       R"(row,label,baseline,seeds,finished,sink_judged_by,perplexity_mean,perplexity_deviation,perplexity_count,perplexity_paper,perplexity_direction,sink_ratio_mean,sink_ratio_deviation,sink_ratio_count,sink_ratio_paper,sink_ratio_direction,spike_max_mean,spike_max_deviation,spike_max_count,spike_max_paper,spike_max_direction,first_token_mass_mean,first_token_mass_deviation,first_token_mass_count,sink_excess_mean,sink_excess_deviation,sink_excess_count,spike_ratio_mean,spike_ratio_deviation,spike_ratio_count,model.d_model
 pre_norm,Pre-norm,1,2,2,sink_excess,102.25,3.182,2,10.1,none,0.0625,0.01,2,0.46,none,42,2.5,2,3818,none,0.11,0.001,2,0.05,0.001,2,39.04,1,2,64
 odd,"a|b & 5% of ""x_y"", #1 {~^\$} <c>",0,2,1,sink_excess,,,0,10.1,none,0.5,,1,0.447,differs,9,,1,520,agrees,0.0594,,1,0.1,,1,3250000000,,1,
-none,None,0,2,0,sink_excess,,,0,9.8,none,,,0,,none,,,0,,none,,,0,,,0,,,0,128
+none,"None, yet",0,2,0,sink_excess,,,0,9.8,none,,,0,,none,,,0,,none,,,0,,,0,,,0,128
 )");
 }
 
