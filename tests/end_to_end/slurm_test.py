@@ -198,7 +198,8 @@ class SixRows:
         # The others may meet the time limit too, where the machine is slow.
         for row, first in {"killed": 137, "cancelled": 75, "no_shard": 3}.items():
             codes = sweep.codes(row)
-            report.check(codes[0] == first and codes[-1] == 0 and set(codes[1:-1]) <= {75}, f"{row} ended with {first}, then went on: {codes}")
+            report.check(codes[0] == first and codes[-1] == 0 and set(codes[1:-1]) <= {75},
+                         f"{row} ended with {first}, then went on: {codes}")  # fmt: skip
         undisturbed.compare(sweep)
 
 
