@@ -157,6 +157,9 @@ class SixRows:
         sweep = self.sweep
         printed = sweep.sweep("run", "--launcher", "slurm", "--dry-run").stdout
         report.check("#SBATCH --array=0-5%4" in printed and not sweep.folder.exists(), f"a dry run prints and does nothing: {printed}")
+        refused = sweep.sweep("run", "--launcher", "slurm", "--set", "slurm.partition=gpux", check=False)
+        report.check(refused.returncode == 2 and "invalid partition specified: gpux" in refused.stderr
+                     and refused.stderr.count("\n") == 1, f"Slurm's own words in one line: {refused}")  # fmt: skip
         said = sweep.submit()
         report.check("submitting 6 runs" in said, said)
         self.late.rename(self.gone)  # before it is this row's turn
@@ -195,7 +198,8 @@ class SixRows:
         # The others may meet the time limit too, where the machine is slow.
         for row, first in {"killed": 137, "cancelled": 75, "no_shard": 3}.items():
             codes = sweep.codes(row)
-            report.check(codes[0] == first and codes[-1] == 0 and set(codes[1:-1]) <= {75}, f"{row} ended with {first}, then went on: {codes}")
+            report.check(codes[0] == first and codes[-1] == 0 and set(codes[1:-1]) <= {75},
+                         f"{row} ended with {first}, then went on: {codes}")  # fmt: skip
         undisturbed.compare(sweep)
 
 
