@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/memory.h"
 #include "cli/session.h"
+#include "configs/hyperparameters.h"
 #include "configs/reader.h"
 #include "configs/resume.h"
 #include "configs/writer.h"
@@ -123,6 +124,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                     .logging = config.metrics.logging,
                                     .end_of_text = document_end(config, *tokenizer),
                                     .config = write_config(config),
+                                    .hyperparameters = hyperparameters_of(config),
                                     .notes = notes_on(held_out_counts),
                                     .resuming = options.resume,
                                     .resume = resume});

@@ -94,6 +94,7 @@ class Loop {
     memory_ = memory_.or_more(steps);
     report_memory();
     const bool finished = step_ >= total_;
+    if (finished && metrics_) metrics_->done();
     log_.line(finished ? fmt::format("done: {}, {} tokens, in {}", counted(step_, "step"),
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
                        : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
@@ -135,7 +136,7 @@ class Loop {
       steps_.optimizer().init();
     }
     rank_0_does(ranks_, [&] { job_.folder.cut_back(job_.resume ? step_ : -1); });
-    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging);
+    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
     peak_ = 0;  // of all ranks
     for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;
     memory_ = MemoryUse::of(*job_.stream.pool);

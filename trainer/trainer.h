@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/loader.h"
+#include "io/hparams.h"
 #include "models/decoder.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
@@ -39,6 +40,7 @@ struct TrainJob {
   const LoggingConfig& logging;
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
   std::string config;                       ///< resolved, YAML: kept in every checkpoint
+  Hyperparameters hyperparameters;          ///< what TensorBoard shows of it
   std::vector<std::string> notes;           ///< lines for the log's beginning
   bool resuming = false;                    ///< the folder may have a run already
   std::optional<ResumePoint> resume;        ///< none: from step 0
