@@ -73,7 +73,7 @@ std::string message_of(const HyperparameterColumn& column) {
   put_bytes(info, hparam_info::kName, column.name);
   put_integer(info, hparam_info::kType, type_of(column));
   put_bytes(info, hparam_info::kDomain, domain);
-  put_integer(info, hparam_info::kDiffers, column.values.size() > 1 ? 1 : 0);
+  put_integer(info, hparam_info::kDiffers, 1);
   return info;
 }
 

@@ -26,7 +26,7 @@ void write_session_end(EventFile& events, SessionEnd end);
 /// who goes on with a run writes it again.
 void drop_sessions(const std::string& folder);
 
-/// One of the page's columns, and the values that it takes.
+/// One of the page's columns: what differs between runs, and the values that it takes.
 struct HyperparameterColumn {
   std::string name;
   std::vector<HyperparameterValue> values;  ///< each once

@@ -41,9 +41,10 @@ struct TrainJob {
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
   std::string config;                       ///< resolved, YAML: kept in every checkpoint
   Hyperparameters hyperparameters;          ///< what TensorBoard shows of it
-  std::vector<std::string> notes;           ///< lines for the log's beginning
-  bool resuming = false;                    ///< the folder may have a run already
-  std::optional<ResumePoint> resume;        ///< none: from step 0
+  std::vector<std::string> follower;  ///< a command that sends metrics.jsonl on (trainer/metrics_follower.h), or none
+  std::vector<std::string> notes;     ///< lines for the log's beginning
+  bool resuming = false;              ///< the folder may have a run already
+  std::optional<ResumePoint> resume;  ///< none: from step 0
 };
 
 struct TrainResult {

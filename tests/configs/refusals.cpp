@@ -56,7 +56,7 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       {"train: {schedule: {kind: 7}}\n",
        "x.yaml:1: train.schedule.kind: \"7\" is not one of constant, cosine, linear, wsd"},
       {"metrics: {loggers: [jsnl]}\n",
-       "x.yaml:1: metrics.loggers: \"jsnl\" is not one of jsonl, tensorboard; did you mean jsonl?"},
+       "x.yaml:1: metrics.loggers: \"jsnl\" is not one of jsonl, tensorboard, wandb; did you mean jsonl?"},
       // files
       {"train: {steps: 3\nmodel: 4\n",
        "x.yaml:2: not valid YAML: end of map flow not found; a text with special characters needs quotes"},
