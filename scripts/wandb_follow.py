@@ -79,9 +79,7 @@ class Rows:
 
     def add(self, entry):
         """The row that `entry` ends, or None."""
-        done = self.take() if self.step is not None and entry["step"] > self.step else None
-        if self.step is not None and entry["step"] < self.step:
-            self.values = {}
+        done = self.take() if entry["step"] != self.step else None
         self.step = entry["step"]
         part = entry.get("event", "train")
         for name, value in entry.items():
