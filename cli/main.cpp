@@ -43,12 +43,14 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   app.require_subcommand(1);
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
-      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
+      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 5 a sweep's run failed,\n"
+      "75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);
   cli::add_bench_command(app, ranks);
+  cli::add_sweep_command(app);
   cli::add_config_command(app);
 
   try {

@@ -12,6 +12,8 @@ class SweepFolder {
 
   const std::string& path() const { return path_; }
   std::string identity() const { return path_ + "/sweep.json"; }  ///< whose folder it is
+  std::string lock() const { return path_ + "/.lock"; }           ///< held by who starts runs
+  std::string log() const { return path_ + "/log.txt"; }          ///< what the local launcher said
   std::string runs() const { return path_ + "/runs"; }
   RunFolder run(const std::string& run) const { return RunFolder(runs() + "/" + run); }
   std::string configs() const { return path_ + "/configs"; }
