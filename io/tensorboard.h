@@ -7,9 +7,9 @@
 
 namespace spikesink {
 
-/// An event file that TensorBoard reads. Each object makes a new file in the folder (made if need be); TensorBoard shows
-/// all files of a folder as one run. DataError if it cannot be made or written, e.g. on a full disk; the file then ends
-/// with the last whole flush.
+/// An event file that TensorBoard reads. Each object makes a new file in the folder (made if need be); TensorBoard
+/// shows all files of a folder as one run. DataError if it cannot be made or written, e.g. on a full disk; the file
+/// then ends with the last whole flush.
 ///
 /// Format: TFRecord framing (length, masked CRC-32C of it, data, masked CRC-32C of it) around Event messages.
 /// Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, framework/summary.proto.

@@ -63,13 +63,15 @@ TEST_CASE("a follower that cannot be started is said once", "[trainer]") {
 
 TEST_CASE("a follower is out of reach of what stops the run", "[trainer]") {
   const test::TemporaryFolder home;
-  MetricsFollower follower(shell("for s in INT HUP USR1; do kill -$s $$; done; ps -o sid= -p $$; echo $$; read word"),
-                           home / "log");
+  MetricsFollower follower(shell("exec ps -o sid=,pid= -p $$"), home / "session");
   CHECK_FALSE(follower.end(kLong));
-  std::ifstream log(home / "log");
+  std::ifstream log(home / "session");
   int session = 0, process = -1;
   log >> session >> process;
   CHECK(session == process);
+  MetricsFollower signals({"grep", "SigBlk", "/proc/self/status"}, home / "signals");
+  CHECK_FALSE(signals.end(kLong));
+  CHECK(text_of(home / "signals") == "SigBlk:\t0000000000000203\n");  // HUP 1, INT 2, USR1 10: a bit each, from 0
 }
 
 }  // namespace
