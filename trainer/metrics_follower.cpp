@@ -37,6 +37,7 @@ int spawn(pid_t& id, const std::vector<std::string>& command, int input, const s
   posix_spawnattr_setsigmask(&attributes, &blocked);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const int code = posix_spawnp(&id, arguments[0], &files, &attributes, arguments.data(), environ);
