@@ -14,6 +14,7 @@
 #include "data/shards.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "sweeps/hparams.h"
 #include "trainer/checkpoint.h"
 
 namespace spikesink {
@@ -159,6 +160,7 @@ void make_sweep_folder(const Sweep& sweep, const SweepFolder& folder) {
 void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan) {
   make_sweep_folder(sweep, folder);
   for (const SweepRun* run : plan.start) write_atomically(folder.config(run->name), write_config(run->config));
+  write_sweep_hparams(sweep, folder);
 }
 
 }  // namespace spikesink
