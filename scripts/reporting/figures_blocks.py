@@ -4,7 +4,7 @@ from matplotlib.collections import PolyCollection
 
 from .figures_heads import cell_labels
 from .numbers_as_text import log_axis, number, whole
-from .style import LIGHT_RAMP, MUTED, SERIES, WIDTH, level, new_axes
+from .style import CARD, LIGHT_RAMP, MUTED, SERIES, WIDTH, level, new_axes
 from .svg import Figure
 
 MOST_CHANNELS = 14
@@ -52,7 +52,7 @@ def rise_and_fall(run, probes, color, limits):
     for first, marker in ((0, "o"), (1, "s")):
         at = blocks[first::2]
         axes.plot(at, last.get("spike/max")[first::2], marker, color=color, markersize=4 if len(blocks) <= 24 else 2.6,
-                  markerfacecolor=color if first else "#fefefe", markeredgewidth=1, gid=f"kind{first}")
+                  markerfacecolor=color if first else CARD, markeredgewidth=1, gid=f"kind{first}")
         drawn.points[f"kind{first}"] = [
             f"{block_name(b, kinds)}: {number(float(last.get('spike/max')[b - 1]))}"
             + (f" at position {int(position[b - 1])}" if position is not None and len(position) == len(blocks) else "") for b in at]

@@ -4,7 +4,7 @@ from matplotlib.lines import Line2D
 
 from .curve import Curve
 from .numbers_as_text import log_axis, number, percent, percent_axis, plain_axis, whole
-from .style import LIGHT_RAMP, MUTED, SERIES, level, new_axes
+from .style import CARD, LIGHT_RAMP, MUTED, SERIES, level, new_axes
 from .svg import Figure
 
 FEW = len(SERIES)  # runs that can have a colour of their own
@@ -100,11 +100,12 @@ def probed(runs, colors, key, title, unit, text, log=False, as_percent=False, li
         log_axis(axes, "y", low, high)
         axes.set_ylim(low / 1.15, high * 1.15)
     else:
-        axes.set_ylim(0, max(high * 1.08, 0.02 if as_percent else 1e-9))
+        axes.set_ylim(0, max(high * 1.08, 0.05 if as_percent else 1e-9))
         (percent_axis if as_percent else plain_axis)(axes.yaxis)
     for value, label in lines:
         axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
-        axes.text(1, value, label, transform=axes.get_yaxis_transform(), ha="right", va="bottom", color=MUTED, fontsize=7)
+        axes.text(1, value, label, transform=axes.get_yaxis_transform(), ha="right", va="bottom", color=MUTED, fontsize=7,
+                  bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.6})
     axes.set_ylabel(unit)
     drawn.alt = f"{title} over training steps of {len(curves)} runs"
     return drawn

@@ -70,7 +70,7 @@ def gate_groups(details):
         for run, probe in gated:
             if probe.get(name) is not None:
                 drawn = head_map(run, key, probe.get(name), 1.0, two_decimals)
-                drawn.note = f"step {whole(probe.step)}; darkest: 1"
+                drawn.note = f"step {whole(probe.step)}; full scale: 1"
                 out.append(drawn)
         return out
     return [("Mean gate value", "How much of a head's output its gate lets through, s = sigmoid(logit), mean over tokens; untrained gates are near 0.5.",

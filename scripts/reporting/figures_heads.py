@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.collections import PolyCollection
 
-from .numbers_as_text import number, percent, percent_axis, whole
+from .numbers_as_text import number, percent, percent_axis, plain_axis, whole
 from .style import LIGHT_RAMP, MUTED, WIDTH, label_on, level, new_axes
 from .svg import Figure
 
@@ -77,15 +77,15 @@ def newest(probes, name):
     return next((probe for probe in reversed(probes) if probe.get(name) is not None), None)
 
 
-def map_group(details, key, value, text):
-    """The maps of all runs, on one scale, and that scale's end."""
+def map_group(details, key, value, text, least):
+    """The maps of all runs, on one scale, which ends at `least` or above."""
     found = []
     for run, probes in details:
         probe = newest(probes, "sink/" + key if key != "alpha" else "sink/alpha")
         values = value(probe) if probe else None
         if values is not None:
             found.append((run, probe, values))
-    scale = max([float(values.max()) for _, _, values in found] + [1e-9])
+    scale = max([float(values.max()) for _, _, values in found] + [least])
     figures = []
     for run, probe, values in found:
         token = probe.get("sink/sink_token")
@@ -93,7 +93,7 @@ def map_group(details, key, value, text):
         if token is not None and token.shape == values.shape:
             extra = lambda l, h, t=token: f"sink at position {int(t[l, h])}" if t[l, h] > 0 else "no sink"  # noqa: E731
         drawn = head_map(run, key, values, scale, text, extra)
-        drawn.note = f"step {whole(probe.step)}; darkest: {text(scale)}"
+        drawn.note = f"step {whole(probe.step)}; full scale: {text(scale)}"
         figures.append(drawn)
     return figures
 
@@ -116,6 +116,7 @@ def layers_over_training(run, probes):
     titles = [f"layer {l + 1}, step {whole(s)}: {percent(values[l, i])} of its heads" for l in range(layers) for i, s in enumerate(steps)]
     cells(axes, drawn, values, 1.0, titles, xs=edges)
     axes.set_xlim(0, edges[-1])
+    plain_axis(axes.xaxis)
     axes.set_yticks(ticks(layers))
     axes.set_xlabel("step")
     axes.set_ylabel("layer")
@@ -160,13 +161,13 @@ def by_position(run, probes, color):
 
 
 def head_groups(details, colors):
-    return [("When, and in which layer", "Share of a layer's heads that are sink heads, at each probe; darkest: all of them.",
+    return [("When, and in which layer", "Share of a layer's heads that are sink heads, at each probe; full scale: all of them.",
              [layers_over_training(run, probes) for run, probes in details]),
             ("Attention at the sink token", "Each head's largest alpha over the first half of the positions: the share of its attention that one token "
-             "gets. On one scale for all runs, in per cent.", map_group(details, "alpha", lambda p: p.strongest(), percent)),
+             "gets. On one scale for all runs, in per cent.", map_group(details, "alpha", lambda p: p.strongest(), percent, 0.3)),
             ("First-token mass", "Mean attention on position 1 of the positions after it.",
-             map_group(details, "first_token_mass", lambda p: p.get("sink/first_token_mass"), percent)),
+             map_group(details, "first_token_mass", lambda p: p.get("sink/first_token_mass"), percent, 0.3)),
             ("Share of sequences with a sink", "In how many of the probe's sequences the head is a sink head.",
-             map_group(details, "sink_share", lambda p: p.get("sink/sink_share"), percent)),
+             map_group(details, "sink_share", lambda p: p.get("sink/sink_share"), percent, 1.0)),
             ("Where attention goes", "Share of a head's attention by position: heads pale, their mean strong, dashed what uniform attention gives. A sink is a "
              "peak on one early position.", [by_position(run, probes, colors[run.index]) for run, probes in details])]

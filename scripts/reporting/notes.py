@@ -22,7 +22,7 @@ class Notes:
 
 
 class Progress:
-    """A line that counts, on a terminal in place; elsewhere one every ten per cent of a long job."""
+    """A line that counts, on a terminal in place; elsewhere one every ten per cent of a job of many."""
 
     def __init__(self, what, total):
         self.what, self.total, self.done, self.said = what, total, 0, 0
@@ -33,6 +33,6 @@ class Progress:
         if self.on_terminal:
             end = "\r\033[K" if self.done == self.total else ""
             print(f"\r{self.what} {self.done}/{self.total}{end}", end="", file=sys.stderr, flush=True)
-        elif self.total >= 50 and (self.done == self.total or self.done >= self.said + self.total / 10):
+        elif self.total >= 150 and (self.done == self.total or self.done >= self.said + self.total / 10):
             self.said = self.done
             print(f"{self.what} {self.done}/{self.total}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """Numbers as the report writes them: few digits, the same units everywhere."""
 import math
 
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 
 def number(value, digits=3):
@@ -45,7 +45,7 @@ def tick(value, _=None):
     for unit, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if size >= scale:
             return f"{value / scale:.4g}{unit}"
-    return f"{value:.4g}" if size >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
+    return f"{value:.4g}" if size >= 1e-4 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def plain_axis(axis):
@@ -53,7 +53,7 @@ def plain_axis(axis):
 
 
 def percent_axis(axis):
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{tick(round(100 * value, 9))} %"))
 
 
 def log_axis(axes, which="y", low=None, high=None):

@@ -29,7 +29,7 @@ def contrast(a, b):
 
 
 def label_on(color):
-    return max(("#ffffff", "#0b1118"), key=lambda ink: contrast(ink, color))
+    return max(("#ffffff", "#000000"), key=lambda ink: contrast(ink, color))
 
 
 # Categories: told apart by the common kinds of colour blindness, and at least 3:1 against the card that they are on.

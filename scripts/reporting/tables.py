@@ -34,8 +34,8 @@ def name_cell(run):
 def state_of(run):
     total = run.total_steps
     if run.finished:
-        return Cell("done", "quiet")
-    return Cell(f"{100 * run.step / total:.0f} % of {whole(total)}" if total else "unknown", "bad",
+        return Cell("done", "text quiet")
+    return Cell(f"{100 * run.step / total:.0f} % of {whole(total)}" if total else "unknown", "text bad",
                 title="not finished, or still running")
 
 
@@ -128,7 +128,7 @@ def differences(runs):
 
 
 PAPERS = (("perplexity", "perplexity"), ("sink_ratio", "sink ratio"), ("spike_max", "spike"))
-WORDS = {"agrees": ("agrees", "good"), "differs": ("differs", "bad"), "unclear": ("unclear", "quiet")}
+WORDS = {"agrees": ("agrees", "text good"), "differs": ("differs", "text bad"), "unclear": ("unclear", "text quiet")}
 
 
 def sweep_cell(key, figures):
@@ -167,7 +167,7 @@ def sweep_table(rows):
                 value = row.paper(key)
                 scale = 100 if key == "sink_ratio" else 1
                 cells.append(Cell(fixed(scale * value, 0 if key == "spike_max" else 1) if value is not None else "-", "number"))
-                cells.append(Cell(*WORDS.get(figures.direction if figures else "", ("-", "quiet"))))
+                cells.append(Cell(*WORDS.get(figures.direction if figures else "", ("-", "text quiet"))))
         cells += [sweep_cell(key, row.figures.get(key)) for key, _ in more]
         table.rows.append(cells)
         if row.name == rows.baseline:
