@@ -1,4 +1,5 @@
 """Curves of many points, thinned without losing their extremes."""
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Figures of one run by block: rise, plateau and fall of the residual stream; its top channels."""
+
 import numpy as np
 from matplotlib.collections import PolyCollection
 
@@ -20,7 +21,9 @@ def kinds_of(run):
 
 
 def shared_limits(details, names):
-    values = [probe.get(name) for _, probes in details for probe in probes for name in names if probe.get(name) is not None]
+    values = [
+        probe.get(name) for _, probes in details for probe in probes for name in names if probe.get(name) is not None
+    ]
     values = np.concatenate([np.ravel(value) for value in values]) if values else np.array([])
     values = values[values > 0]
     return (values.min() / 1.3, values.max() * 1.3) if len(values) else None
@@ -38,8 +41,14 @@ def rise_and_fall(run, probes, color, limits):
     earlier = [probe for probe in probes[:-1] if len(probe.get("spike/max")) == len(blocks)]
     earlier = [earlier[i] for i in sorted({round(x) for x in np.linspace(0, len(earlier) - 1, min(len(earlier), 6))})]
     for i, probe in enumerate(earlier):
-        axes.plot(blocks, probe.get("spike/max"), color=color, linewidth=0.9, alpha=0.18 + 0.45 * i / max(len(earlier), 1),
-                  gid=f"early{i}")
+        axes.plot(
+            blocks,
+            probe.get("spike/max"),
+            color=color,
+            linewidth=0.9,
+            alpha=0.18 + 0.45 * i / max(len(earlier), 1),
+            gid=f"early{i}",
+        )
         drawn.titles[f"early{i}"] = f"step {whole(probe.step)}: largest {number(float(probe.get('spike/max').max()))}"
     top = last.get("spike/top_values")
     if top is not None:
@@ -51,17 +60,35 @@ def rise_and_fall(run, probes, color, limits):
     position = last.get("spike/position")
     for first, marker in ((0, "o"), (1, "s")):
         at = blocks[first::2]
-        axes.plot(at, last.get("spike/max")[first::2], marker, color=color, markersize=4 if len(blocks) <= 24 else 2.6,
-                  markerfacecolor=color if first else CARD, markeredgewidth=1, gid=f"kind{first}")
+        axes.plot(
+            at,
+            last.get("spike/max")[first::2],
+            marker,
+            color=color,
+            markersize=4 if len(blocks) <= 24 else 2.6,
+            markerfacecolor=color if first else CARD,
+            markeredgewidth=1,
+            gid=f"kind{first}",
+        )
         drawn.points[f"kind{first}"] = [
             f"{block_name(b, kinds)}: {number(float(last.get('spike/max')[b - 1]))}"
-            + (f" at position {int(position[b - 1])}" if position is not None and len(position) == len(blocks) else "") for b in at]
+            + (f" at position {int(position[b - 1])}" if position is not None and len(position) == len(blocks) else "")
+            for b in at
+        ]
     median = last.get("spike/median")
     if median is not None and (median > 0).any():
         axes.plot(blocks, median, color=MUTED, linewidth=1.2, gid="median")
         drawn.titles["median"] = f"median |h|, {number(float(median[-1]))} after the last block"
-        axes.annotate("median", (blocks[-1], median[-1]), xytext=(0, 3), textcoords="offset points", ha="right", va="bottom",
-                      color=MUTED, fontsize=7)
+        axes.annotate(
+            "median",
+            (blocks[-1], median[-1]),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            color=MUTED,
+            fontsize=7,
+        )
     log_axis(axes, "y", *limits)
     axes.set_ylim(*limits)
     whole_ticks(axes.xaxis, len(blocks))
@@ -81,8 +108,14 @@ def whole_ticks(axis, count):
 
 def top_channels(run, probes):
     """Which channels are among a block's three largest: a channel that spikes stays in from its block on."""
-    probe = next((p for p in reversed(probes) if p.get("spike/top_channels") is not None
-                  and p.get("spike/top_values") is not None), None)
+    probe = next(
+        (
+            p
+            for p in reversed(probes)
+            if p.get("spike/top_channels") is not None and p.get("spike/top_values") is not None
+        ),
+        None,
+    )
     if probe is None:
         return None
     channels, values = probe.get("spike/top_channels"), probe.get("spike/top_values")
@@ -101,15 +134,28 @@ def top_channels(run, probes):
 
     figure, axes = new_axes(WIDTH, max(1.2, 0.62 + 0.16 * len(shown)))
     drawn = Figure(f"channels_{run.index}", run.name, figure, run=run.index, note=f"step {whole(probe.step)}")
-    cells = [(b, row[int(c)], float(v), rank) for b in range(blocks) for rank, (c, v) in
-             enumerate(zip(channels[b], values[b])) if int(c) in row]
+    cells = [
+        (b, row[int(c)], float(v), rank)
+        for b in range(blocks)
+        for rank, (c, v) in enumerate(zip(channels[b], values[b]))
+        if int(c) in row
+    ]
     levels = [level_of(v) for _, _, v, _ in cells]
-    axes.add_collection(PolyCollection([[(b + .54, r - .42), (b + 1.46, r - .42), (b + 1.46, r + .42), (b + .54, r + .42)]
-                                        for b, r, _, _ in cells], facecolors=[LIGHT_RAMP[k] for k in levels],
-                                       edgecolors="none", gid="cells"))
+    axes.add_collection(
+        PolyCollection(
+            [
+                [(b + 0.54, r - 0.42), (b + 1.46, r - 0.42), (b + 1.46, r + 0.42), (b + 0.54, r + 0.42)]
+                for b, r, _, _ in cells
+            ],
+            facecolors=[LIGHT_RAMP[k] for k in levels],
+            edgecolors="none",
+            gid="cells",
+        )
+    )
     drawn.levels["cells"] = levels
-    drawn.points["cells"] = [f"channel {shown[r]}, {block_name(b + 1, kinds)}: {number(v)} ({('largest', 'second', 'third')[k] if k < 3 else k + 1})"
-                             for b, r, v, k in cells]
+    drawn.points["cells"] = [
+        f"channel {shown[r]}, {block_name(b + 1, kinds)}: {number(v)}, number {k + 1}" for b, r, v, k in cells
+    ]
     if blocks <= 10:
         cell_labels(axes, drawn, [(b + 1, r, number(v, 2), k) for (b, r, v, _), k in zip(cells, levels)])
     axes.set_xlim(0.4, blocks + 0.6)
@@ -130,9 +176,18 @@ def block_groups(details, colors):
     """[(heading, lead, figures)]"""
     limits = shared_limits(details, ("spike/max", "spike/median"))
     color = (lambda run: colors[run.index]) if len(set(colors.values())) > 1 else (lambda run: SERIES[0][0])
-    return [("Rise, plateau, fall",
-             "The largest magnitude in the residual stream after each block (hollow: attention, filled: FFN), last probe strong, earlier ones pale; dotted: the "
-             "second and third channel. A spike that is written by one block, carried on, and taken out near the end shows as a rise, a plateau and a fall.",
-             [rise_and_fall(run, probes, color(run), limits) for run, probes in details]),
-            ("Top channels", "The three channels with the largest magnitude after each block, darker where larger. A massive activation lives in few channels and "
-             "stays in them: a long row.", [top_channels(run, probes) for run, probes in details])]
+    return [
+        (
+            "Rise, plateau, fall",
+            "The largest magnitude in the residual stream after each block (hollow: attention, filled: FFN), last probe "
+            "strong, earlier ones pale; dotted: the second and third channel. A spike that is written by one block, "
+            "carried on, and taken out near the end shows as a rise, a plateau and a fall.",
+            [rise_and_fall(run, probes, color(run), limits) for run, probes in details],
+        ),
+        (
+            "Top channels",
+            "The three channels with the largest magnitude after each block, stronger where larger. A massive activation "
+            "lives in few channels and stays in them: a long row.",
+            [top_channels(run, probes) for run, probes in details],
+        ),
+    ]

@@ -1,4 +1,5 @@
 """Figures of a sweep: sink against spike over its rows, and both along an axis."""
+
 import numpy as np
 
 from .numbers_as_text import log_axis, number, percent, percent_axis, plain_axis, tick
@@ -6,38 +7,59 @@ from .style import MUTED, SERIES, WIDTH, new_axes
 from .svg import Figure
 
 OURS, PAPERS, MOST_LABELS = SERIES[0][0], SERIES[1][0], 24
-NAMES = {"sink_ratio": "sink ratio", "sink_excess": "first-token mass above uniform", "first_token_mass": "first-token mass",
-         "spike_max": "spike, max |h|", "spike_ratio": "spike over the median", "perplexity": "perplexity"}
+NAMES = {
+    "sink_ratio": "sink ratio",
+    "sink_excess": "first-token mass above uniform",
+    "first_token_mass": "first-token mass",
+    "spike_max": "spike, max |h|",
+    "spike_ratio": "spike over the median",
+    "perplexity": "perplexity",
+}
 
 
 def text_of(key, value):
     return percent(value) if key.startswith("sink") or key == "first_token_mass" else number(value)
 
 
-def scatter(rows, key, sink):
+def scatter(rows, key, sink, width):
     """Ours filled; where the paper has the row, its point hollow and a line between the two."""
-    points = [(row, row.mean(sink), row.mean("spike_max"), row.paper(sink), row.paper("spike_max")) for row in rows.rows]
+    points = [
+        (row, row.mean(sink), row.mean("spike_max"), row.paper(sink), row.paper("spike_max")) for row in rows.rows
+    ]
     points = [p for p in points if None not in p[1:3] and p[2] > 0]
     if len(points) < 2:
         return None
-    figure, axes = new_axes(1.5 * WIDTH, 3.5)
+    figure, axes = new_axes(width, 3.1)
     drawn = Figure(f"{key}_scatter_{sink}", "Sink against spike", figure)
     paired = [p for p in points if None not in p[3:5] and p[4] > 0]
     for i, (_, x, y, px, py) in enumerate(paired):
         axes.plot([x, px], [y, py], color=MUTED, linewidth=0.6, alpha=0.5, zorder=1)
     axes.plot([p[1] for p in points], [p[2] for p in points], "o", color=OURS, markersize=6, gid="ours", clip_on=False)
-    drawn.points["ours"] = [f"{row.label}: {NAMES[sink]} {text_of(sink, x)}, spike {number(y)}" for row, x, y, _, _ in points]
+    drawn.points["ours"] = [
+        f"{row.label}: {NAMES[sink]} {text_of(sink, x)}, spike {number(y)}" for row, x, y, _, _ in points
+    ]
     if paired:
-        axes.plot([p[3] for p in paired], [p[4] for p in paired], "o", color=PAPERS, markersize=6, markerfacecolor="none",
-                  markeredgewidth=1.2, gid="paper", clip_on=False)
-        drawn.points["paper"] = [f"paper's {row.label}: {text_of(sink, px)}, spike {number(py)}" for row, _, _, px, py in paired]
+        axes.plot(
+            [p[3] for p in paired],
+            [p[4] for p in paired],
+            "o",
+            color=PAPERS,
+            markersize=6,
+            markerfacecolor="none",
+            markeredgewidth=1.2,
+            gid="paper",
+            clip_on=False,
+        )
+        drawn.points["paper"] = [
+            f"paper's {row.label}: {text_of(sink, px)}, spike {number(py)}" for row, _, _, px, py in paired
+        ]
         drawn.note = "filled: ours, hollow: the paper's at 7B"
     ys = [p[2] for p in points] + [p[4] for p in paired]
     xs = [p[1] for p in points] + [p[3] for p in paired]
     log_axis(axes, "y", min(ys), max(ys))
     axes.set_ylim(min(ys) / 1.35, max(ys) * 1.35)
     spread = max(max(xs) - min(xs), 0.01)
-    axes.set_xlim(min(min(xs), 0) - (0.04 * spread if min(xs) < 0 else 0), max(xs) + 0.1 * spread)
+    axes.set_xlim(min(min(xs), 0) - (0.04 * spread if min(xs) < 0 else 0), max(xs) + 0.15 * spread)
     percent_axis(axes.xaxis)
     axes.set_xlabel(NAMES[sink])
     axes.set_ylabel(NAMES["spike_max"])
@@ -56,14 +78,26 @@ def place_labels(axes, points):
     taken = [(mx - 4 * scale, my - 4 * scale, mx + 4 * scale, my + 4 * scale) for mx, my in marks]
     for (label, x, y), (mx, my) in zip(points, marks):
         label = label if len(label) <= 28 else label[:26] + ".."
-        wide, high = 4.4 * len(label) * scale, 8 * scale
-        for dx, dy, ha in ((7, 0, "left"), (-7, 0, "right"), (0, 10, "center"), (0, -10, "center"), (7, 9, "left"), (7, -9, "left"),
-                           (-7, 9, "right"), (-7, -9, "right")):
+        wide, high = 4.1 * len(label) * scale, 8 * scale
+        for dx, dy, ha in (
+            (7, 0, "left"),
+            (-7, 0, "right"),
+            (0, 10, "center"),
+            (0, -10, "center"),
+            (7, 9, "left"),
+            (7, -9, "left"),
+            (-7, 9, "right"),
+            (-7, -9, "right"),
+        ):
             left = mx + dx * scale - {"left": 0, "right": wide, "center": wide / 2}[ha]
             area = (left, my + dy * scale - high / 2, left + wide, my + dy * scale + high / 2)
             inside = area[0] >= box.x0 and area[2] <= box.x1 and area[1] >= box.y0 and area[3] <= box.y1
-            if inside and not any(area[0] < t[2] and t[0] < area[2] and area[1] < t[3] and t[1] < area[3] for t in taken):
-                axes.annotate(label, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=7)
+            if inside and not any(
+                area[0] < t[2] and t[0] < area[2] and area[1] < t[3] and t[1] < area[3] for t in taken
+            ):
+                axes.annotate(
+                    label, (x, y), xytext=(dx, dy), textcoords="offset points", ha=ha, va="center", fontsize=7
+                )
                 taken.append(area)
                 break
 
@@ -98,9 +132,20 @@ def along(rows, key, axis, figure_key):
         everything += y
         papers = [(v, row) for v, row in points if row.paper(figure_key) is not None]
         if papers:
-            axes.plot([v for v, _ in papers], [row.paper(figure_key) for _, row in papers], "o--", color=PAPERS, linewidth=0.9,
-                      markerfacecolor="none", markersize=4.5, gid=f"paper{i}", clip_on=False)
-            drawn.points[f"paper{i}"] = [f"paper's {row.label}: {text_of(figure_key, row.paper(figure_key))}" for _, row in papers]
+            axes.plot(
+                [v for v, _ in papers],
+                [row.paper(figure_key) for _, row in papers],
+                "o--",
+                color=PAPERS,
+                linewidth=0.9,
+                markerfacecolor="none",
+                markersize=4.5,
+                gid=f"paper{i}",
+                clip_on=False,
+            )
+            drawn.points[f"paper{i}"] = [
+                f"paper's {row.label}: {text_of(figure_key, row.paper(figure_key))}" for _, row in papers
+            ]
             everything += [row.paper(figure_key) for _, row in papers]
             drawn.note = "hollow: the paper's row at 7B, at the place of ours"
     if values[0] > 0 and values[-1] / values[0] >= 4:
@@ -123,8 +168,13 @@ def along(rows, key, axis, figure_key):
 
 def sweep_figures(rows, key):
     """([scatters], [(axis, [figures])])"""
-    sinks = ["sink_ratio"] + (["sink_excess"] if rows.judged_by == "sink_excess" or not np.any(
-        [(row.mean("sink_ratio") or 0) > 0.1 for row in rows.rows]) else [])
+    sinks = ["sink_ratio"] + (
+        ["sink_excess"]
+        if rows.judged_by == "sink_excess" or not np.any([(row.mean("sink_ratio") or 0) > 0.1 for row in rows.rows])
+        else []
+    )
     axes = list(dict.fromkeys(axis for row in rows.rows for axis in row.axes))
-    return ([scatter(rows, key, sink) for sink in sinks],
-            [(axis, [along(rows, key, axis, k) for k in (sinks[-1], "spike_max", "perplexity")]) for axis in axes])
+    return (
+        [scatter(rows, key, sink, WIDTH if len(sinks) > 1 else 2 * WIDTH + 0.35) for sink in sinks],
+        [(axis, [along(rows, key, axis, k) for k in (sinks[-1], "spike_max", "perplexity")]) for axis in axes],
+    )

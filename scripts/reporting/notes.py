@@ -1,4 +1,5 @@
 """What was left out, and why: a line each on stderr, and again in the page."""
+
 import sys
 
 

@@ -1,4 +1,5 @@
 """Numbers as the report writes them: few digits, the same units everywhere."""
+
 import math
 
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -62,8 +63,13 @@ def log_axis(axes, which="y", low=None, high=None):
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
     if low and high:
         decades = math.log10(high / low)
-        axis.set_major_locator(LogLocator(base=10, subs=(1,) if decades > 2.2 else (1, 2, 5) if decades > 0.7 else
-                                          (1, 1.5, 2, 3, 4, 5, 6, 8), numticks=12))
+        axis.set_major_locator(
+            LogLocator(
+                base=10,
+                subs=(1,) if decades > 2.2 else (1, 2, 5) if decades > 0.7 else (1, 1.5, 2, 3, 4, 5, 6, 8),
+                numticks=12,
+            )
+        )
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(tick))

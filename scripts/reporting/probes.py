@@ -1,10 +1,11 @@
 """Probe files (HDF5): what a run looks like by block, head and channel. docs/file-formats.md has the datasets."""
+
 from dataclasses import dataclass, field
 
 import h5py
 import numpy as np
 
-from .runs import first_line
+from .runs import LARGEST, first_line
 
 GROUPS = ("sink", "spike", "gate")
 
@@ -28,19 +29,38 @@ class Probe:
 def sound(probe):
     """Drops datasets whose shape is not theirs, so that figures need not ask again. What was dropped."""
     dropped = []
-    ranks = {"sink/alpha": 3, "sink/sink_share": 2, "sink/sink_token": 2, "sink/first_token_mass": 2, "spike/max": 1,
-             "spike/median": 1, "spike/position": 1, "spike/top_channels": 2, "spike/top_values": 2, "gate/mean": 2,
-             "gate/deviation": 2, "gate/closed": 2, "gate/open": 2, "gate/first_position_mean": 2, "gate/histogram": 2}
+    ranks = {
+        "sink/alpha": 3,
+        "sink/sink_share": 2,
+        "sink/sink_token": 2,
+        "sink/first_token_mass": 2,
+        "spike/max": 1,
+        "spike/median": 1,
+        "spike/position": 1,
+        "spike/top_channels": 2,
+        "spike/top_values": 2,
+        "gate/mean": 2,
+        "gate/deviation": 2,
+        "gate/closed": 2,
+        "gate/open": 2,
+        "gate/first_position_mean": 2,
+        "gate/histogram": 2,
+    }
     for name, array in list(probe.data.items()):
         wrong_shape = name in ranks and (array.ndim != ranks[name] or 0 in array.shape)
-        if array.dtype.kind not in "iufb" or wrong_shape or not np.isfinite(array).all():
+        if array.dtype.kind not in "iufb" or wrong_shape or not (np.abs(array) < LARGEST).all():
             dropped.append(name)
             del probe.data[name]
-    for first, *others in (("spike/max", "spike/median", "spike/top_channels", "spike/top_values"),
-                           ("spike/top_values", "spike/top_channels")):
+    for first, *others in (
+        ("spike/max", "spike/median", "spike/top_channels", "spike/top_values"),
+        ("spike/top_values", "spike/top_channels"),
+    ):
         for other in others:
-            if probe.get(first) is not None and probe.get(other) is not None and \
-                    len(probe.get(first)) != len(probe.get(other)):
+            if (
+                probe.get(first) is not None
+                and probe.get(other) is not None
+                and len(probe.get(first)) != len(probe.get(other))
+            ):
                 dropped.append(other)
                 del probe.data[other]
     return dropped

@@ -1,4 +1,5 @@
 """A run's folder as the report sees it: config, curves of its metrics, probes. Damage is noted, the rest is read."""
+
 import json
 import math
 import re
@@ -31,6 +32,11 @@ class Run:
 
     def get(self, key, default=None):
         return self.config.get(key, default)
+
+    @property
+    def row(self):
+        """What it shares with the runs of its other seeds."""
+        return self.sweep, re.sub(r"_seed\d+$", "", self.name)
 
     @property
     def probe(self):
@@ -105,8 +111,11 @@ def first_line(error):
     return lines[0] if lines else type(error).__name__
 
 
+LARGEST = 1e30  # beyond it a number is taken as damage, or as a run that diverged: no axis goes so far
+
+
 def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
 def read_lines(path, notes):
@@ -158,7 +167,7 @@ def curves_of(steps, most):
 
 def median_of_second_half(steps, key):
     values = [entry[key] for step, entry in sorted(steps.items()) if key in entry]
-    return float(np.median(values[len(values) // 2:])) if values else None
+    return float(np.median(values[len(values) // 2 :])) if values else None
 
 
 def parameters_in_log(path):

@@ -1,5 +1,7 @@
 """Which folders are meant: runs, sweeps (with runs/ in them), or folders that hold some of these."""
+
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +22,12 @@ def is_run(path):
 
 
 def is_sweep(path):
-    return (path / "runs").is_dir() and ((path / "sweep.json").exists() or (path / "configs").is_dir()
-                                         or (path / "tables").is_dir() or any(map(is_run, folders(path / "runs"))))
+    return (path / "runs").is_dir() and (
+        (path / "sweep.json").exists()
+        or (path / "configs").is_dir()
+        or (path / "tables").is_dir()
+        or any(map(is_run, folders(path / "runs")))
+    )
 
 
 def folders(path):
@@ -33,21 +39,18 @@ def folders(path):
 
 def natural(path):
     """d_head_8 before d_head_16."""
-    parts, text = [], ""
-    for char in path.name + "\0":
-        if text and char.isdigit() != text[-1].isdigit():
-            parts.append((0, int(text), "") if text.isdecimal() and text.isascii() else (1, 0, text))
-            text = ""
-        text += char
-    return parts
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
 def read_table(path, notes):
     file = path / "tables/table.json"
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(table, dict) or not isinstance(table.get("rows"), list) or \
-                not all(isinstance(row, dict) for row in table["rows"]):
+        if (
+            not isinstance(table, dict)
+            or not isinstance(table.get("rows"), list)
+            or not all(isinstance(row, dict) for row in table["rows"])
+        ):
             raise ValueError("no rows in it")
         return table
     except FileNotFoundError:

@@ -1,5 +1,6 @@
 """A matplotlib figure as SVG that lives in the page: its colours are the page's variables, its letters the page's, its
 ids its own, and points and cells say their value when the pointer is on them."""
+
 import io
 import re
 import xml.etree.ElementTree as ET
@@ -15,6 +16,7 @@ MAX_TITLED_CELLS = 1100  # above it the cells of a map are joined by colour, wit
 @dataclass
 class Figure:
     """What figures_*.py make. A gid is that of an artist of `figure`."""
+
     key: str  # of a file name
     title: str
     figure: object
@@ -50,8 +52,13 @@ def page_svg(drawn, prefix):
             add_title(named[gid], text)
     tidy(root, prefix)
     _, _, width, height = root.get("viewBox").split()
-    root.attrib = {"viewBox": root.get("viewBox"), "width": width, "height": height, "role": "img",
-                   "aria-label": drawn.alt or drawn.title}
+    root.attrib = {
+        "viewBox": root.get("viewBox"),
+        "width": width,
+        "height": height,
+        "role": "img",
+        "aria-label": drawn.alt or drawn.title,
+    }
     return re.sub(r" xmlns=\"[^\"]*\"", "", ET.tostring(root, encoding="unicode"), count=1)  # HTML knows it
 
 
@@ -115,7 +122,9 @@ def tidy(root, prefix):
                 element.set(key, rounded(element.get(key)))
         style = element.get("style")
         if style:
-            style = re.sub(r"#[0-9a-f]{6}", lambda m: f"var(--{VARIABLE_OF[m[0]]})" if m[0] in VARIABLE_OF else m[0], style)
+            style = re.sub(
+                r"#[0-9a-f]{6}", lambda m: f"var(--{VARIABLE_OF[m[0]]})" if m[0] in VARIABLE_OF else m[0], style
+            )
             style = re.sub(r"font: (?:[\w ]+ )?([\d.]+)px [^;]*", r"font-size: \1px", style)
             element.set("style", rounded(style))
         element.tail = None
@@ -131,5 +140,9 @@ def save_files(drawn, folder, legend):
     if legend:
         figure.legend(handles=legend, loc="upper center", bbox_to_anchor=(0.5, 0), ncol=min(len(legend), 4))
     for suffix in ("pdf", "png"):
-        figure.savefig(folder / f"{drawn.key}.{suffix}", dpi=200,
-                       metadata={"CreationDate": None} if suffix == "pdf" else None, bbox_inches="tight")
+        figure.savefig(
+            folder / f"{drawn.key}.{suffix}",
+            dpi=200,
+            metadata={"CreationDate": None} if suffix == "pdf" else None,
+            bbox_inches="tight",
+        )

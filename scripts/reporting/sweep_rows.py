@@ -1,4 +1,5 @@
-"""A sweep's rows: from tables/table.json where `spikesink sweep collect` has written it, else from its runs' last probes."""
+"""A sweep's rows: from tables/table.json where `spikesink sweep collect` wrote it, else from its runs' last probes."""
+
 import re
 from dataclasses import dataclass, field
 
@@ -8,8 +9,16 @@ from .runs import is_number
 
 KEYS = ("perplexity", "sink_ratio", "spike_max", "first_token_mass", "sink_excess", "spike_ratio")
 # Axes that are looked for in configs where the table names none.
-KNOWN_AXES = ("model.attention.d_head", "model.context", "model.attention.n_heads", "model.d_model", "model.n_layers",
-              "train.optimizer.lr", "train.optimizer.weight_decay", "train.loss_from_position")
+KNOWN_AXES = (
+    "model.attention.d_head",
+    "model.context",
+    "model.attention.n_heads",
+    "model.d_model",
+    "model.n_layers",
+    "train.optimizer.lr",
+    "train.optimizer.weight_decay",
+    "train.loss_from_position",
+)
 
 
 @dataclass
@@ -75,18 +84,33 @@ def from_table(sweep):
         row = Row(name, str(entry.get("label") or name), seeds=int(number_or_none(entry.get("seeds")) or 0))
         for key, values in as_dict(entry.get("figures")).items():
             if key in KEYS and isinstance(values, dict):
-                row.figures[key] = Figures(int(number_or_none(values.get("count")) or 0), number_or_none(values.get("mean")),
-                                           number_or_none(values.get("deviation")), number_or_none(values.get("paper")),
-                                           str(values.get("direction", "none")))
+                row.figures[key] = Figures(
+                    int(number_or_none(values.get("count")) or 0),
+                    number_or_none(values.get("mean")),
+                    number_or_none(values.get("deviation")),
+                    number_or_none(values.get("paper")),
+                    str(values.get("direction", "none")),
+                )
         row.axes = {str(key): number_or_none(value) for key, value in as_dict(entry.get("axes")).items()}
-        names = [run.get("name") for run in entry.get("runs", []) if isinstance(run, dict)] \
-            if isinstance(entry.get("runs"), list) else []
-        row.runs = [by_name[run] for run in names + [name] if isinstance(run, str) and run in by_name][:max(len(names), 1)]
+        names = (
+            [run.get("name") for run in entry.get("runs", []) if isinstance(run, dict)]
+            if isinstance(entry.get("runs"), list)
+            else []
+        )
+        row.runs = [by_name[run] for run in names + [name] if isinstance(run, str) and run in by_name][
+            : max(len(names), 1)
+        ]
         rows.append(row)
     notes = [str(note) for note in table["notes"]] if isinstance(table.get("notes"), list) else []
     judged = table.get("sink_judged_by")
-    return Rows(str(table.get("title") or sweep.name), rows, str(table.get("baseline") or ""),
-                judged if judged in KEYS else "sink_ratio", True, notes)
+    return Rows(
+        str(table.get("title") or sweep.name),
+        rows,
+        str(table.get("baseline") or ""),
+        judged if judged in KEYS else "sink_ratio",
+        True,
+        notes,
+    )
 
 
 def as_dict(value):
@@ -110,8 +134,11 @@ def from_runs(sweep):
         for key in KEYS:
             values = [excess(run) if key == "sink_excess" else run.probe.get(key) for run in row.runs]
             values = [value for value in values if value is not None]
-            row.figures[key] = Figures(len(values), float(np.mean(values)) if values else None,
-                                       float(np.std(values, ddof=1)) if len(values) > 1 else None)
+            row.figures[key] = Figures(
+                len(values),
+                float(np.mean(values)) if values else None,
+                float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            )
     baseline = next((name for name in rows if name in ("baseline", "pre_norm")), "")
     return Rows(sweep.name, list(rows.values()), baseline, collected=False)
 

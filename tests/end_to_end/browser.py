@@ -21,11 +21,21 @@ def available():
 class Browser:
     def __init__(self, base):
         self.base = base
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                     "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+        arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ]
         binary = shutil.which("chromium") or shutil.which("google-chrome")
-        wanted = {"goog:chromeOptions": {"args": arguments, "binary": binary},
-                  "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        wanted = {
+            "goog:chromeOptions": {"args": arguments, "binary": binary},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
         made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self.base += f"/session/{made['sessionId']}"
 
@@ -43,8 +53,12 @@ class Browser:
 
     def open(self, url, scheme="light", width=1280, height=900, media="screen"):
         """`scheme` is what the system is said to prefer."""
-        self.devtools("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.devtools(
+            "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": scheme}]
+        )
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
         self.ask("POST", "/url", {"url": url})
 
     def script(self, text, *arguments):
