@@ -102,12 +102,9 @@ def headline(runs, sweeps):
             (f"{best.probe['perplexity']:.2f}", "perplexity" if len(runs) == 1 else f"lowest perplexity: {best.name}")
         )
         most = max(probed, key=lambda run: run.probe.get("sink_ratio", 0))
-        out.append(
-            (
-                percent(most.probe.get("sink_ratio", 0)),
-                "sink ratio" if len(runs) == 1 else f"highest sink ratio: {most.name}",
-            )
-        )
+        ratio = most.probe.get("sink_ratio", 0)
+        whose = "highest sink ratio" + (f": {most.name}" if ratio else "")
+        out.append((percent(ratio), "sink ratio" if len(runs) == 1 else whose))
         top = max(probed, key=lambda run: run.probe.get("spike_max", 0))
         out.append((number(top.probe.get("spike_max", 0)), "spike" if len(runs) == 1 else f"highest spike: {top.name}"))
     return out

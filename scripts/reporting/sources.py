@@ -52,6 +52,8 @@ def read_table(path, notes):
             or not all(isinstance(row, dict) for row in table["rows"])
         ):
             raise ValueError("no rows in it")
+        if table.get("format") != 1:
+            raise ValueError(f"format {table.get('format')}, where 1 is read")
         return table
     except FileNotFoundError:
         return None

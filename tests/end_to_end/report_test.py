@@ -373,12 +373,14 @@ with tempfile.TemporaryDirectory() as temporary:
         "a sweep without a table is shown by its probes",
     )
 
-    # Many runs: the page stays small, the one bad step is still in it, the inside of only some is drawn.
+    # Many runs: the page stays small, and each has its name and its lines.
     many = write_many(home / "many", 40, 3000)
     make_report(many, "--out", page)
     size = page.stat().st_size
     report.check(size < 10e6, f"40 runs make a page of {size / 1e6:.1f} MB")
-    report.check(page.read_text().count('class="chip"') >= 40, "every run has its name")
+    text = page.read_text()
+    lines = [text.count(f'class="run run-{i}"') for i in (0, 39)]
+    report.check(text.count('data-run="39"') == 3 and min(lines) == 11, f"every run has its name and its lines: {lines}")
 
     for arguments, words in (
         ([home / "nowhere"], "no run that can be read"),
