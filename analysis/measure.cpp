@@ -9,21 +9,22 @@
 namespace spikesink {
 namespace {
 
-/// Lets two observers see one pass.
-class Both final : public Observer {
+/// Lets several observers see one forward pass.
+class All final : public Observer {
  public:
-  Both(Observer& a, Observer& b) : a_(a), b_(b) {}
+  explicit All(std::vector<Observer*> observers) : observers_(std::move(observers)) {}
   void activation(std::string_view path, const Tensor& value) override {
-    a_.activation(path, value);
-    b_.activation(path, value);
+    for (Observer* each : observers_) each->activation(path, value);
   }
   void attention(std::string_view path, const AttentionTap& tap) override {
-    a_.attention(path, tap);
-    b_.attention(path, tap);
+    for (Observer* each : observers_) each->attention(path, tap);
+  }
+  void gate(std::string_view path, const GateTap& tap) override {
+    for (Observer* each : observers_) each->gate(path, tap);
   }
 
  private:
-  Observer &a_, &b_;
+  std::vector<Observer*> observers_;
 };
 
 }  // namespace
@@ -40,15 +41,17 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
 
   SinkObserver sinks_context(stream, options.metrics.sink_epsilon);
   SpikeObserver spikes(stream, model.block_paths(), context, options.metrics.spike);
-  Both both(sinks_context, spikes);
+  GateObserver gates(stream);
+  All all({&sinks_context, &spikes, &gates});
   out.loss = mean_loss(stream, model, samples,
                        {.context = context,
                         .micro_batch = options.micro_batch,
                         .loss_from_position = options.loss_from_position,
                         .end_of_text = options.end_of_text},
-                       &both);
+                       &all);
   out.sinks_context = sinks_context.figures();
   out.spikes = spikes.figures();
+  out.gates = gates.figures();
 
   const std::int64_t length = std::min(options.metrics.sink_length, context);
   if (length == context) {

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "analysis/config.h"
+#include "analysis/gates.h"
 #include "analysis/sinks.h"
 #include "analysis/spikes.h"
 #include "models/decoder.h"
@@ -24,6 +25,8 @@ struct Measurement {
   SinkFigures sinks;          ///< at T = min(sink_length, context)
   SinkFigures sinks_context;  ///< at T = context
   SpikeFigures spikes;        ///< at T = context
+  /// At T = context; absent where the model has no gates.
+  std::optional<GateFigures> gates = std::nullopt;
 
   double perplexity() const;  ///< exp(loss)
 };

@@ -9,7 +9,8 @@
 namespace spikesink {
 
 /// The scalars of a measurement under their public names: perplexity, sink_ratio, sink_first, first_token_mass, the
-/// same three with the suffix _context, spike_max, spike_mean, spike_ratio.
+/// same three with the suffix _context, spike_max, spike_mean, spike_ratio; gate_mean, gate_closed where there are
+/// gates.
 Scalars scalars_of(const Measurement& measurement);
 
 /// Writes the figures by block, head and channel (docs/file-formats.md) to an HDF5 file, whole or not at all.

@@ -64,6 +64,26 @@ void write_spikes(H5File& file, const SpikeFigures& spikes) {
                [](const BlockSpikes::Channel& c) { return c.magnitude; });
 }
 
+void write_gates(H5File& file, const GateFigures& gates) {
+  const auto heads = static_cast<std::int64_t>(gates.heads.size()), H = gates.n_heads, L = heads / H;
+  const auto column = [&](const char* name, const char* meaning, auto value) {
+    write_column(file, std::string("gate/") + name, gates.heads, {L, H}, meaning, value);
+  };
+  column("mean", "mean of the head's gate values s = sigmoid(logit); a gate of all heads counts as one head",
+         [](const HeadGates& h) { return h.mean; });
+  column("deviation", "standard deviation of the head's gate values", [](const HeadGates& h) { return h.deviation; });
+  column("closed", "share of gate values with s < 0.1", [](const HeadGates& h) { return h.closed; });
+  column("open", "share of gate values with s >= 0.9", [](const HeadGates& h) { return h.open; });
+  column("first_position_mean", "mean of the head's gate values at position 1 of the sequences",
+         [](const HeadGates& h) { return h.first_position_mean; });
+
+  std::vector<double> shares;
+  for (const auto& histogram : gates.histograms) shares.insert(shares.end(), histogram.begin(), histogram.end());
+  file.write<double>("gate/histogram", shares, {L, kernels::kGateBins});
+  file.attribute("gate/histogram", "meaning",
+                 std::string("(layer, part): share of the layer's gate values in each of 20 equal parts of [0, 1]"));
+}
+
 }  // namespace
 
 void write_probe_file(const std::string& path, std::int64_t step, const Measurement& m) {
@@ -75,6 +95,7 @@ void write_probe_file(const std::string& path, std::int64_t step, const Measurem
     write_sinks(file, "sink", m.sinks);
     write_sinks(file, "sink_context", m.sinks_context);
     write_spikes(file, m.spikes);
+    if (m.gates) write_gates(file, *m.gates);
     file.close();
   }
   commit_file(unfinished, path);

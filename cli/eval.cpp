@@ -63,6 +63,9 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
   line("spike_max", m.spikes.spike_max, "largest |h| of the residual stream after any block");
   line("spike_mean", m.spikes.spike_mean, "mean over sequences of each one's largest |h|");
   line("spike_ratio", m.spikes.spike_ratio, "spike_max over the median |h| of the block that holds it");
+  if (!m.gates) return;
+  line("gate_mean", m.gates->gate_mean, "mean gate value over layers, heads and positions");
+  line("gate_closed", m.gates->gate_closed, "share of gate values below 0.1");
 }
 
 void run(const EvalOptions& options) {

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,16 +13,19 @@
 
 namespace {
 
-/// Said here, since CLI11 would only say that a subcommand is required.
-void require_command(const CLI::App& app, const std::string& word) {
-  std::vector<std::string_view> names;
+/// Said here, since CLI11 would only say that a subcommand is required. `words`: those of the command line; `before`:
+/// of the command that `app` is.
+void require_command(const CLI::App& app, std::span<char*> words, const std::string& before = "") {
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  if (commands.empty() || words.empty() || words[0][0] == '-') return;
+  const std::string word = words[0];
+  std::vector<std::string_view> names;
   for (const CLI::App* command : commands) {
-    if (command->get_name() == word) return;
+    if (command->get_name() == word) return require_command(*command, words.subspan(1), before + word + " ");
     names.emplace_back(command->get_name());
   }
   const std::string_view near = spikesink::nearest(word, names);
-  throw spikesink::UsageError(word + ": no such command; " +
+  throw spikesink::UsageError(before + word + ": no such command; " +
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
 }
 
@@ -43,17 +47,19 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   app.require_subcommand(1);
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
-      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 75 stopped after a checkpoint.");
+      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 5 a sweep's run failed,\n"
+      "75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);
   cli::add_bench_command(app, ranks);
+  cli::add_sweep_command(app);
   cli::add_config_command(app);
 
   try {
     if (argc > 1 && argv[1][0] != '-') {
-      require_command(app, argv[1]);
+      require_command(app, std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
       require_ranks(ranks, argv[1] + std::string(argc > 2 && argv[2][0] != '-' ? std::string(" ") + argv[2] : ""));
     }
     app.parse(argc, argv);

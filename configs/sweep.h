@@ -14,8 +14,14 @@ namespace spikesink {
 /// What the paper prints of a row of its tables. Absent: the paper does not say.
 struct PaperFigures {
   std::optional<double> perplexity;
-  std::optional<double> sink_ratio;  ///< in per cent, as printed
+  std::optional<double> sink_ratio;  ///< in per cent
   std::optional<double> spike;
+
+  void fields(auto&& v) {
+    v("perplexity", perplexity, "on C4");
+    v("sink_ratio", sink_ratio, "in per cent, as printed");
+    v("spike", spike, "largest magnitude of the residual stream");
+  }
 };
 
 /// A row with one of the sweep's seeds: one run of `spikesink train`.
@@ -27,8 +33,8 @@ struct SweepRun {
 
 struct SweepRow {
   std::string name;
-  std::string label;  ///< in tables; the name where the file gives none
-  std::optional<PaperFigures> paper;
+  std::string label;                                      ///< in tables; the name where the file gives none
+  std::optional<PaperFigures> paper;                      ///< absent with axes, which the paper did not have
   std::vector<std::pair<std::string, std::string>> axes;  ///< key and value of each grid and zip axis, e.g. "8"
   std::vector<SweepRun> runs;                             ///< one a seed
 };
@@ -54,12 +60,13 @@ struct SlurmConfig {
   std::string time = "24:00:00";
   std::int64_t nodes = 1;
   std::int64_t tasks_per_node = 1;
-  std::optional<std::int64_t> gpus_per_node, cpus_per_task;
+  std::optional<std::int64_t> gpus_per_node;  ///< at least 1: read_sweep() takes 0 for none
+  std::optional<std::int64_t> cpus_per_task;
   std::int64_t throttle = 0;
   std::int64_t stop_seconds = 120;
   SlurmLauncher launcher = SlurmLauncher::kSrun;
   std::vector<std::string> launcher_options, extra, setup;
-  std::optional<std::string> container;
+  std::optional<std::string> container, program;
 
   void fields(auto&& v) {
     v("template", script_template, "file of the sbatch script, relative to the sweep file; absent: the one built in");
@@ -71,7 +78,7 @@ struct SlurmConfig {
     v("time", time, "--time of a job; a run that is not done by then saves a checkpoint and is queued again");
     v("nodes", nodes, "--nodes of a job");
     v("tasks_per_node", tasks_per_node, "--ntasks-per-node: ranks on a node, one a GPU");
-    v("gpus_per_node", gpus_per_node, "--gpus-per-node");
+    v("gpus_per_node", gpus_per_node, "--gpus-per-node; absent or 0: none are asked for");
     v("cpus_per_task", cpus_per_task, "--cpus-per-task");
     v("throttle", throttle, "jobs of the array at a time; 0: all");
     v("stop_seconds", stop_seconds, "how long before the time limit a run is told to save and stop");
@@ -80,6 +87,7 @@ struct SlurmConfig {
     v("extra", extra, "more #SBATCH options, e.g. [--exclude=n13, --mail-type=FAIL]");
     v("setup", setup, "shell lines before the run, e.g. [module load cuda/13.0]");
     v("container", container, "what the program is started in, e.g. apptainer exec --nv spikesink.sif");
+    v("program", program, "spikesink where the jobs run, e.g. the container's; absent: the one that submits");
   }
 };
 
@@ -99,12 +107,13 @@ struct Sweep {
 
 /// Reads a sweep file and all configs of its rows:
 ///
-///     extends: table5.yaml        # optional, or a list, as in a config; rows and axes replace those of the base
-///     name: table5_mine           # the sweep's folder is dir/name
+///     extends: table5.yaml        # or a list; set, local and slurm are merged, other keys replace those of the base
+///     name: table5_mine           # the sweep's folder is dir/name; absent: table5_mine.yaml's
 ///     dir: runs/sweeps
 ///     title: "Table 5: normalisation"
 ///     baseline: pre_norm
-///     configs: ../../paper        # where `base` and the rows' `config` are, relative to this file
+///     configs: ../../paper        # where `base` and the rows' `config` are, also those of the base; relative to this
+///                                 # file, as all paths are. Absent: beside the file that names them
 ///     base: baseline.yaml
 ///     set: {data: {train: [data/*.jsonl.zst]}}     # over every row: a map as in a config
 ///     seeds: [1, 2, 3]            # absent: run.seed of the config
@@ -118,9 +127,9 @@ struct Sweep {
 ///     slurm: {partition: gpu, gpus_per_node: 8, tasks_per_node: 8, time: "12:00:00"}
 ///
 /// Rows x zip x grid gives the sweep's rows; those of axes are called by the last word of the key and the value,
-/// d_head_8 or pre_norm_d_head_8. Order of strength: config, the sweep's `set`, the row's `set`, axes, `overrides`, the
-/// seed. `overrides`, as --set gives them, may name keys of a config (over every row) or of the sweep
-/// (slurm.time=1:00).
+/// d_head_8 or pre_norm_d_head_8, by more words where two axes end in the same. Order of strength: config, the sweep's
+/// `set`, the row's `set`, axes, `overrides`, the seed. `overrides`, as --set gives them, may name keys of a config
+/// (over every row) or of the sweep (slurm.time=1:00).
 ///
 /// UsageError of one line, "sweep.yaml:12: ..." or with the file of a config: unknown key or axis, wrong type, a row
 /// name twice, names that are no file names, zip axes of different lengths, a missing baseline, a row whose config is

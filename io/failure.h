@@ -11,6 +11,7 @@ enum class ExitCode : int {
   kUsage = 2,       ///< command line, config, run folder, device
   kData = 3,        ///< shards, tokenizer, checkpoint files
   kDiverged = 4,    ///< non-finite loss or gradient
+  kRunFailed = 5,   ///< a run of a sweep, which said why
   kPreempted = 75,  ///< stopped by a signal, after a checkpoint: start again with --resume
 };
 

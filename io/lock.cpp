@@ -14,7 +14,7 @@
 namespace spikesink {
 namespace {
 
-UsageError cannot_lock(FileDescriptor& file, int code) {
+UsageError cannot_lock(FileDescriptor& file, int code, const std::string& or_else) {
   const auto parent = std::filesystem::path(file.path()).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (code != EWOULDBLOCK)
@@ -26,16 +26,17 @@ UsageError cannot_lock(FileDescriptor& file, int code) {
   std::from_chars(text.data(), text.data() + length, owner);
   // Between the owner's lock and its writing the file is empty.
   const std::string who = owner > 0 ? fmt::format("process {}", owner) : "another process";
-  return UsageError(fmt::format("{}: in use by {}; wait for it or choose another run.name", folder, who));
+  return UsageError(fmt::format("{}: in use by {}; wait for it or {}", folder, who, or_else));
 }
 
 }  // namespace
 
-FileLock::FileLock(const std::string& path) : file_(FileDescriptor::open(path, O_RDWR | O_CREAT)) {
+FileLock::FileLock(const std::string& path, const std::string& or_else)
+    : file_(FileDescriptor::open(path, O_RDWR | O_CREAT)) {
   int result;
   do result = flock(file_.get(), LOCK_EX | LOCK_NB);
   while (result != 0 && errno == EINTR);
-  if (result != 0) throw cannot_lock(file_, errno);
+  if (result != 0) throw cannot_lock(file_, errno, or_else);
   if (ftruncate(file_.get(), 0) != 0) throw file_error(path, "written", errno);
   file_.write(fmt::format("{}\n", getpid()));
 }

@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "kernels/attention/attention.h"
+#include "kernels/gate/gate.h"
 
 namespace spikesink {
 
@@ -12,6 +13,14 @@ struct AttentionTap {
   const Tensor& lse;     ///< (N / T, H, T)
   const Tensor& starts;  ///< i32 (N): first position of each row's document, or no tensor
   const kernels::AttentionDims& dims;
+};
+
+/// What a gate shows of itself: its values are sigmoid(logits).
+struct GateTap {
+  const Tensor& logits;    ///< (R, G), G one of H D, H, 1; R by `rows`, as kernels::GateForward has it
+  kernels::GateRows rows;  ///< what a row of the logits gates
+  std::int64_t n_heads;    ///< H
+  std::int64_t length;     ///< T, of the pass's sequences
 };
 
 /// Sees a pass from outside. Modules report by path; they know nothing of what is measured. Tensors are read only, and
@@ -25,6 +34,7 @@ class Observer {
   /// The gradient of that output, once it is complete.
   virtual void gradient(std::string_view path, const Tensor& value) { (void)path, (void)value; }
   virtual void attention(std::string_view path, const AttentionTap& tap) { (void)path, (void)tap; }
+  virtual void gate(std::string_view path, const GateTap& tap) { (void)path, (void)tap; }
 };
 
 }  // namespace spikesink

@@ -23,6 +23,7 @@ house        2        always
 reference    2        always
 end_to_end   6        always
 ranks        4        always
+slurm        4        always
 read_back    1        always
 emulated     7        always
 cuda         7        always
@@ -136,7 +137,7 @@ stage_end_to_end() {
   local test code=0
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
     [ -f "$test" ] || continue
-    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* ]] || continue  # of another stage
+    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* && $test != */slurm_* ]] || continue  # of another stage
     echo "== $test"
     script "$test" || code=1
   done
@@ -149,6 +150,11 @@ stage_ranks() {
   script tests/end_to_end/ranks_test.py || code=1
   script tests/end_to_end/ranks_train_test.py || code=1
   return "$code"
+}
+
+# Sweeps on a Slurm cluster of one node, which the test starts.
+stage_slurm() {
+  script tests/end_to_end/slurm_test.py
 }
 
 # A run's files must open with the libraries of others.

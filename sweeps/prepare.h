@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,24 @@ struct SweepPlan {
   std::vector<std::string> refused;       ///< a line each: runs whose config differs from what they were run with, ...
 };
 
-/// Looks, and writes nothing. UsageError if the folder belongs to another sweep. A run is refused where its folder has
-/// a config (config.yaml) that differs in more than where it runs and what it logs, or was not made by this sweep.
-SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue);
+/// Throws a Failure that says why a config cannot be run where it is to run. Asked for every run that would start.
+using RunCheck = std::function<void(const Config& config)>;
 
-/// Makes the folder, sweep.json and configs/RUN.yaml of the runs to start.
+/// UsageError if the folder belongs to another sweep, or has files that are no sweep's.
+void require_own(const Sweep& sweep, const SweepFolder& folder);
+
+/// Looks, and writes nothing. UsageError as require_own(). A run is refused where its folder has
+/// a config (config.yaml) that differs in more than where it runs and what it logs, or was not made by this sweep; or
+/// where `check` refuses it.
+SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue, const RunCheck& check = {});
+
+/// Makes the folder and sweep.json, where they are missing. UsageError if that cannot be.
+void make_sweep_folder(const Sweep& sweep, const SweepFolder& folder);
+/// The same, and writes configs/RUN.yaml of the runs to start, and what TensorBoard shows of the sweep.
 void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan);
+
+/// What differs between a run's config and the one that it was run with, in what it computes or measures; not where it
+/// runs, where its data lies, when it saves and how often it logs. As config_difference() has it.
+std::vector<std::string> changes_of_run(const Config& before, const Config& after);
 
 }  // namespace spikesink

@@ -3,10 +3,18 @@
 #include "models/ops/ops.h"
 
 namespace spikesink::ops {
+namespace {
 
-Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head) {
+void show(Pass& pass, std::string_view path, const Tensor& logits, kernels::GateRows rows, std::int64_t num_heads) {
+  if (pass.observer && pass.mode != Pass::Mode::kRecompute)
+    pass.observer->gate(path, {.logits = logits, .rows = rows, .n_heads = num_heads, .length = pass.batch.length});
+}
+}  // namespace
+
+Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head, std::string_view path) {
   const std::int64_t length = pass.batch.length;
   constexpr auto kRows = kernels::GateRows::kToken;
+  show(pass, path, logits.value, kRows, num_heads);
   const auto forward = [&pass, num_heads, d_head, length, x = heads.value, g = logits.value] {
     Tensor y = pass.like(x);
     kernels::gate_forward(
@@ -33,10 +41,11 @@ Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t
 }
 
 Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std::int64_t num_heads,
-         std::int64_t d_head) {
+         std::int64_t d_head, std::string_view path) {
   const std::int64_t length = pass.batch.length;
   // A row for all tokens is a vector to the optimizer and a matrix of one row to the kernel.
   const Shape shape = logits.shape.rank() == 1 ? Shape{1, logits.shape[0]} : logits.shape;
+  show(pass, path, logits.value.view(shape), rows, num_heads);
   const auto forward = [&pass, &logits, rows, num_heads, d_head, length, shape, x = heads.value] {
     Tensor y = pass.like(x);
     kernels::gate_forward(pass.stream, {.y = y,

@@ -39,11 +39,12 @@ Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::stri
 Var silu_mul(Pass& pass, Var gate_up);
 /// gelu(x), (N, F). Keeps x.
 Var gelu(Pass& pass, Var x, kernels::GeluForm form);
-/// heads (N, H D) * sigmoid(logits), with logits (N, G), G one of H D, H, 1. Keeps both.
-Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head);
+/// heads (N, H D) * sigmoid(logits), with logits (N, G), G one of H D, H, 1. Keeps both. Shows the observer the logits
+/// under `path`.
+Var gate(Pass& pass, Var heads, Var logits, std::int64_t num_heads, std::int64_t d_head, std::string_view path);
 /// The same with learned logits: a row for all tokens, or a row a position. Keeps heads.
 Var gate(Pass& pass, Var heads, const Param& logits, kernels::GateRows rows, std::int64_t num_heads,
-         std::int64_t d_head);
+         std::int64_t d_head, std::string_view path);
 /// x under a gradient of its own, which joins that of x when all after it have sent theirs. Keeps nothing.
 Var branch(Pass& pass, const Var& x);
 /// a + b. Keeps nothing.

@@ -77,6 +77,7 @@ TEST_CASE("a measurement does not depend on the passes and agrees with a plain l
 
 TEST_CASE("a measurement on any device is that of the CPU in double", "[analysis]") {
   ModelConfig config = tiny_config();
+  config.attention.gate.source = GateSource::kConditional;
   const Stream stream = GENERATE(from_range(test::streams()));
   const DType dtype = GENERATE_COPY(from_range(test::dtypes(stream)));
   const bool documents = GENERATE(false, true);
@@ -94,8 +95,9 @@ TEST_CASE("a measurement on any device is that of the CPU in double", "[analysis
   REQUIRE(got.size() == want.size());
   for (std::size_t i = 0; i < want.size(); ++i) {
     CAPTURE(want[i].first);
-    // In bf16 a head near the threshold may fall on its other side: 2 of 40.
-    const bool share = want[i].first.starts_with("sink_ratio") || want[i].first.starts_with("sink_first");
+    // In bf16 a head near the threshold may fall on its other side: 2 of 40. So may gate values: some of 960.
+    const bool share = want[i].first.starts_with("sink_ratio") || want[i].first.starts_with("sink_first") ||
+                       want[i].first == "gate_closed";
     const double tolerance = dtype == DType::kBF16 ? 0.02 : dtype == DType::kF32 ? 1e-4 : 1e-12;
     CHECK(got[i].second == Approx(want[i].second).epsilon(tolerance).margin(share && dtype == DType::kBF16 ? 0.05 : 0));
   }

@@ -9,19 +9,30 @@
 #include "configs/reader.h"
 #include "configs/rules.h"
 #include "configs/schema.h"
+#include "configs/sweep.h"
 #include "configs/writer.h"
 #include "models/cost.h"
 
 namespace spikesink {
 namespace {
 
-std::vector<std::string> shipped_configs() {
+constexpr const char* kSweeps = "configs/sweeps";
+
+/// The YAML files below `folder`, less those that are only to be extended.
+std::vector<std::string> shipped(const std::string& folder) {
   std::vector<std::string> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator("configs")) {
-    const bool is_part = entry.path().parent_path().filename() == "scale";  // only to be extended
-    if (entry.path().extension() == ".yaml" && !is_part) files.push_back(entry.path().string());
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    const std::string parent = entry.path().parent_path().filename();
+    if (entry.path().extension() == ".yaml" && parent != "scale" && parent != "tables")
+      files.push_back(entry.path().string());
   }
   std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::vector<std::string> shipped_configs() {
+  std::vector<std::string> files = shipped("configs");
+  std::erase_if(files, [](const std::string& file) { return file.starts_with(kSweeps); });
   return files;
 }
 
@@ -44,6 +55,26 @@ TEST_CASE("every shipped config is read, and its resolved form reads back the sa
   }
   std::sort(names.begin(), names.end());
   CHECK(std::adjacent_find(names.begin(), names.end()) == names.end());  // two of them would share a run's folder
+}
+
+TEST_CASE("every shipped sweep is read, and no two share a folder", "[configs]") {
+  const auto files = shipped(kSweeps);
+  REQUIRE(files.size() >= 20);
+  std::vector<std::string> folders;
+  for (const std::string& file : files) {
+    CAPTURE(file);
+    const Sweep sweep = read_sweep(file);
+    CHECK(sweep.rows.size() >= 4);
+    CHECK(sweep.title != sweep.name);
+    folders.push_back(sweep.folder());
+    for (const SweepRow& row : sweep.rows)
+      for (const SweepRun& run : row.runs) {
+        const Config back = read_config_text(write_config(run.config), run.name);  // what the run is started with
+        CHECK(config_difference(run.config, back) == std::vector<std::string>{});
+      }
+  }
+  std::sort(folders.begin(), folders.end());
+  CHECK(std::adjacent_find(folders.begin(), folders.end()) == folders.end());
 }
 
 TEST_CASE("the shipped models have the sizes that their comments state", "[configs]") {

@@ -157,4 +157,31 @@ TEST_CASE("a checkpointed layer keeps its input only, and shows every activation
   CHECK(counter.gradients == counter.activations);
 }
 
+TEST_CASE("every gate shows its logits once a pass, whatever is recomputed", "[models][variants]") {
+  ModelConfig c = small_config();
+  c.n_layers = 2;
+  c.ffn.kind = FfnKind::kAttention;
+  c.attention.gate = {.source = GENERATE(GateSource::kConditional, GateSource::kPositional),
+                      .granularity = GateGranularity::kHead};
+  const Stream stream = Stream::cpu(1);
+  Decoder model(c, GENERATE(from_range(all_of<Recompute>())));
+  model.params().allocate(stream, DType::kF32, true);
+  model.params().init(1);
+  struct Recorder final : Observer {
+    void gate(std::string_view path, const GateTap& tap) override {
+      paths.emplace_back(path);
+      CHECK(tap.logits.shape() == Shape{5, 2});  // rows: a token each, or a position; one sequence
+      CHECK(tap.n_heads == 2);
+      CHECK(tap.length == 5);
+    }
+    std::vector<std::string> paths;
+  } recorder;
+  const Tensor tokens = stream.zeros({c.context}, DType::kI32), targets = stream.zeros({c.context}, DType::kI32);
+  Pass pass(stream, {1, c.context}, Pass::Mode::kTrain, &recorder);
+  model.loss(pass, model.hidden(pass, tokens), targets, 1.0);
+  pass.backward();
+  CHECK(recorder.paths == std::vector<std::string>{"model.layers.0.self_attn.gate", "model.layers.0.self_attn2.gate",
+                                                   "model.layers.1.self_attn.gate", "model.layers.1.self_attn2.gate"});
+}
+
 }  // namespace spikesink

@@ -1,0 +1,182 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/sweep.h"
+#include "configs/sweep.h"
+#include "configs/sweep_writer.h"
+#include "io/failure.h"
+#include "sweeps/collect.h"
+#include "sweeps/prepare.h"
+#include "sweeps/slurm.h"
+#include "sweeps/status_table.h"
+#include "sweeps/terminal.h"
+#include "trainer/stop_signals.h"
+
+namespace spikesink::cli {
+namespace {
+
+void complain(const std::string& text) { fmt::print(stderr, "spikesink: {}\n", text); }
+
+// ---------------------------------------------------------------------------------------------------------- status
+
+struct StatusOptions {
+  std::string sweep;
+  std::vector<std::string> overrides;
+  std::string seconds;  ///< of --watch; empty where none are given
+  bool watch = false, json = false;
+};
+
+std::vector<StatusOfRun> status_of_runs(const Sweep& sweep, const SweepFolder& folder) {
+  const SlurmView slurm = ask_slurm(folder);
+  if (!slurm.problem.empty()) complain(slurm.problem);
+  std::vector<StatusOfRun> runs;
+  for (const SweepRow& row : sweep.rows)
+    for (const SweepRun& run : row.runs) {
+      runs.emplace_back(&run, status_of(folder, run, slurm.queue));
+      if (const std::string& problem = runs.back().second.metrics.problem; !problem.empty()) complain(problem);
+    }
+  return runs;
+}
+
+void watch(const Sweep& sweep, const SweepFolder& folder, double seconds) {
+  const StopSignals signals;
+  const bool terminal = isatty(STDOUT_FILENO) != 0;
+  while (!StopSignals::requested()) {
+    const auto runs = status_of_runs(sweep, folder);
+    fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(runs, columns_of_output()), terminal ? "" : "\n");
+    std::fflush(stdout);
+    if (std::ranges::all_of(runs, [](const StatusOfRun& run) {
+          return run.second.phase == RunPhase::kFinished || run.second.phase == RunPhase::kFailed;
+        }))
+      return;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    while (!StopSignals::requested() && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
+void show_status(const StatusOptions& options) {
+  const Sweep sweep = read_sweep(options.sweep, options.overrides);
+  const SweepFolder folder(sweep.folder());
+  require_own(sweep, folder);
+  if (options.watch) return watch(sweep, folder, options.seconds.empty() ? 5 : std::stod(options.seconds));
+  const auto runs = status_of_runs(sweep, folder);
+  fmt::print("{}", options.json ? status_json(sweep, runs) : status_table(runs, columns_of_output()));
+}
+
+/// Empty if `text` is a number of seconds, else what is wrong.
+std::string seconds_problem(const std::string& text) {
+  double value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc{} && rest == text.data() + text.size();
+  return whole && value >= 0.1 && value <= 86400 ? "" : text + ", must be a number of seconds, 0.1 to 86400";
+}
+
+void add_status_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("status", "Show how each run of a sweep stands");
+  auto options = std::make_shared<StatusOptions>();
+  command->add_option("SWEEP", options->sweep, "YAML file of the sweep")->required();
+  auto* seconds =
+      command->add_option("--watch", options->seconds, "show it again every SECONDS (5), until all is done or Ctrl-C")
+          ->expected(0, 1)
+          ->type_name("[SECONDS]")
+          ->check(seconds_problem);
+  command->add_flag("--json", options->json, "print one JSON object")->excludes(seconds);
+  add_overrides(*command, options->overrides);
+  command->footer(
+      "States: waiting, queued (in Slurm's queue), running, stopped (after a checkpoint; goes on with the next\n"
+      "`sweep run`), failed (with the run's last words), finished. A folder of a sweep is judged by its files, so\n"
+      "this may be asked on any machine that sees them.\n\n"
+      "Examples:\n"
+      "  spikesink sweep status configs/sweeps/paper_cpu/table5.yaml\n"
+      "  spikesink sweep status configs/sweeps/paper_cpu/table5.yaml --watch 10");
+  command->callback([options, seconds] {
+    options->watch = seconds->count() > 0;
+    show_status(*options);
+  });
+}
+
+// --------------------------------------------------------------------------------------------------------- collect
+
+struct CollectOptions {
+  std::string sweep, format = "markdown";
+  std::vector<std::string> overrides;
+};
+
+void collect_tables(const CollectOptions& options) {
+  const Sweep sweep = read_sweep(options.sweep, options.overrides);
+  const SweepFolder folder(sweep.folder());
+  require_own(sweep, folder);
+  if (std::error_code error; !std::filesystem::exists(folder.identity(), error))
+    throw UsageError(fmt::format("{}: nothing to collect; start the runs with `spikesink sweep run {}`", folder.path(),
+                                 options.sweep));
+  const CollectedSweep collected = collect(sweep, folder);
+  if (options.format != "markdown")  // which has them
+    for (const std::string& note : collected.notes) complain(note);
+  write_tables(collected, folder);
+  const auto text_of = options.format == "csv"     ? csv_of
+                       : options.format == "latex" ? latex_of
+                       : options.format == "json"  ? json_of
+                                                   : markdown_of;
+  fmt::print("{}", text_of(collected));
+}
+
+void add_collect_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("collect", "Print a sweep's table, the paper's figures beside its own");
+  auto options = std::make_shared<CollectOptions>();
+  command->add_option("SWEEP", options->sweep, "YAML file of the sweep")->required();
+  command->add_option("--format", options->format, "markdown | csv | latex | json")
+      ->check(CLI::IsMember({"markdown", "csv", "latex", "json"}))
+      ->capture_default_str();
+  add_overrides(*command, options->overrides);
+  command->footer(
+      "Takes the last probe of every finished run: mean and deviation over the seeds of a row, and whether it lies to\n"
+      "the same side of the baseline as in the paper. All four forms are written to tables/ of the sweep's folder.\n"
+      "Runs that are not there yet are named below the table, or on stderr.\n\n"
+      "Example:\n"
+      "  spikesink sweep collect configs/sweeps/paper_cpu/table5.yaml --format latex >table5.tex");
+  command->callback([options] { collect_tables(*options); });
+}
+
+}  // namespace
+
+void add_overrides(CLI::App& command, std::vector<std::string>& overrides) {
+  command
+      .add_option("--set", overrides,
+                  "key=value over the sweep: a key of a config, for every row, or of the sweep file; may be repeated")
+      ->allow_extra_args(false);
+}
+
+void add_sweep_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("sweep", "Run many configs, watch them, print their table");
+  command->require_subcommand(1);
+  command->footer(
+      "A sweep file names a base config and its variations: rows, axes and seeds. Each of its runs is a `train` with\n"
+      "a folder of its own below dir/name/runs. To begin:\n\n"
+      "  spikesink sweep config >my_sweep.yaml       # every key, with its meaning\n"
+      "  spikesink sweep run my_sweep.yaml --dry-run\n"
+      "  spikesink sweep run my_sweep.yaml           # here; with --launcher slurm on a cluster\n"
+      "  spikesink sweep status my_sweep.yaml --watch\n"
+      "  spikesink sweep collect my_sweep.yaml\n\n"
+      "configs/sweeps/ has those of the paper's tables.");
+  add_sweep_run_command(*command);
+  add_status_command(*command);
+  add_collect_command(*command);
+  command->add_subcommand("config", "Print every key of a sweep file, with its default and meaning")->callback([] {
+    std::fputs(describe_sweep().c_str(), stdout);
+  });
+}
+
+}  // namespace spikesink::cli

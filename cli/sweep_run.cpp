@@ -1,0 +1,261 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cli/options.h"
+#include "cli/session.h"
+#include "cli/sweep.h"
+#include "configs/schema.h"
+#include "configs/sweep.h"
+#include "data/shards.h"
+#include "data/tokenizer.h"
+#include "io/failure.h"
+#include "io/lock.h"
+#include "sweeps/local.h"
+#include "sweeps/prepare.h"
+#include "sweeps/slurm.h"
+#include "trainer/run_log.h"
+
+namespace spikesink::cli {
+namespace {
+
+struct RunOptions {
+  std::string sweep, launcher = "local";
+  std::vector<std::string> overrides, only;
+  std::string jobs;
+  bool dry_run = false;
+
+  bool slurm() const { return launcher == "slurm"; }
+};
+
+/// What `train` would refuse at its start and is cheap to find out, so that it is said before any run starts.
+class CheapChecks {
+ public:
+  CheapChecks(bool runs_here, bool sees_data) : runs_here_(runs_here), sees_data_(sees_data) {}
+
+  void operator()(const Config& config) {
+    if (runs_here_) require_kernels(config);
+    if (!sees_data_) return;
+    auto& tokenizer = tokenizers_[config.data.tokenizer];
+    if (!tokenizer) tokenizer = make_tokenizer(config.data.tokenizer);
+    require_fits(*tokenizer, config.model.vocab_size);
+    begin_token(config.data.begin_of_text, *tokenizer);
+    require_shards(config.data.train, "data.train");
+    if (!config.data.validation.empty()) require_shards(config.data.validation, "data.validation");
+  }
+
+ private:
+  void require_shards(const std::vector<std::string>& patterns, const std::string& key) {
+    if (found_.contains(patterns)) return;
+    find_shards(patterns, key);
+    found_.insert(patterns);
+  }
+
+  bool runs_here_, sees_data_;
+  std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
+  std::set<std::vector<std::string>> found_;
+};
+
+Sweep read(const RunOptions& options) {
+  std::vector<std::string> overrides = options.overrides;
+  if (!options.jobs.empty()) overrides.push_back("local.jobs=" + options.jobs);
+  Sweep sweep = read_sweep(options.sweep, overrides);
+  if (options.only.empty()) return sweep;
+
+  std::vector<std::string> names;
+  for (const SweepRow& row : sweep.rows) names.push_back(row.name);
+  for (const std::string& name : options.only)
+    if (std::ranges::find(names, name) == names.end()) {
+      const std::string_view near = nearest(name, {names.begin(), names.end()});
+      throw UsageError(fmt::format(
+          "--only {}: no such row in {}; {}", name, options.sweep,
+          near.empty() ? fmt::format("it has {}", fmt::join(names, ", ")) : fmt::format("did you mean {}?", near)));
+    }
+  std::erase_if(sweep.rows,
+                [&](const SweepRow& row) { return std::ranges::find(options.only, row.name) == options.only.end(); });
+  return sweep;
+}
+
+/// One `sweep run`: what it looks at, and what it then does.
+class SweepStart {
+ public:
+  explicit SweepStart(const RunOptions& options)
+      : options_(options),
+        sweep_(read(options)),
+        folder_(sweep_.folder()),
+        // Another program may have other kernels, and what a container sees may not be seen from outside.
+        check_(!(options.slurm() && sweep_.slurm.program), !(options.slurm() && sweep_.slurm.container)),
+        program_(std::filesystem::read_symlink("/proc/self/exe")) {}
+
+  void dry_run() {
+    look();
+    if (options_.slurm()) {
+      if (!plan_.start.empty()) fmt::print("{}", sbatch_script(sweep_, folder_, plan_, program_));
+    } else {
+      for (const std::string& line : local_commands(sweep_, folder_, plan_, program_)) fmt::print("{}\n", line);
+    }
+    for (const SweepRun* run : plan_.finished) fmt::print("# {}: finished\n", run->name);
+    for (const SweepRun* run : plan_.busy) fmt::print("# {}: {}\n", run->name, busy_word());
+    say_refused();
+    require_none_refused();
+  }
+
+  void run() {
+    look();
+    if (plan_.start.empty() && local_and_busy().empty()) {
+      say_refused();
+      return conclude({});
+    }
+    make_sweep_folder(sweep_, folder_);
+    const FileLock lock(folder_.lock(), "stop it with SIGINT");
+    look();  // others may have been at it until now
+    wait_for_left_over();
+    say_refused();
+    if (plan_.start.empty()) return conclude({});
+    write_sweep(sweep_, folder_, plan_);
+    options_.slurm() ? submit_plan() : run_plan();
+  }
+
+ private:
+  static std::string busy_word() { return "running or in the queue"; }
+  std::size_t num_runs() const {
+    return plan_.start.size() + plan_.finished.size() + plan_.busy.size() + plan_.refused.size();
+  }
+
+  void look() {
+    const SlurmView slurm = ask_slurm(folder_);
+    if (!slurm.problem.empty()) {
+      if (options_.slurm()) throw UsageError(slurm.problem);
+      fmt::print(stderr, "spikesink: {}\n", slurm.problem);
+    }
+    plan_ = plan_sweep(sweep_, folder_, slurm.queue, check_);
+    queue_ = slurm.queue;
+  }
+
+  /// Runs that a local launcher has started.
+  std::vector<std::string> local_and_busy() const {
+    std::vector<std::string> names;
+    for (const SweepRun* run : plan_.busy)
+      if (!queue_.contains(run->name)) names.push_back(run->name);
+    return names;
+  }
+
+  /// With the lock held whatever still runs is of a launcher that was killed, and has been told to stop.
+  void wait_for_left_over() {
+    const auto names = local_and_busy();
+    if (names.empty()) return;
+    fmt::print("waiting for {}, whose launcher is gone, to end\n", fmt::join(names, ", "));
+    std::fflush(stdout);
+    while (!local_and_busy().empty()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      plan_ = plan_sweep(sweep_, folder_, queue_);
+    }
+    look();
+  }
+
+  void say_refused() const {
+    std::fflush(stdout);
+    for (const std::string& line : plan_.refused) fmt::print(stderr, "spikesink: {}\n", line);
+  }
+  void require_none_refused() const {
+    if (plan_.refused.empty()) return;
+    throw UsageError(fmt::format("{}: {} of {} refused, see above", sweep_.name, plan_.refused.size(),
+                                 counted(static_cast<std::int64_t>(num_runs()), "run")));
+  }
+
+  void say_plan(const char* doing) const {
+    std::string text =
+        fmt::format("{}: {} {}", sweep_.name, doing, counted(static_cast<std::int64_t>(plan_.start.size()), "run"));
+    if (!plan_.finished.empty()) text += fmt::format(", {} finished before", plan_.finished.size());
+    if (!plan_.busy.empty()) text += fmt::format(", {} {}", plan_.busy.size(), busy_word());
+    fmt::print("{}\n", text);
+    std::fflush(stdout);
+  }
+
+  void run_plan() {
+    say_plan("starting");
+    conclude(run_locally(sweep_, folder_, plan_, program_));
+  }
+
+  void submit_plan() {
+    say_plan("submitting");
+    const std::string job = submit(sweep_, folder_, plan_, sbatch_script(sweep_, folder_, plan_, program_));
+    fmt::print("{}: job {}; see `spikesink sweep status {}`\n", sweep_.name, job, options_.sweep);
+    require_none_refused();
+  }
+
+  /// Says what all has come to; throws where that is not well.
+  void conclude(const LocalOutcome& outcome) const {
+    const std::size_t finished = plan_.finished.size() + static_cast<std::size_t>(outcome.finished);
+    if (outcome.stopped > 0)
+      throw Failure(ExitCode::kPreempted,
+                    fmt::format("{}: stopped by a signal, {} of {} finished; run it again to go on", sweep_.name,
+                                finished, counted_runs()));
+    if (outcome.failed > 0)
+      throw Failure(ExitCode::kRunFailed,
+                    fmt::format("{}: {} of {} failed, see above; run the sweep again to go on with them", sweep_.name,
+                                outcome.failed, counted_runs()));
+    require_none_refused();
+    if (!plan_.busy.empty())
+      fmt::print("{}: nothing to start: {} finished, {} {}\n", sweep_.name, finished, plan_.busy.size(), busy_word());
+    else
+      fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`\n", sweep_.name, finished, counted_runs(),
+                 options_.sweep);
+  }
+  std::string counted_runs() const { return counted(static_cast<std::int64_t>(num_runs()), "run"); }
+
+  const RunOptions& options_;
+  Sweep sweep_;
+  SweepFolder folder_;
+  CheapChecks check_;
+  std::string program_;
+  SweepPlan plan_;
+  Queue queue_;
+};
+
+}  // namespace
+
+void add_sweep_run_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("run", "Start or go on with a sweep's runs");
+  auto options = std::make_shared<RunOptions>();
+  command->add_option("SWEEP", options->sweep, "YAML file; `spikesink sweep config` prints all keys")->required();
+  command
+      ->add_option("--launcher", options->launcher,
+                   "local: on this machine, until all have ended | slurm: as jobs of an array, and return")
+      ->check(CLI::IsMember({"local", "slurm"}))
+      ->capture_default_str();
+  command->add_flag("--dry-run", options->dry_run, "print the commands, or Slurm's script, and write nothing");
+  command->add_option("--jobs", options->jobs, "local: runs at a time; local.jobs of the sweep file")
+      ->check(at_least_one);
+  command->add_option("--only", options->only, "a row to run; may be repeated")->allow_extra_args(false);
+  add_overrides(*command, options->overrides);
+  command->footer(
+      "Says and does no more than is left to do: finished runs stay, stopped and failed ones go on from their newest\n"
+      "checkpoint, others start. A run that cannot be, or whose config is not the one that its folder has, is refused\n"
+      "with a line before any starts; the others run. SIGINT, SIGTERM, SIGHUP or SIGUSR1 stops all after a "
+      "checkpoint.\n\n"
+      "Exit codes: 0 all are done (with slurm: submitted); 75 stopped by a signal; 5 a run failed, the others were "
+      "run;\n"
+      "2 a run was refused, or the sweep file.\n\n"
+      "Examples:\n"
+      "  spikesink sweep run configs/sweeps/paper_cpu/table5.yaml --set 'data.train=[data/*.jsonl.zst]' --dry-run\n"
+      "  spikesink sweep run configs/sweeps/paper_cpu/table5.yaml --set 'data.train=[data/*.jsonl.zst]' --jobs 2\n"
+      "  spikesink sweep run configs/sweeps/paper/table5.yaml --launcher slurm --set slurm.partition=gpu --only "
+      "sandwich");
+  command->callback([options] {
+    SweepStart start(*options);
+    options->dry_run ? start.dry_run() : start.run();
+  });
+}
+
+}  // namespace spikesink::cli

@@ -1,0 +1,44 @@
+#pragma once
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "configs/layers.h"
+#include "configs/sweep_keys.h"
+#include "configs/yaml.h"
+
+namespace spikesink {
+
+/// What is written of a sweep: its file, the files that it extends and `--set`, each key with its place. Of this part
+/// only.
+class SweepFile {
+ public:
+  SweepFile() = default;
+
+  void add_file(const std::string& file, const std::optional<Mention>& mention = std::nullopt);
+  /// Keys of the sweep, or keys of a config, which count in every row.
+  void add_overrides(const std::vector<std::string>& overrides);
+
+  /// Checked.
+  SweepKeys keys() const;
+  /// Of a path of SweepKeys, or "rows", "grid", "zip".
+  const Written* find(const std::string& path) const;
+  const ConfigLayers& set() const { return set_; }
+  const ConfigLayers& overrides() const { return overrides_; }
+
+ private:
+  explicit SweepFile(std::vector<std::filesystem::path> open) : open_(std::move(open)) {}
+
+  void inherit(const SweepFile& base);
+  void add_key(const std::string& path, const Written& written);
+  void put(const std::string& path, const Written& written);
+
+  std::string file_;
+  std::map<std::string, Written> values_;  // by path; no sections
+  ConfigLayers set_, overrides_;
+  std::vector<std::filesystem::path> open_;  // this file and those that extend it
+};
+
+}  // namespace spikesink

@@ -1,0 +1,61 @@
+#include "sweeps/attempts.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "io/json_lines.h"
+
+namespace spikesink {
+namespace {
+
+void take(std::vector<Attempt>& attempts, const nlohmann::json& line) {
+  const std::string event = line.at("event");
+  const double time = line.at("time");
+  if (event == "start") {
+    attempts.push_back({.began = time,
+                        .host = line.value("host", ""),
+                        .job = line.value("job", ""),
+                        .process = line.value("process", std::int64_t{0}),
+                        .ended = std::nullopt,
+                        .code = std::nullopt});
+  } else if (event == "end" && !attempts.empty() && !attempts.back().ended) {
+    attempts.back().code = line.at("code").get<int>();
+    attempts.back().ended = time;
+  }
+}
+
+}  // namespace
+
+std::vector<Attempt> read_attempts(const std::string& file) {
+  std::vector<Attempt> attempts;
+  std::ifstream in(file, std::ios::binary);
+  for (std::string text; std::getline(in, text);) {
+    try {
+      take(attempts, nlohmann::json::parse(text));
+    } catch (const nlohmann::json::exception&) {  // damaged
+    }
+  }
+  return attempts;
+}
+
+void note_start(const std::string& file, const Attempt& attempt) {
+  nlohmann::ordered_json line{{"event", "start"}, {"time", attempt.began}, {"host", attempt.host}};
+  if (!attempt.job.empty()) line["job"] = attempt.job;
+  if (attempt.process != 0) line["process"] = attempt.process;
+  JsonLines(file).append(line.dump());
+}
+
+void note_end(const std::string& file, double time, int code) {
+  JsonLines(file).append(nlohmann::ordered_json{{"event", "end"}, {"time", time}, {"code", code}}.dump());
+}
+
+std::string this_host() {
+  std::array<char, 256> name{};
+  if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
+  return name.data();
+}
+
+}  // namespace spikesink

@@ -1,0 +1,166 @@
+#include "sweeps/prepare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "configs/reader.h"
+#include "configs/writer.h"
+#include "data/position.h"
+#include "data/shards.h"
+#include "io/atomic_file.h"
+#include "io/failure.h"
+#include "sweeps/hparams.h"
+#include "trainer/checkpoint.h"
+
+namespace spikesink {
+namespace fs = std::filesystem;
+namespace {
+constexpr int kFormat = 1;
+
+// Of the data only the place may differ: the loader knows it by its fingerprint.
+constexpr std::string_view kFree[] = {
+    "run.name:",          "run.dir:", "data.train:", "data.tokenizer:",      "data.max_bad_share:",
+    "train.micro_batch:", "system.",  "checkpoint.", "metrics.every_steps:", "metrics.probe_every_steps:",
+    "metrics.loggers:"};
+// What the weights are kept in is seen in them, but for the device that a key has no effect on.
+constexpr std::string_view kPrecisions[] = {"system.precision:", "system.state_precision:"};
+
+bool exists(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+std::string place_of(const std::string& file) {
+  std::error_code error;
+  const fs::path path = fs::weakly_canonical(file, error);
+  return error ? file : path.string();
+}
+
+std::string file_in_identity(const SweepFolder& folder) {
+  try {
+    const auto json = nlohmann::json::parse(read_file(folder.identity()));
+    if (const int format = json.at("format"); format != kFormat)
+      throw UsageError(fmt::format("{}: format {}, this program reads {}; use the version that wrote it",
+                                   folder.identity(), format, kFormat));
+    return json.at("file");
+  } catch (const nlohmann::json::exception&) {
+    throw UsageError(
+        fmt::format("{}: damaged; if {} is this sweep's folder, remove the file", folder.identity(), folder.path()));
+  }
+}
+
+bool has_files(const std::string& folder) {
+  std::error_code error;
+  return fs::exists(folder, error) && (!fs::is_directory(folder, error) || !fs::is_empty(folder, error));
+}
+
+/// Why the data of the run's checkpoint is not that of `config`, or empty.
+std::string data_problem(const RunFolder& files, const Config& config) {
+  const auto checkpoint = latest_checkpoint(files.checkpoints());
+  if (!checkpoint) return "";
+  constexpr int kNoRank = std::numeric_limits<int>::max();  // nothing but state.json is read
+  const Position position = Position::from_json(read_state(*checkpoint, kNoRank).position);
+  const auto then = position.fingerprint.find("data.train");
+  if (then == position.fingerprint.end()) return "";
+  const std::string now = shards_fingerprint(find_shards(config.data.train, "data.train"));
+  return then->second == now ? "" : fmt::format("data.train: {} -> {}", then->second, now);
+}
+
+/// Why a run must not go on in its folder, or empty.
+std::string refusal_of(const SweepFolder& folder, const SweepRun& run, const RunStatus& status) {
+  const RunFolder files = folder.run(run.name);
+  const bool known = exists(folder.config(run.name));
+  if (!known && (exists(files.config()) || exists(files.metrics())))
+    return fmt::format("{} was not made by this sweep; remove it, or rename the row", files.path());
+  const bool queued = status.phase == RunPhase::kQueued || status.phase == RunPhase::kRunning;
+  const std::string file = exists(files.config()) ? files.config() : queued && known ? folder.config(run.name) : "";
+  if (file.empty()) return "";
+  const Config before = read_config(file);
+  std::vector<std::string> changes = changes_of_run(before, run.config);
+  if (changes.empty() && before.data.train != run.config.data.train)
+    if (std::string problem = data_problem(files, run.config); !problem.empty()) changes.push_back(std::move(problem));
+  if (changes.empty()) return "";
+  return fmt::format(
+      "differs from what it was run with: {}; take this back, rename the row, or remove {} to run it anew",
+      fmt::join(changes, ", "), files.path());
+}
+
+void make_folders(const SweepFolder& folder) {
+  for (const std::string& path :
+       {folder.path(), folder.runs(), folder.configs(), folder.path() + "/attempts", folder.path() + "/output"}) {
+    std::error_code error;
+    if (fs::create_directories(path, error); error)
+      throw UsageError(path + ": cannot be made: " + error.message() + "; choose another dir");
+  }
+}
+
+}  // namespace
+
+void require_own(const Sweep& sweep, const SweepFolder& folder) {
+  if (exists(folder.identity())) {
+    const std::string other = file_in_identity(folder);
+    // A sweep file that was moved takes its folder with it: the one that is named there is gone.
+    if (other != place_of(sweep.file) && exists(other))
+      throw UsageError(
+          fmt::format("{}: belongs to the sweep {}; give {} another name or dir", folder.path(), other, sweep.file));
+  } else if (has_files(folder.path()) && !exists(folder.configs())) {
+    throw UsageError(fmt::format("{}: has files, but is no sweep's folder (no sweep.json); give {} another name or dir",
+                                 folder.path(), sweep.file));
+  }
+}
+
+std::vector<std::string> changes_of_run(const Config& before, const Config& after) {
+  std::vector<std::string> changes = config_difference(before, after);
+  std::erase_if(changes, [](std::string_view line) {
+    const auto begins_with = [&](std::string_view key) { return line.starts_with(key); };
+    if (std::ranges::any_of(kPrecisions, begins_with)) return line.find("absent") != std::string_view::npos;
+    return std::ranges::any_of(kFree, begins_with);
+  });
+  return changes;
+}
+
+SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue, const RunCheck& check) {
+  require_own(sweep, folder);
+  SweepPlan plan;
+  for (const SweepRow& row : sweep.rows)
+    for (const SweepRun& run : row.runs) {
+      try {
+        const RunStatus status = status_of(folder, run, queue);
+        if (const std::string refusal = refusal_of(folder, run, status); !refusal.empty()) throw UsageError(refusal);
+        if (status.phase == RunPhase::kFinished) {
+          plan.finished.push_back(&run);
+        } else if (status.phase == RunPhase::kRunning || status.phase == RunPhase::kQueued) {
+          plan.busy.push_back(&run);
+        } else {
+          if (std::ranges::count(run.config.metrics.logging.loggers, Logger::kJsonl) == 0)
+            throw UsageError("metrics.loggers: without jsonl there is nothing to collect; add it");
+          if (check) check(run.config);
+          plan.start.push_back(&run);
+        }
+      } catch (const Failure& failure) {
+        plan.refused.push_back(fmt::format("{}: {}", run.name, failure.what()));
+      }
+    }
+  return plan;
+}
+
+void make_sweep_folder(const Sweep& sweep, const SweepFolder& folder) {
+  make_folders(folder);
+  const nlohmann::ordered_json identity{{"format", kFormat}, {"name", sweep.name}, {"file", place_of(sweep.file)}};
+  if (const std::string text = identity.dump(1) + "\n";
+      !exists(folder.identity()) || read_file(folder.identity()) != text)
+    write_atomically(folder.identity(), text);
+}
+
+void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan) {
+  make_sweep_folder(sweep, folder);
+  for (const SweepRun* run : plan.start) write_atomically(folder.config(run->name), write_config(run->config));
+  write_sweep_hparams(sweep, folder);
+}
+
+}  // namespace spikesink
