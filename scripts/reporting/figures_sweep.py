@@ -155,7 +155,7 @@ def along(rows, key, axis, figure_key):
     axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     if figure_key.startswith("sink") or figure_key == "first_token_mass":
         percent_axis(axes.yaxis)
-        axes.set_ylim(min(0, *everything), max(max(everything) * 1.1, 0.02))
+        axes.set_ylim(min(0, min(everything) * 1.12), max(max(everything) * 1.1, 0.02))
     elif min(everything) > 0:
         log_axis(axes, "y", min(everything), max(everything))
         axes.set_ylim(min(everything) / 1.2, max(everything) * 1.2)

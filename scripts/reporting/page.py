@@ -134,6 +134,29 @@ def setting(runs):
     return out
 
 
+def sweep_lead(rows):
+    """What is to be known of the table."""
+    if not rows.collected:
+        return (
+            "No tables/table.json: the last probes of the runs as they are. "
+            "`spikesink sweep collect` writes it, with the paper's figures."
+        )
+    said = ["The last probe of each finished run."]
+    if rows.has_paper:
+        said.append(
+            "Direction: whether a row lies to the same side of the baseline as in the paper, whose models have 7B "
+            "parameters: compare directions, not values."
+        )
+    if rows.judged_by == "sink_excess":
+        said.append(
+            "Sinks are judged by the first-token mass above that of uniform attention, since the baseline's sink ratio "
+            "is below 10 %."
+        )
+    if all(row.seeds <= 1 for row in rows.rows):
+        said.append("One seed a row: what it shows may be chance.")
+    return " ".join(said)
+
+
 def sections_of(runs, sweeps, details, colors, drawer, notes):
     many = len(runs) > 1
     sections = []
@@ -146,12 +169,7 @@ def sections_of(runs, sweeps, details, colors, drawer, notes):
     for i, sweep in enumerate(sweeps):
         rows = rows_of(sweep)
         scatters, along = sweep_figures(rows, f"sweep{i + 1}")
-        lead = (
-            ""
-            if rows.collected
-            else "No tables/table.json: the last probes of the runs as they are. "
-            "`spikesink sweep collect` writes it, with the paper's figures."
-        )
+        lead = sweep_lead(rows)
         groups = [
             Group(lead=lead, table=tables.sweep_table(rows), notes=rows.notes),
             Group(
