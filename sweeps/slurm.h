@@ -10,8 +10,8 @@ namespace spikesink {
 
 /// The sbatch script of one array whose task i is the plan's start[i]: the template with its places filled. All that
 /// comes from configs is quoted, but for `setup` and `container`, which are shell text. `program` is taken where
-/// slurm.program is absent. UsageError for what cannot be (no time before the limit, ranks without a launcher), for a
-/// value that Slurm would misread, for a template that is missing or has an unknown place.
+/// slurm.program is absent. UsageError for a value that Slurm would misread, for a template that is missing or has an
+/// unknown place. What cannot be, e.g. no time before the limit, read_sweep() has refused.
 std::string sbatch_script(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan,
                           const std::string& program);
 
