@@ -135,7 +135,8 @@ class SweepStart {
   void look() {
     const SlurmView slurm = ask_slurm(folder_);
     if (!slurm.problem.empty()) {
-      if (options_.slurm()) throw UsageError(slurm.problem);
+      // What is queued would run twice. A machine without Slurm may have got the folder from a cluster.
+      if (options_.slurm() || !slurm.no_squeue) throw UsageError(slurm.problem);
       fmt::print(stderr, "spikesink: {}\n", slurm.problem);
     }
     plan_ = plan_sweep(sweep_, folder_, slurm.queue, check_);
@@ -146,7 +147,7 @@ class SweepStart {
   std::vector<std::string> local_and_busy() const {
     std::vector<std::string> names;
     for (const SweepRun* run : plan_.busy)
-      if (!queue_.contains(run->name)) names.push_back(run->name);
+      if (!queue_.jobs.contains(run->name)) names.push_back(run->name);
     return names;
   }
 

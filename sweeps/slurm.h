@@ -20,11 +20,13 @@ std::string sbatch_script(const Sweep& sweep, const SweepFolder& folder, const S
 /// refuses; then nothing is noted.
 std::string submit(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan, const std::string& script);
 
-/// What squeue says of the jobs that this sweep has submitted (slurm/jobs.jsonl). Where none was, nothing is asked;
-/// where squeue is missing or fails, `problem` says so in one line.
+/// What squeue says of the jobs that this sweep has submitted (slurm/jobs.jsonl): those with its numbers and its
+/// scripts, since numbers come again, and another cluster has the same. Where none was, nothing is asked; where squeue
+/// is missing or fails, the queue is not known and `problem` says so in one line.
 struct SlurmView {
   Queue queue;
   std::string problem;
+  bool no_squeue = false;  ///< this machine is of no cluster
 };
 SlurmView ask_slurm(const SweepFolder& folder);
 
