@@ -88,7 +88,7 @@ TEST_CASE("a job that has one of our numbers and another script is not ours", "[
   slurm.sbatch("echo 4711");
   slurm.submit_it();
   const std::string script = GENERATE(values<std::string>(
-      {"/home/me/train.sh", "/mnt/sweep/slurm/submission_0002.sbatch", "/mnt/other/slurm/submission_0001.sbatch"}));
+      {"/usr/bin/train", "/mnt/sweep/slurm/submission_0002.sbatch", "/mnt/other/slurm/submission_0001.sbatch"}));
   slurm.squeue("printf '4711\\t0\\tRUNNING\\tNone\\t" + script + "\\n'");
   CHECK(ask_slurm(slurm.folder).queue.jobs.empty());
   CHECK(ask_slurm(slurm.folder).queue.known);
