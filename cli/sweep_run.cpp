@@ -67,6 +67,9 @@ class CheapChecks {
 };
 
 Sweep read(const RunOptions& options) {
+  if (options.slurm() && !options.jobs.empty())
+    throw UsageError("--jobs: has no effect with --launcher slurm; jobs at a time are --set slurm.throttle=" +
+                     options.jobs);
   std::vector<std::string> overrides = options.overrides;
   if (!options.jobs.empty()) overrides.push_back("local.jobs=" + options.jobs);
   Sweep sweep = read_sweep(options.sweep, overrides);
@@ -207,8 +210,11 @@ class SweepStart {
                     fmt::format("{}: {} of {} failed, see above; run the sweep again to go on with them", sweep_.name,
                                 outcome.failed, counted_runs()));
     require_none_refused();
-    if (!plan_.busy.empty())
+    if (plan_.start.empty() && !plan_.busy.empty())
       fmt::print("{}: nothing to start: {} finished, {} {}\n", sweep_.name, finished, plan_.busy.size(), busy_word());
+    else if (!plan_.busy.empty())
+      fmt::print("{}: {} of {} finished, {} {}\n", sweep_.name, finished, counted_runs(), plan_.busy.size(),
+                 busy_word());
     else
       fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`\n", sweep_.name, finished, counted_runs(),
                  options_.sweep);

@@ -76,6 +76,8 @@ std::string problem_of(const SlurmConfig& c) {
 std::string problem_of(const SweepKeys& keys) {
   if (keys.name && !is_file_name(*keys.name)) return fmt::format("name: {} {}", quoted(*keys.name), kFileNameRule);
   if (keys.dir && keys.dir->empty()) return "dir: empty; the current folder is \".\"";
+  if (keys.dir && keys.dir->starts_with('-'))  // programs would take it for an option
+    return fmt::format("dir: {} begins with -; write ./{}", quoted(*keys.dir), *keys.dir);
   if (keys.base && keys.base->empty()) return "base: empty; name a config file, or remove the key";
   std::set<std::int64_t> seeds;
   for (const std::int64_t seed : keys.seeds)
