@@ -63,9 +63,12 @@ TEST_CASE("a mistake in a sweep file is refused with its line, the row and the m
        "x.yaml:1: model: is a key of a config, not of a sweep; write set: {model: ...}, or name the config in base"},
       // values
       {"slurm: {nodes: many}\n", "x.yaml:1: slurm.nodes: \"many\" is not an integer"},
+      {"dir: -x\n", "x.yaml:1: dir: \"-x\" begins with -; write ./-x"},
       {"slurm: {nodes: 0}\n", "x.yaml:1: slurm.nodes: 0, must be at least 1"},
       {"slurm: {gpus_per_node: -1}\n", "x.yaml:1: slurm.gpus_per_node: -1, must be at least 0"},
       {"slurm: {nodes: 9000000}\n", "x.yaml:1: slurm.nodes: 9000000, must be at most 1000000"},
+      {"slurm: {stop_seconds: 0}\n", "x.yaml:1: slurm.stop_seconds: 0, must be at least 1"},
+      {"slurm: {stop_seconds: 65536}\n", "x.yaml:1: slurm.stop_seconds: 65536, must be at most 65535"},
       {"local: {jobs: 0}\n", "x.yaml:1: local.jobs: 0, must be at least 1"},
       {"slurm: {time: soon}\n",
        "x.yaml:1: slurm.time: \"soon\" is no time limit; write minutes, hours:minutes:seconds or days-hours, e.g. "
