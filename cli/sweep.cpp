@@ -48,12 +48,14 @@ Look look_at(const Sweep& sweep, const SweepFolder& folder) {
   const SlurmView slurm = ask_slurm(folder);
   Look look{.slurm_is_silent = !slurm.queue.known && !slurm.no_squeue};
   if (!slurm.problem.empty()) look.problems.push_back(slurm.problem);
-  for (const SweepRow& row : sweep.rows)
+  for (const SweepRow& row : sweep.rows) {
+    if (!row.refusal.empty()) look.problems.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
       look.runs.emplace_back(&run, status_of(folder, run, slurm.queue));
       if (const std::string& problem = look.runs.back().second.metrics.problem; !problem.empty())
         look.problems.push_back(problem);
     }
+  }
   return look;
 }
 

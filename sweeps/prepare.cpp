@@ -127,7 +127,8 @@ std::vector<std::string> changes_of_run(const Config& before, const Config& afte
 SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue, const RunCheck& check) {
   require_own(sweep, folder);
   SweepPlan plan;
-  for (const SweepRow& row : sweep.rows)
+  for (const SweepRow& row : sweep.rows) {
+    if (!row.refusal.empty()) plan.refused.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
       try {
         const RunStatus status = status_of(folder, run, queue);
@@ -146,6 +147,7 @@ SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue&
         plan.refused.push_back(fmt::format("{}: {}", run.name, failure.what()));
       }
     }
+  }
   return plan;
 }
 

@@ -19,14 +19,16 @@ struct Mistake {
   std::string yaml, line;
 };
 
-/// The line that answers a wrong sweep, or "accepted". Beside it are b.yaml, a config, and bad.yaml, none.
+/// The line that answers a wrong sweep, or its first row that cannot run, or "accepted". Beside it are b.yaml, a
+/// config, and bad.yaml, none.
 std::string refusal(const test::Folder& folder, const std::string& yaml,
                     const std::vector<std::string>& overrides = {}) {
   folder.write("b.yaml", "data: {train: [a.jsonl]}\ntrain: {steps: 3}\n");
   folder.write("bad.yaml", "data: {train: [a.jsonl]}\ntrian: {steps: 3}\n");
   folder.write("x.yaml", yaml);
   try {
-    read_sweep(folder.path("x.yaml"), overrides);
+    for (const SweepRow& row : read_sweep(folder.path("x.yaml"), overrides).rows)
+      if (!row.refusal.empty()) return folder.shorten(row.refusal);
   } catch (const UsageError& error) {
     return folder.shorten(error.what());
   }
