@@ -38,30 +38,50 @@ struct StatusOptions {
   bool watch = false, json = false;
 };
 
-std::vector<StatusOfRun> status_of_runs(const Sweep& sweep, const SweepFolder& folder) {
-  const SlurmView slurm = ask_slurm(folder);
-  if (!slurm.problem.empty()) complain(slurm.problem);
+struct Look {
   std::vector<StatusOfRun> runs;
-  for (const SweepRow& row : sweep.rows)
+  std::vector<std::string> problems;  ///< with Slurm, or in a run's files
+  bool slurm_is_silent = false;       ///< and may have jobs of ours
+};
+
+Look look_at(const Sweep& sweep, const SweepFolder& folder) {
+  const SlurmView slurm = ask_slurm(folder);
+  Look look{.slurm_is_silent = !slurm.queue.known && !slurm.no_squeue};
+  if (!slurm.problem.empty()) look.problems.push_back(slurm.problem);
+  for (const SweepRow& row : sweep.rows) {
+    if (!row.refusal.empty()) look.problems.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
-      runs.emplace_back(&run, status_of(folder, run, slurm.queue));
-      if (const std::string& problem = runs.back().second.metrics.problem; !problem.empty()) complain(problem);
+      look.runs.emplace_back(&run, status_of(folder, run, slurm.queue));
+      if (const std::string& problem = look.runs.back().second.metrics.problem; !problem.empty())
+        look.problems.push_back(problem);
     }
-  return runs;
+  }
+  return look;
 }
 
+bool is_at_work(const Look& look) {
+  return look.slurm_is_silent || std::ranges::any_of(look.runs, [](const StatusOfRun& run) {
+           return run.second.phase == RunPhase::kRunning || run.second.phase == RunPhase::kQueued;
+         });
+}
+
+/// Until nothing is at work at two looks in a row: one may fall between two runs of a launcher.
 void watch(const Sweep& sweep, const SweepFolder& folder, double seconds) {
   const StopSignals signals;
   const bool terminal = isatty(STDOUT_FILENO) != 0;
-  while (!StopSignals::requested()) {
-    const auto runs = status_of_runs(sweep, folder);
-    fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(runs, columns_of_output()), terminal ? "" : "\n");
+  for (bool was_at_work = true; !StopSignals::requested();) {
+    const Look look = look_at(sweep, folder);
+    fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(look.runs, columns_of_output()),
+               terminal ? "" : "\n");
     std::fflush(stdout);
-    if (std::ranges::all_of(runs, [](const StatusOfRun& run) {
-          return run.second.phase == RunPhase::kFinished || run.second.phase == RunPhase::kFailed;
-        }))
+    for (const std::string& problem : look.problems) complain(problem);  // behind what clears the screen
+    const bool at_work = is_at_work(look);
+    if (!at_work && !was_at_work) {
+      fmt::print("{}: nothing is running or in the queue\n", sweep.name);
       return;
-    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    }
+    was_at_work = at_work;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(at_work ? seconds : 1.0);
     while (!StopSignals::requested() && std::chrono::steady_clock::now() < until)
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -72,8 +92,9 @@ void show_status(const StatusOptions& options) {
   const SweepFolder folder(sweep.folder());
   require_own(sweep, folder);
   if (options.watch) return watch(sweep, folder, options.seconds.empty() ? 5 : std::stod(options.seconds));
-  const auto runs = status_of_runs(sweep, folder);
-  fmt::print("{}", options.json ? status_json(sweep, runs) : status_table(runs, columns_of_output()));
+  const Look look = look_at(sweep, folder);
+  for (const std::string& problem : look.problems) complain(problem);
+  fmt::print("{}", options.json ? status_json(sweep, look.runs) : status_table(look.runs, columns_of_output()));
 }
 
 /// Empty if `text` is a number of seconds, else what is wrong.
@@ -88,11 +109,12 @@ void add_status_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("status", "Show how each run of a sweep stands");
   auto options = std::make_shared<StatusOptions>();
   command->add_option("SWEEP", options->sweep, "YAML file of the sweep")->required();
-  auto* seconds =
-      command->add_option("--watch", options->seconds, "show it again every SECONDS (5), until all is done or Ctrl-C")
-          ->expected(0, 1)
-          ->type_name("[SECONDS]")
-          ->check(seconds_problem);
+  auto* seconds = command
+                      ->add_option("--watch", options->seconds,
+                                   "show it again every SECONDS (5), while anything is running or queued")
+                      ->expected(0, 1)
+                      ->type_name("[SECONDS]")
+                      ->check(seconds_problem);
   command->add_flag("--json", options->json, "print one JSON object")->excludes(seconds);
   add_overrides(*command, options->overrides);
   command->footer(

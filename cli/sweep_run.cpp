@@ -67,6 +67,9 @@ class CheapChecks {
 };
 
 Sweep read(const RunOptions& options) {
+  if (options.slurm() && !options.jobs.empty())
+    throw UsageError("--jobs: has no effect with --launcher slurm; jobs at a time are --set slurm.throttle=" +
+                     options.jobs);
   std::vector<std::string> overrides = options.overrides;
   if (!options.jobs.empty()) overrides.push_back("local.jobs=" + options.jobs);
   Sweep sweep = read_sweep(options.sweep, overrides);
@@ -135,7 +138,8 @@ class SweepStart {
   void look() {
     const SlurmView slurm = ask_slurm(folder_);
     if (!slurm.problem.empty()) {
-      if (options_.slurm()) throw UsageError(slurm.problem);
+      // What is queued would run twice. A machine without Slurm may have got the folder from a cluster.
+      if (options_.slurm() || !slurm.no_squeue) throw UsageError(slurm.problem);
       fmt::print(stderr, "spikesink: {}\n", slurm.problem);
     }
     plan_ = plan_sweep(sweep_, folder_, slurm.queue, check_);
@@ -146,7 +150,7 @@ class SweepStart {
   std::vector<std::string> local_and_busy() const {
     std::vector<std::string> names;
     for (const SweepRun* run : plan_.busy)
-      if (!queue_.contains(run->name)) names.push_back(run->name);
+      if (!queue_.jobs.contains(run->name)) names.push_back(run->name);
     return names;
   }
 
@@ -206,8 +210,11 @@ class SweepStart {
                     fmt::format("{}: {} of {} failed, see above; run the sweep again to go on with them", sweep_.name,
                                 outcome.failed, counted_runs()));
     require_none_refused();
-    if (!plan_.busy.empty())
+    if (plan_.start.empty() && !plan_.busy.empty())
       fmt::print("{}: nothing to start: {} finished, {} {}\n", sweep_.name, finished, plan_.busy.size(), busy_word());
+    else if (!plan_.busy.empty())
+      fmt::print("{}: {} of {} finished, {} {}\n", sweep_.name, finished, counted_runs(), plan_.busy.size(),
+                 busy_word());
     else
       fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`\n", sweep_.name, finished, counted_runs(),
                  options_.sweep);

@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "analysis/probe.h"
 #include "cli/commands.h"
+#include "cli/follower.h"
 #include "cli/memory.h"
 #include "cli/session.h"
+#include "configs/hyperparameters.h"
 #include "configs/reader.h"
 #include "configs/resume.h"
 #include "configs/writer.h"
@@ -78,6 +81,10 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   if (!options.resume) rank_0_does(communicator, [&] { folder.require_new(); });
 
+  std::vector<std::string> follower;
+  if (std::ranges::count(config.metrics.logging.loggers, Logger::kWandb) > 0)
+    rank_0_does(communicator, [&] { follower = wandb_command(folder); });
+
   const auto tokenizer = make_tokenizer(config.data.tokenizer);
   require_fits(*tokenizer, config.model.vocab_size);
   DocumentCounts held_out_counts;
@@ -123,6 +130,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                     .logging = config.metrics.logging,
                                     .end_of_text = document_end(config, *tokenizer),
                                     .config = write_config(config),
+                                    .hyperparameters = hyperparameters_of(config),
+                                    .follower = follower,
                                     .notes = notes_on(held_out_counts),
                                     .resuming = options.resume,
                                     .resume = resume});

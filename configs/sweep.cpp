@@ -6,6 +6,7 @@
 #include <set>
 
 #include "configs/sweep_rows.h"
+#include "io/failure.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -56,7 +57,9 @@ std::vector<SweepRow> RowBuilder::build() {
         refuse(place.text() +
                fmt::format(": another row has this name, at {}; give each a name of its own", first->second.at()));
     }
-  check_used();
+  // What is wrong with every row is wrong with the sweep.
+  if (std::ranges::none_of(built, &std::string::empty, &SweepRow::refusal)) refuse(built.front().refusal);
+  if (std::ranges::all_of(built, &std::string::empty, &SweepRow::refusal)) check_used();
   return built;
 }
 
@@ -114,7 +117,13 @@ SweepRow RowBuilder::row_of(const WrittenRow* row, const std::vector<AxisValue>&
       refuse(place, values[i].axis->key, fmt::format("row name {} {}", spikesink::quoted(built.name), kFileNameRule));
   }
 
-  Config config = config_of(row, values, built.name);
+  Config config;
+  try {
+    config = config_of(row, values, built.name);
+  } catch (const UsageError& error) {
+    built.refusal = error.what();
+    return built;
+  }
   config.run.dir = keys_.dir.value_or(Sweep{}.dir) + "/" + *keys_.name + "/runs";
   const auto add_run = [&](const std::string& name, std::int64_t seed) {
     config.run.name = name;

@@ -37,6 +37,7 @@ struct SweepRow {
   std::optional<PaperFigures> paper;                      ///< absent with axes, which the paper did not have
   std::vector<std::pair<std::string, std::string>> axes;  ///< key and value of each grid and zip axis, e.g. "8"
   std::vector<SweepRun> runs;                             ///< one a seed
+  std::string refusal = {};  ///< why its config cannot be: one line with the place; it then has no runs
 };
 
 /// `local:`, how runs go on this machine.
@@ -132,8 +133,8 @@ struct Sweep {
 /// (over every row) or of the sweep (slurm.time=1:00).
 ///
 /// UsageError of one line, "sweep.yaml:12: ..." or with the file of a config: unknown key or axis, wrong type, a row
-/// name twice, names that are no file names, zip axes of different lengths, a missing baseline, a row whose config is
-/// refused (named by the row).
+/// name twice, names that are no file names, zip axes of different lengths, a missing baseline, a config that is
+/// refused in every row. Where others can run, SweepRow::refusal says it of a row.
 Sweep read_sweep(const std::string& file, const std::vector<std::string>& overrides = {});
 
 }  // namespace spikesink

@@ -38,7 +38,7 @@ std::string problem_of_counts(const SweepKeys& keys) {
   struct Count {
     const char* key;
     std::optional<std::int64_t> value;
-    std::int64_t least;
+    std::int64_t least, most = 1000000;
   };
   const SlurmConfig& s = keys.slurm;
   const std::array counts = {Count{"local.jobs", keys.local.jobs, 1},
@@ -48,11 +48,10 @@ std::string problem_of_counts(const SweepKeys& keys) {
                              Count{"slurm.gpus_per_node", s.gpus_per_node, 0},
                              Count{"slurm.cpus_per_task", s.cpus_per_task, 1},
                              Count{"slurm.throttle", s.throttle, 0},
-                             Count{"slurm.stop_seconds", s.stop_seconds, 0}};
-  constexpr std::int64_t kMost = 1000000;
-  for (const auto& [key, value, least] : counts) {
+                             Count{"slurm.stop_seconds", s.stop_seconds, 1, 65535}};  // what --signal takes
+  for (const auto& [key, value, least, most] : counts) {
     if (value && *value < least) return fmt::format("{}: {}, must be at least {}", key, *value, least);
-    if (value && *value > kMost) return fmt::format("{}: {}, must be at most {}", key, *value, kMost);
+    if (value && *value > most) return fmt::format("{}: {}, must be at most {}", key, *value, most);
   }
   return {};
 }
@@ -77,6 +76,8 @@ std::string problem_of(const SlurmConfig& c) {
 std::string problem_of(const SweepKeys& keys) {
   if (keys.name && !is_file_name(*keys.name)) return fmt::format("name: {} {}", quoted(*keys.name), kFileNameRule);
   if (keys.dir && keys.dir->empty()) return "dir: empty; the current folder is \".\"";
+  if (keys.dir && keys.dir->starts_with('-'))  // programs would take it for an option
+    return fmt::format("dir: {} begins with -; write ./{}", quoted(*keys.dir), *keys.dir);
   if (keys.base && keys.base->empty()) return "base: empty; name a config file, or remove the key";
   std::set<std::int64_t> seeds;
   for (const std::int64_t seed : keys.seeds)

@@ -15,33 +15,32 @@
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
+#include "io/protobuf.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
-static_assert(std::endian::native == std::endian::little, "numbers are stored as they are in memory");
 
 constexpr std::string_view kNamePart = "tfevents";  // by which TensorBoard knows the files
 
-/// Fields are keyed by number << 3 | wire type. Source: protobuf.dev/programming-guides/encoding.
-enum Wire : std::uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
-constexpr std::uint64_t key(std::uint64_t field, Wire wire) { return field << 3 | wire; }
-
-// Event
-constexpr std::uint64_t kWallTime = key(1, kFixed64), kStep = key(2, kVarint), kFileVersion = key(3, kBytes),
-                        kSummary = key(5, kBytes);
-// Summary, and Summary.Value
-constexpr std::uint64_t kValue = key(1, kBytes), kTag = key(1, kBytes), kSimpleValue = key(2, kFixed32);
-
-void put(std::string& to, const auto& number) { to.append(reinterpret_cast<const char*>(&number), sizeof number); }
-void put_varint(std::string& to, std::uint64_t number) {
-  for (; number >= 0x80; number >>= 7) to += static_cast<char>(number | 0x80);
-  to += static_cast<char>(number);
+// Fields of Event, of Summary, of Summary.Value and of what is in these.
+namespace event {
+constexpr std::uint64_t kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5;
 }
-void put_bytes(std::string& to, std::uint64_t field_key, std::string_view bytes) {
-  put_varint(to, field_key);
-  put_varint(to, bytes.size());
-  to += bytes;
+namespace summary {
+constexpr std::uint64_t kValue = 1;
+}
+namespace value {
+constexpr std::uint64_t kTag = 1, kSimpleValue = 2, kTensor = 8, kMetadata = 9;
+}
+namespace metadata {
+constexpr std::uint64_t kPluginData = 1;
+}
+namespace plugin_data {
+constexpr std::uint64_t kName = 1, kContent = 2;
+}
+namespace tensor {
+constexpr std::uint64_t kDType = 1, kShape = 2, kDim = 2, kFloat = 1;
 }
 
 std::uint32_t masked_crc(std::string_view bytes) {
@@ -50,19 +49,27 @@ std::uint32_t masked_crc(std::string_view bytes) {
 
 void put_record(std::string& to, std::string_view data) {
   std::string length;
-  put(length, std::uint64_t{data.size()});
+  put_raw(length, std::uint64_t{data.size()});
   to += length;
-  put(to, masked_crc(length));
+  put_raw(to, masked_crc(length));
   to += data;
-  put(to, masked_crc(data));
+  put_raw(to, masked_crc(data));
 }
 
 /// An Event without contents.
 std::string event_now() {
   std::string event;
-  put_varint(event, kWallTime);
-  put(event, std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  put_double(event, event::kWallTime,
+             std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   return event;
+}
+/// A record of an Event that holds one Summary.Value. Step 0 is the default, but TensorBoard's own writers write it.
+void put_event(std::string& to, std::string_view one, std::int64_t step) {
+  std::string sum, event = event_now();
+  put_bytes(sum, summary::kValue, one);
+  put_integer(event, event::kStep, static_cast<std::uint64_t>(step));
+  put_bytes(event, event::kSummary, sum);
+  put_record(to, event);
 }
 
 template <class T>
@@ -84,42 +91,59 @@ std::optional<std::uint64_t> take_varint(std::string_view& from) {
   return std::nullopt;
 }
 
+/// Calls f(field, number, bytes) for every field of a message; false, perhaps in the middle, if it is none.
+bool for_each_field(std::string_view message, auto&& f) {
+  while (!message.empty()) {
+    const auto key = take_varint(message);
+    if (!key) return false;
+    std::optional<std::uint64_t> number;
+    std::string_view bytes;
+    switch (*key & 7) {
+      case kVarint:
+        number = take_varint(message);
+        break;
+      case kFixed64:
+        number = take<std::uint64_t>(message);
+        break;
+      case kFixed32:
+        number = take<std::uint32_t>(message);
+        break;
+      case kBytes:
+        number = take_varint(message);
+        if (!number || *number > message.size()) return false;
+        bytes = message.substr(0, *number);
+        message.remove_prefix(*number);
+        break;
+      default:
+        return false;
+    }
+    if (!number) return false;
+    f(*key >> 3, *number, bytes);
+  }
+  return true;
+}
+
+/// What is wanted of an Event.
 struct Event {
   std::int64_t step = 0;
   bool opens_file = false;
+  std::string_view tag;  ///< of its last value; empty where it holds none
 };
 
-/// Reads what is wanted of an Event and skips the rest; nothing if it is not one.
 std::optional<Event> parse_event(std::string_view data) {
-  Event event;
-  while (!data.empty()) {
-    const auto field = take_varint(data);
-    if (!field) return std::nullopt;
-    std::optional<std::uint64_t> number;
-    switch (*field & 7) {
-      case kVarint:
-        number = take_varint(data);
-        break;
-      case kFixed64:
-        number = take<std::uint64_t>(data);
-        break;
-      case kFixed32:
-        number = take<std::uint32_t>(data);
-        break;
-      case kBytes:
-        if (number = take_varint(data); number && *number <= data.size())
-          data.remove_prefix(*number);
-        else
-          return std::nullopt;
-        break;
-      default:
-        return std::nullopt;
-    }
-    if (!number) return std::nullopt;
-    if (*field == kStep) event.step = static_cast<std::int64_t>(*number);
-    if (*field == kFileVersion) event.opens_file = true;
-  }
-  return event;
+  Event found;
+  const auto read_value = [&](std::uint64_t field, std::uint64_t, std::string_view bytes) {
+    if (field == value::kTag) found.tag = bytes;
+  };
+  const auto read_summary = [&](std::uint64_t field, std::uint64_t, std::string_view bytes) {
+    if (field == summary::kValue) for_each_field(bytes, read_value);
+  };
+  const bool whole = for_each_field(data, [&](std::uint64_t field, std::uint64_t number, std::string_view bytes) {
+    if (field == event::kStep) found.step = static_cast<std::int64_t>(number);
+    if (field == event::kFileVersion) found.opens_file = true;
+    if (field == event::kSummary) for_each_field(bytes, read_summary);
+  });
+  return whole ? std::optional(found) : std::nullopt;
 }
 
 struct Kept {
@@ -127,7 +151,7 @@ struct Kept {
   bool any = false;  ///< an event beside the one that opens the file
 };
 
-Kept events_until(std::string_view file, std::int64_t step) {
+Kept kept_events(std::string_view file, auto&& keep) {
   Kept kept;
   while (!file.empty()) {
     const std::string_view begin = file;
@@ -139,11 +163,30 @@ Kept events_until(std::string_view file, std::int64_t step) {
     const auto data_crc = take<std::uint32_t>(file);
     if (!data_crc) break;
     const auto event = parse_event(data);
-    if (*data_crc != masked_crc(data) || !event || (!event->opens_file && event->step > step)) continue;
+    if (*data_crc != masked_crc(data) || !event || (!event->opens_file && !keep(*event))) continue;
     kept.records += begin.substr(0, begin.size() - file.size());
     kept.any |= !event->opens_file;
   }
   return kept;
+}
+
+/// Leaves in the event files of a folder what `keep` says, and removes those with none left.
+void keep_events(const std::string& folder, auto&& keep) {
+  std::error_code error;
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder, error))
+    if (entry.is_regular_file() && entry.path().filename().string().find(kNamePart) != std::string::npos)
+      files.push_back(entry.path().string());
+  if (error) throw file_error(folder, "read", error.value());
+  for (const std::string& path : files) {
+    const std::string file = read_file(path);
+    const Kept kept = kept_events(file, keep);
+    if (!kept.any) {
+      if (unlink(path.c_str()) != 0) throw file_error(path, "removed", errno);
+    } else if (kept.records != file) {
+      write_atomically(path, kept.records);
+    }
+  }
 }
 
 std::string host_name() {
@@ -168,7 +211,7 @@ FileDescriptor make_event_file(const std::string& folder) {
 
 EventFile::EventFile(const std::string& folder) : file_(make_event_file(folder)) {
   std::string event = event_now();
-  put_bytes(event, kFileVersion, "brain.Event:2");
+  put_bytes(event, event::kFileVersion, "brain.Event:2");
   put_record(pending_, event);
   flush();
 }
@@ -183,16 +226,23 @@ EventFile::~EventFile() {
 
 void EventFile::scalar(std::string_view tag, double value, std::int64_t step) {
   std::string one;
-  put_bytes(one, kTag, tag);
-  put_varint(one, kSimpleValue);
-  put(one, static_cast<float>(value));
-  std::string summary;
-  put_bytes(summary, kValue, one);
-  std::string event = event_now();
-  put_varint(event, kStep);
-  put_varint(event, static_cast<std::uint64_t>(step));
-  put_bytes(event, kSummary, summary);
-  put_record(pending_, event);
+  put_bytes(one, value::kTag, tag);
+  put_float(one, value::kSimpleValue, static_cast<float>(value));
+  put_event(pending_, one, step);
+}
+
+void EventFile::plugin(std::string_view tag, std::string_view plugin, std::string_view content) {
+  std::string data, about, shape, nothing, one;
+  put_bytes(data, plugin_data::kName, plugin);
+  put_bytes(data, plugin_data::kContent, content);
+  put_bytes(about, metadata::kPluginData, data);
+  put_bytes(shape, tensor::kDim, "");  // of size 0
+  put_integer(nothing, tensor::kDType, tensor::kFloat);
+  put_bytes(nothing, tensor::kShape, shape);
+  put_bytes(one, value::kTag, tag);
+  put_bytes(one, value::kTensor, nothing);
+  put_bytes(one, value::kMetadata, about);
+  put_event(pending_, one, 0);
 }
 
 void EventFile::flush() {
@@ -202,21 +252,11 @@ void EventFile::flush() {
 }
 
 void cut_back_events(const std::string& folder, std::int64_t step) {
-  std::error_code error;
-  std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.is_regular_file() && entry.path().filename().string().find(kNamePart) != std::string::npos)
-      files.push_back(entry.path().string());
-  if (error) throw file_error(folder, "read", error.value());
-  for (const std::string& path : files) {
-    const std::string file = read_file(path);
-    const Kept kept = events_until(file, step);
-    if (!kept.any) {
-      if (unlink(path.c_str()) != 0) throw file_error(path, "removed", errno);
-    } else if (kept.records != file) {
-      write_atomically(path, kept.records);
-    }
-  }
+  keep_events(folder, [step](const Event& event) { return event.step <= step; });
+}
+
+void drop_events(const std::string& folder, std::string_view tag_prefix) {
+  keep_events(folder, [tag_prefix](const Event& event) { return !event.tag.starts_with(tag_prefix); });
 }
 
 }  // namespace spikesink

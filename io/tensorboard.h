@@ -7,9 +7,9 @@
 
 namespace spikesink {
 
-/// An event file that TensorBoard reads, with scalars only. Each object makes a new file in the folder (made if need
-/// be); TensorBoard shows all files of a folder as one run. DataError if it cannot be made or written, e.g. on a full
-/// disk; the file then ends with the last whole flush.
+/// An event file that TensorBoard reads. Each object makes a new file in the folder (made if need be); TensorBoard
+/// shows all files of a folder as one run. DataError if it cannot be made or written, e.g. on a full disk; the file
+/// then ends with the last whole flush.
 ///
 /// Format: TFRecord framing (length, masked CRC-32C of it, data, masked CRC-32C of it) around Event messages.
 /// Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, framework/summary.proto.
@@ -21,6 +21,8 @@ class EventFile {
 
   /// `value` at `step`, now. Stored as 32-bit float: TensorBoard has no other. Kept in memory until flush().
   void scalar(std::string_view tag, double value, std::int64_t step);
+  /// A message of one of TensorBoard's plugins under `tag`, in the description of a value that holds nothing.
+  void plugin(std::string_view tag, std::string_view plugin, std::string_view content);
   /// Everything so far, with one write(2).
   void flush();
 
@@ -32,5 +34,7 @@ class EventFile {
 /// Takes all events after `step` out of the event files of a folder, atomically file by file; removes a file with none
 /// left, drops what a crash tore at the end of a file, and records whose checksum is wrong. Other files stay.
 void cut_back_events(const std::string& folder, std::int64_t step);
+/// Takes the events whose tag begins so out of the event files of a folder, in the same way.
+void drop_events(const std::string& folder, std::string_view tag_prefix);
 
 }  // namespace spikesink

@@ -10,7 +10,7 @@
 #   --limit MIB   fail if the result is larger (64; 0: no limit)
 #
 # In it: bin/ (spikesink, test_kernels, test_models, test_trainer, test_cuda, reference_dump), lib/ (shared libraries that they need), configs/,
-# scripts/gpu_check.sh and what it calls. glibc, the driver, cuBLASLt and cuDNN are the node's, the last two from its PyTorch or
+# scripts/gpu_check.sh and what it calls, scripts/wandb_follow.py. glibc, the driver, cuBLASLt and cuDNN are the node's, the last two from its PyTorch or
 # CUDA; they are opened when they are needed, so `spikesink plan` works without.
 # lib/gcc has the compiler's own libraries, for a node whose are older: gpu_check.sh takes them there, since they in turn ask for
 # the glibc of the machine that they are from. CPU code is for x86-64-v3, without MPI. On the node: scripts/gpu_check.sh
@@ -80,7 +80,7 @@ done
 find "$tree/bin" "$tree/lib" -type f -exec strip --strip-unneeded {} +
 
 cp -r --parents configs/benchmark configs/llama configs/cpu scripts/gpu_check.sh scripts/gpu_check.py scripts/gpu_check_table.py \
-  benchmarks/vs_pytorch.py tests/reference/model.py tests/reference/compare_cuda.py tests/end_to_end/harness.py "$tree"
+  scripts/wandb_follow.py benchmarks/vs_pytorch.py tests/reference/model.py tests/reference/compare_cuda.py tests/end_to_end/harness.py "$tree"
 for file in "${data[@]}"; do cp "$file" "$tree/data/"; done
 rmdir --ignore-fail-on-non-empty "$tree/data"
 git -c safe.directory='*' rev-parse HEAD >"$tree/revision" 2>/dev/null || echo unknown >"$tree/revision"

@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh            what builds and runs it
 #   scripts/setup.sh --tests    also what scripts/test.sh needs; Python packages that Debian lacks go into .venv
+#   scripts/setup.sh --report   also what scripts/report.py needs, which --tests has; may come beside the others
 #   scripts/setup.sh --all      also what scripts/test.sh --all needs
 #   scripts/setup.sh --cuda     also the headers of cudnn-frontend, into .venv, for cmake --preset cuda; may come beside the others.
 #                               CUDA's toolkit, cuBLAS, cuDNN and NCCL come from NVIDIA
@@ -21,22 +22,30 @@ packages=(
   catch2                                                        # tests
   zstd python3 python3-venv                                     # scripts
 )
-tests=(clang-format-14 python3-h5py python3-numpy python3-torch python3-yaml  # the formatter's version decides the format
-       libboost-context-dev                                                   # fibers, to run CUDA kernels without a GPU
-       slurm-wlm munge)                                                       # sweeps on a cluster of one node
+report=(python3-matplotlib python3-jinja2 python3-h5py python3-numpy python3-yaml)
+tests=(clang-format-14 python3-torch  # the formatter's version decides the format
+       libboost-context-dev           # fibers, to run CUDA kernels without a GPU
+       slurm-wlm munge)               # sweeps on a cluster of one node
+browser=(chromium chromium-driver)    # to look at a report's page; Ubuntu has them as snaps only, and the test says what it skips
 all=(clang-tidy-14 libomp-14-dev)
 
-want=build cuda=
+want=build cuda="" with_report=""
 for option; do
   case $option in
     --tests) want=tests ;;
     --all) want=all ;;
+    --report) with_report=1 ;;
     --cuda) cuda=1 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "setup.sh: $option: unknown option; see scripts/setup.sh --help" >&2; exit 2 ;;
   esac
 done
-[ $want = build ] || packages+=("${tests[@]}")
+if [ $want != build ]; then
+  packages+=("${tests[@]}")
+  with_report=1
+  grep -qx 'ID=ubuntu' /etc/os-release 2>/dev/null || packages+=("${browser[@]}")
+fi
+[ -z "$with_report" ] || packages+=("${report[@]}")
 [ $want != all ] || packages+=("${all[@]}")
 
 fail() {

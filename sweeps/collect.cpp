@@ -64,6 +64,7 @@ class Collector {
  private:
   CollectedRow row_of(const SweepRow& row) {
     CollectedRow out{.name = row.name, .label = row.label, .axes = row.axes, .seeds = row.runs.size()};
+    if (!row.refusal.empty()) notes_.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
       const std::size_t notes = notes_.size();
       try {

@@ -14,6 +14,7 @@
 #include "data/shards.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "sweeps/hparams.h"
 #include "trainer/checkpoint.h"
 
 namespace spikesink {
@@ -126,7 +127,8 @@ std::vector<std::string> changes_of_run(const Config& before, const Config& afte
 SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue, const RunCheck& check) {
   require_own(sweep, folder);
   SweepPlan plan;
-  for (const SweepRow& row : sweep.rows)
+  for (const SweepRow& row : sweep.rows) {
+    if (!row.refusal.empty()) plan.refused.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
       try {
         const RunStatus status = status_of(folder, run, queue);
@@ -145,6 +147,7 @@ SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue&
         plan.refused.push_back(fmt::format("{}: {}", run.name, failure.what()));
       }
     }
+  }
   return plan;
 }
 
@@ -159,6 +162,7 @@ void make_sweep_folder(const Sweep& sweep, const SweepFolder& folder) {
 void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan) {
   make_sweep_folder(sweep, folder);
   for (const SweepRun* run : plan.start) write_atomically(folder.config(run->name), write_config(run->config));
+  write_sweep_hparams(sweep, folder);
 }
 
 }  // namespace spikesink

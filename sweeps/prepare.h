@@ -30,7 +30,7 @@ SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue&
 
 /// Makes the folder and sweep.json, where they are missing. UsageError if that cannot be.
 void make_sweep_folder(const Sweep& sweep, const SweepFolder& folder);
-/// The same, and writes configs/RUN.yaml of the runs to start.
+/// The same, and writes configs/RUN.yaml of the runs to start, and what TensorBoard shows of the sweep.
 void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan);
 
 /// What differs between a run's config and the one that it was run with, in what it computes or measures; not where it

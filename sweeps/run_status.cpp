@@ -82,15 +82,20 @@ std::string reason_of(const SweepFolder& folder, const std::string& run, int cod
   return end.last_line.empty() ? fmt::format("exit code {}", code) : end.last_line;
 }
 
-/// Of a run that is not finished and not in the queue.
+/// Of an attempt without an end.
+bool goes_on(const SweepFolder& folder, const std::string& run, const Attempt& last, bool queue_known) {
+  if (!last.job.empty()) return !queue_known && is_heard_of(folder, run);  // else the queue would have it
+  return last.host == this_host() ? is_alive(last.process, folder.config(run)) : is_heard_of(folder, run);
+}
+
+/// Of a run that is not finished and not in the queue, as far as that is known.
 void judge(const SweepFolder& folder, const std::string& run, const Attempt& last, const std::string& missing,
-           RunStatus& status) {
+           bool queue_known, RunStatus& status) {
   std::error_code error;
   if (!last.code) {
-    const bool here = last.host == this_host();
-    if (last.process != 0 && (here ? is_alive(last.process, folder.config(run)) : is_heard_of(folder, run))) {
+    if (goes_on(folder, run, last, queue_known)) {
       status.phase = RunPhase::kRunning;
-      if (!here) status.reason = "on " + last.host;
+      if (last.host != this_host()) status.reason = "on " + last.host;
     } else {
       status.phase = RunPhase::kFailed;
       status.reason = "killed: no exit code was noted";
@@ -133,13 +138,13 @@ RunStatus status_of(const SweepFolder& folder, const SweepRun& run, const Queue&
     status.step = status.total_steps;
     return status;
   }
-  if (const auto queued = queue.find(run.name); queued != queue.end()) {
+  if (const auto queued = queue.jobs.find(run.name); queued != queue.jobs.end()) {
     const QueuedJob& job = queued->second;
     status.job = job.job;
     status.phase = std::ranges::count(kRunningStates, job.state) > 0 ? RunPhase::kRunning : RunPhase::kQueued;
     if (status.phase == RunPhase::kQueued) status.reason = job.reason;
   } else if (!attempts.empty()) {
-    judge(folder, run.name, attempts.back(), missing, status);
+    judge(folder, run.name, attempts.back(), missing, queue.known, status);
   }
   if (status.phase == RunPhase::kRunning && status.metrics.tokens_per_second > 0) {
     const std::int64_t tokens = config.train.sequences(config.model.context) * config.model.context;

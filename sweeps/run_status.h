@@ -17,8 +17,10 @@ struct QueuedJob {
   std::string state;   ///< PENDING, RUNNING, COMPLETING, ...
   std::string reason;  ///< why it waits, e.g. Resources
 };
-/// The jobs by the name of their run. A run that has none is not in it.
-using Queue = std::map<std::string, QueuedJob, std::less<>>;
+struct Queue {
+  std::map<std::string, QueuedJob, std::less<>> jobs;  ///< by the name of their run; one that has none is not in it
+  bool known = true;                                   ///< false: Slurm has jobs of this sweep, but was not heard
+};
 
 enum class RunPhase {
   kWaiting,   ///< never started

@@ -20,7 +20,7 @@ std::string notes_of(const SweepFolder& folder) { return folder.slurm() + "/jobs
 
 /// An array that was submitted; task i is runs[i].
 struct Submission {
-  std::string job;
+  std::string job, script;  ///< its number; its file's name
   std::vector<std::string> runs;
 };
 /// Oldest first; lines that are damaged are left out.
@@ -31,11 +31,20 @@ std::vector<Submission> read_submissions(const SweepFolder& folder) {
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) continue;
     try {
-      submissions.push_back({json.at("job").get<std::string>(), json.at("runs").get<std::vector<std::string>>()});
+      submissions.push_back({json.at("job"), json.at("script"), json.at("runs")});
     } catch (const nlohmann::json::exception&) {
     }
   }
   return submissions;
+}
+
+/// Whether a job whose script Slurm calls so can be the submission's. Its folder may be seen in another place here;
+/// what is no path ("(null)") says nothing.
+bool may_be(const Submission& submission, const SweepFolder& folder, const std::string& script) {
+  const std::filesystem::path file(script);
+  if (!file.is_absolute()) return true;
+  const auto name = std::filesystem::path(folder.path()).filename();
+  return file.filename() == submission.script && file.parent_path().parent_path().filename() == name;
 }
 
 /// What a tool of Slurm says, as one line, without the tool's name in front of each.
@@ -97,29 +106,30 @@ SlurmView ask_slurm(const SweepFolder& folder) {
   if (submissions.empty()) return {};
   std::vector<std::string> jobs;
   for (const Submission& submission : submissions) jobs.push_back(submission.job);
-  // %F and %K: the array's number and the task's; --array: a line for each task, also of those that wait.
-  const CommandResult result = run_command(
-      {"squeue", "--noheader", "--array", fmt::format("--jobs={}", fmt::join(jobs, ",")), "--format=%F %K %T %r"});
-  if (result.code == 127)
-    return {.queue = {},
-            .problem =
-                fmt::format("squeue cannot be started ({}): what is in Slurm's queue is not known here", result.err)};
-  if (result.code != 0 && result.err.find("Invalid job id") == std::string::npos)  // none of them is left
-    return {
-        .queue = {},
-        .problem = fmt::format("squeue fails: {}; what is in Slurm's queue is not known", words_of(result, "squeue"))};
+  // The array's number, the task's, state, reason, script. --array: a line for each task, also of those that wait.
+  const CommandResult result =
+      run_command({"squeue", "--noheader", "--array", fmt::format("--jobs={}", fmt::join(jobs, ",")),
+                   "--format=%F\t%K\t%T\t%r\t%o"});
   SlurmView view;
+  if (result.code == 127) {
+    view.problem = fmt::format("squeue cannot be started ({}): what is in Slurm's queue is not known here", result.err);
+    view.no_squeue = true;
+  } else if (result.code != 0 && result.err.find("Invalid job id") == std::string::npos) {  // none of them is left
+    view.problem = fmt::format("squeue fails: {}; what is in Slurm's queue is not known", words_of(result, "squeue"));
+  }
+  view.queue.known = view.problem.empty();
+  if (!view.queue.known) return view;
   std::istringstream lines(result.out);
   for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::string array, task, state, reason;
-    words >> array >> task >> state;
-    std::getline(words >> std::ws, reason);
+    std::istringstream cells(line);
+    std::string array, task, state, reason, script;
+    for (std::string* cell : {&array, &task, &state, &reason}) std::getline(cells, *cell, '\t');
+    std::getline(cells, script);
+    if (task.empty() || task.find_first_not_of("0123456789") != std::string::npos) continue;
     for (const Submission& submission : submissions) {
-      if (submission.job != array || task.empty() || task.find_first_not_of("0123456789") != std::string::npos)
-        continue;
+      if (submission.job != array || !may_be(submission, folder, script)) continue;
       if (const std::size_t i = std::stoul(task); i < submission.runs.size())
-        view.queue[submission.runs[i]] = {
+        view.queue.jobs[submission.runs[i]] = {
             .job = array + "_" + task, .state = state, .reason = reason == "None" ? "" : reason};
     }
   }

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string_view>
 
 #include "configs/schema.h"
@@ -45,61 +44,6 @@ std::string extra_option(const std::string& option) {
     throw UsageError(fmt::format("slurm.extra: {} is not an option of sbatch; it begins with -, as --exclude=n13 does",
                                  shown(option)));
   return option;
-}
-
-/// Slurm's forms of a time: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s. Nothing where it is none of these, or no limit.
-std::optional<std::int64_t> seconds_of(std::string_view time) {
-  std::vector<std::int64_t> numbers;
-  std::int64_t days = 0;
-  bool has_days = false;
-  std::string digits;
-  for (const char c : std::string(time) + ':') {
-    if (std::isdigit(static_cast<unsigned char>(c))) {
-      digits += c;
-    } else if (digits.empty() || digits.size() > 9 || (c == '-' && (has_days || !numbers.empty())) ||
-               !std::strchr("-:", c)) {
-      return {};
-    } else {
-      if (c == '-') {
-        days = std::stoll(digits);
-        has_days = true;
-      } else {
-        numbers.push_back(std::stoll(digits));
-      }
-      digits.clear();
-    }
-  }
-  if (numbers.size() > 3) return {};
-  if (has_days || numbers.size() == 3) {
-    numbers.resize(3);
-    return ((days * 24 + numbers[0]) * 60 + numbers[1]) * 60 + numbers[2];
-  }
-  numbers.resize(2);
-  return numbers[0] * 60 + numbers[1];
-}
-
-void require_possible(const SlurmConfig& slurm) {
-  const auto at_least = [](const char* key, std::int64_t value, std::int64_t least) {
-    if (value < least) throw UsageError(fmt::format("slurm.{}: {}, must be at least {}", key, value, least));
-  };
-  at_least("nodes", slurm.nodes, 1);
-  at_least("tasks_per_node", slurm.tasks_per_node, 1);
-  at_least("gpus_per_node", slurm.gpus_per_node.value_or(0), 0);
-  at_least("cpus_per_task", slurm.cpus_per_task.value_or(1), 1);
-  at_least("throttle", slurm.throttle, 0);
-  at_least("stop_seconds", slurm.stop_seconds, 1);
-  if (slurm.stop_seconds > 65535)  // what --signal takes
-    throw UsageError(fmt::format("slurm.stop_seconds: {}, must be at most 65535", slurm.stop_seconds));
-  if (const auto limit = seconds_of(slurm.time); limit && *limit > 0 && *limit <= slurm.stop_seconds)
-    throw UsageError(
-        fmt::format("slurm.stop_seconds: {} s before a time limit of {} ({} s) leave no time to run; lower it, or "
-                    "raise slurm.time",
-                    slurm.stop_seconds, slurm.time, *limit));
-  if (const auto ranks = slurm.nodes * slurm.tasks_per_node; slurm.launcher == SlurmLauncher::kNone && ranks > 1)
-    throw UsageError(
-        fmt::format("slurm.launcher: none starts one rank, but slurm.nodes and slurm.tasks_per_node ask for {}; "
-                    "take srun or mpirun",
-                    ranks));
 }
 
 Places places_of(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan, const std::string& program) {
@@ -181,7 +125,6 @@ std::string filled(std::string_view line, const Places& places, const std::strin
 
 std::string sbatch_script(const Sweep& sweep, const SweepFolder& folder, const SweepPlan& plan,
                           const std::string& program) {
-  require_possible(sweep.slurm);
   const Places places = places_of(sweep, folder, plan, program);
   std::string file = "configs/slurm/array.sbatch", text(kSlurmTemplate);
   if (sweep.slurm.script_template) {

@@ -12,7 +12,7 @@
 
 namespace spikesink {
 namespace {
-constexpr std::size_t kNumColumns = 10, kLongestName = 36;
+constexpr std::size_t kNumColumns = 10, kLongestName = 36, kShortestName = 12;
 using Line = std::array<std::string, kNumColumns>;
 constexpr std::size_t kName = 0, kState = 1, kRemark = kNumColumns - 1;  // from the left; the others are numbers
 constexpr std::array kPhases = {RunPhase::kFinished, RunPhase::kRunning, RunPhase::kQueued,
@@ -42,7 +42,7 @@ Line line_of(const SweepRun& run, const RunStatus& status) {
   const bool running = status.phase == RunPhase::kRunning;
   std::string remark = status.job;
   if (!status.reason.empty()) remark += (remark.empty() ? "" : ": ") + status.reason;
-  return {cut(run.name, kLongestName),
+  return {run.name,
           std::string(name_of(status.phase)),
           fmt::format("{}/{}", status.step, status.total_steps),
           number(find(step, "loss"), "{:.3f}"),
@@ -73,8 +73,16 @@ std::string status_table(const std::vector<StatusOfRun>& runs, std::size_t width
   std::array<std::size_t, kNumColumns> widths{};
   for (const Line& line : lines)
     for (std::size_t i = 0; i < kNumColumns; ++i) widths[i] = std::max(widths[i], line[i].size());
+  std::size_t others = 2;  // what stands beside the name, with the gaps; of the remark nothing
+  for (std::size_t i = 0; i < kRemark; ++i)
+    if (i != kName) others += widths[i] + 2;
+  const std::size_t room = std::clamp(width - std::min(width, others), kShortestName, kLongestName);
+  widths[kName] = std::min(widths[kName], room);
   std::string text;
-  for (const Line& line : lines) text += joined(line, widths, width);
+  for (Line& line : lines) {
+    line[kName] = cut(line[kName], widths[kName]);
+    text += joined(line, widths, width);
+  }
   return text + status_counts(runs) + "\n";
 }
 

@@ -12,8 +12,8 @@ namespace spikesink {
 using StatusOfRun = std::pair<const SweepRun*, RunStatus>;
 
 /// A line a run (state, step, loss and rate as logged last, perplexity, sink ratio and spike of the newest probe, time
-/// left, and the Slurm job or the reason of a failure), then a line that counts. No line is longer than `width`; what
-/// gives way is the reason, and a long name of a run.
+/// left, and the Slurm job or the reason of a failure), then a line that counts. No line is longer than `width` if
+/// names of 12 characters fit beside the figures; what gives way is the reason, and a long name of a run.
 std::string status_table(const std::vector<StatusOfRun>& runs, std::size_t width = 120);
 
 /// "6 runs: 3 finished, 1 running, 2 waiting"

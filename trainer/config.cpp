@@ -1,5 +1,6 @@
 #include "trainer/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -96,6 +97,9 @@ std::string problem_of(const LoggingConfig& c) {
     out << "metrics.every_steps: " << c.every_steps << ", must be at least 1";
   else if (c.probe_every_steps < 0)
     out << "metrics.probe_every_steps: " << c.probe_every_steps << ", must not be negative";
+  else if (const auto has = [&](Logger logger) { return std::ranges::count(c.loggers, logger) > 0; };
+           has(Logger::kWandb) && !has(Logger::kJsonl))
+    out << "metrics.loggers: wandb sends what jsonl writes; name both, [jsonl, wandb]";
   return out.str();
 }
 

@@ -164,8 +164,9 @@ struct CheckpointConfig {
   }
 };
 
-enum class Logger { kJsonl, kTensorboard };
-constexpr std::array<std::string_view, 2> names_of(Logger) { return {"jsonl", "tensorboard"}; }
+/// kWandb: scripts/wandb_follow.py, started beside the run, sends what kJsonl writes.
+enum class Logger { kJsonl, kTensorboard, kWandb };
+constexpr std::array<std::string_view, 3> names_of(Logger) { return {"jsonl", "tensorboard", "wandb"}; }
 
 /// The keys of `metrics:` that the loop itself reads; those of the probe are ProbeConfig (analysis/config.h).
 struct LoggingConfig {
@@ -177,7 +178,7 @@ struct LoggingConfig {
     v("every_steps", every_steps, "steps between lines of metrics.jsonl and the log");
     v("probe_every_steps", probe_every_steps,
       "steps between probes; also at step 0, checkpoints and the end; 0: only those");
-    v("loggers", loggers, "any of jsonl, tensorboard");
+    v("loggers", loggers, "any of jsonl, tensorboard, and beside jsonl wandb, which sends it to Weights & Biases");
   }
 };
 

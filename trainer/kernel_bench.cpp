@@ -38,6 +38,7 @@ constexpr Family kFamilies[] = {{"rms_norm", bench::time_rms_norm},
                                 {"sum_of_squares", bench::time_sum_of_squares},
                                 {"sum_of_parts", bench::time_sum_of_parts},
                                 {"magnitudes", bench::time_magnitudes},
+                                {"gate_statistics", bench::time_gate_statistics},
                                 {"attention_mass", bench::time_attention_mass},
                                 {"loss_sum", bench::time_loss_sum},
                                 {"initialise", bench::time_initialise}};

@@ -1,6 +1,8 @@
 #include "trainer/metrics_log.h"
 
 #include <algorithm>
+#include <exception>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -10,10 +12,14 @@
 namespace spikesink {
 
 struct MetricsLog::Impl {
-  Impl(const RunFolder& folder, const LoggingConfig& config) {
+  Impl(const RunFolder& folder, const LoggingConfig& config, const Hyperparameters& hyperparameters) {
     const auto wants = [&](Logger logger) { return std::ranges::count(config.loggers, logger) > 0; };
     if (wants(Logger::kJsonl)) lines.emplace(folder.metrics());
-    if (wants(Logger::kTensorboard)) events.emplace(folder.tensorboard());
+    if (!wants(Logger::kTensorboard)) return;
+    if (std::filesystem::exists(folder.tensorboard())) drop_sessions(folder.tensorboard());
+    events.emplace(folder.tensorboard());
+    write_session_start(*events, hyperparameters);
+    events->flush();
   }
   void write(std::int64_t step, const Scalars& scalars, const char* event, const std::string& tag,
              const std::vector<std::pair<std::string, std::int64_t>>& identities = {}) {
@@ -36,16 +42,25 @@ struct MetricsLog::Impl {
 
   std::optional<JsonLines> lines;
   std::optional<EventFile> events;
+  int exceptions = std::uncaught_exceptions();  ///< when it was made
 };
 
-MetricsLog::MetricsLog(const RunFolder& folder, const LoggingConfig& config)
-    : impl_(std::make_unique<Impl>(folder, config)) {}
-MetricsLog::~MetricsLog() = default;
+MetricsLog::MetricsLog(const RunFolder& folder, const LoggingConfig& config, const Hyperparameters& hyperparameters)
+    : impl_(std::make_unique<Impl>(folder, config, hyperparameters)) {}
+MetricsLog::~MetricsLog() {
+  if (impl_->events && std::uncaught_exceptions() > impl_->exceptions)
+    write_session_end(*impl_->events, SessionEnd::kFailed);  // the file flushes as it goes
+}
 
 void MetricsLog::step(std::int64_t step, const Scalars& scalars,
                       const std::vector<std::pair<std::string, std::int64_t>>& identities) {
   impl_->write(step, scalars, nullptr, "train/", identities);
 }
 void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", "probe/"); }
+void MetricsLog::done() {
+  if (!impl_->events) return;
+  write_session_end(*impl_->events, SessionEnd::kDone);
+  impl_->events->flush();
+}
 
 }  // namespace spikesink

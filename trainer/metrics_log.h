@@ -1,7 +1,10 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "io/hparams.h"
 #include "trainer/config.h"
 #include "trainer/probe.h"
 #include "trainer/run_folder.h"
@@ -12,14 +15,17 @@ namespace spikesink {
 /// its way to the disk when the call returns, so that a killed run loses none.
 class MetricsLog {
  public:
-  MetricsLog(const RunFolder& folder, const LoggingConfig& config);
-  ~MetricsLog();
+  /// TensorBoard is told what the run is made with, in place of what an earlier start of it told.
+  MetricsLog(const RunFolder& folder, const LoggingConfig& config, const Hyperparameters& hyperparameters = {});
+  ~MetricsLog();  ///< by an exception: TensorBoard shows the run as failed
 
   /// {"step": ..., scalars..., identities...}; TensorBoard, tags are train/NAME, has the scalars.
   void step(std::int64_t step, const Scalars& scalars,
             const std::vector<std::pair<std::string, std::int64_t>>& identities = {});
   /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are probe/NAME.
   void probe(std::int64_t step, const Scalars& scalars);
+  /// The last step is done: TensorBoard shows the run as such.
+  void done();
 
  private:
   struct Impl;

@@ -17,6 +17,7 @@
 #include "trainer/checkpoint_writer.h"
 #include "trainer/dist/agree.h"
 #include "trainer/matrix_rate.h"
+#include "trainer/metrics_follower.h"
 #include "trainer/metrics_log.h"
 #include "trainer/run_log.h"
 #include "trainer/schedule.h"
@@ -26,6 +27,7 @@
 namespace spikesink {
 namespace {
 using Clock = std::chrono::steady_clock;
+constexpr double kFollowerPatience = 10;  // seconds, at the run's end
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 /// What ranks tell each other after every step.
@@ -94,9 +96,11 @@ class Loop {
     memory_ = memory_.or_more(steps);
     report_memory();
     const bool finished = step_ >= total_;
+    if (finished && metrics_) metrics_->done();
     log_.line(finished ? fmt::format("done: {}, {} tokens, in {}", counted(step_, "step"),
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
                        : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
+    if (follower_) say(follower_->end(kFollowerPatience));
     return {finished, memory_, steps};
   }
 
@@ -135,7 +139,8 @@ class Loop {
       steps_.optimizer().init();
     }
     rank_0_does(ranks_, [&] { job_.folder.cut_back(job_.resume ? step_ : -1); });
-    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging);
+    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
+    if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
     peak_ = 0;  // of all ranks
     for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;
     memory_ = MemoryUse::of(*job_.stream.pool);
@@ -239,6 +244,9 @@ class Loop {
   void report_writer() {
     if (const auto problem = writer_.problem()) log_.line("a checkpoint was not written: " + *problem);
   }
+  void say(const std::optional<std::string>& news) {
+    if (news) log_.line(*news);
+  }
 
   void report(double loss, double lr, double norm) {
     const bool log = step_ % job_.logging.every_steps == 0 || step_ == total_;
@@ -270,6 +278,7 @@ class Loop {
     }
     if (metrics_) metrics_->step(step_, scalars, identities);
     log_.step(text);
+    if (follower_) say(follower_->news());
     std::ranges::fill(busy_, Busy{});
     steps_in_interval_ = 0;
     interval_ = Clock::now();
@@ -340,7 +349,8 @@ class Loop {
   RunLog log_;  // of rank 0
   TrainingStep steps_;
   CheckpointWriter writer_;
-  std::optional<MetricsLog> metrics_;  // of rank 0, after the cut back
+  std::optional<MetricsLog> metrics_;        // of rank 0, after the cut back
+  std::optional<MetricsFollower> follower_;  // of rank 0
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "data/loader.h"
+#include "io/hparams.h"
 #include "models/decoder.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
@@ -39,9 +40,11 @@ struct TrainJob {
   const LoggingConfig& logging;
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
   std::string config;                       ///< resolved, YAML: kept in every checkpoint
-  std::vector<std::string> notes;           ///< lines for the log's beginning
-  bool resuming = false;                    ///< the folder may have a run already
-  std::optional<ResumePoint> resume;        ///< none: from step 0
+  Hyperparameters hyperparameters;          ///< what TensorBoard shows of it
+  std::vector<std::string> follower;  ///< a command that sends metrics.jsonl on (trainer/metrics_follower.h), or none
+  std::vector<std::string> notes;     ///< lines for the log's beginning
+  bool resuming = false;              ///< the folder may have a run already
+  std::optional<ResumePoint> resume;  ///< none: from step 0
 };
 
 struct TrainResult {

@@ -56,7 +56,7 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       {"train: {schedule: {kind: 7}}\n",
        "x.yaml:1: train.schedule.kind: \"7\" is not one of constant, cosine, linear, wsd"},
       {"metrics: {loggers: [jsnl]}\n",
-       "x.yaml:1: metrics.loggers: \"jsnl\" is not one of jsonl, tensorboard; did you mean jsonl?"},
+       "x.yaml:1: metrics.loggers: \"jsnl\" is not one of jsonl, tensorboard, wandb; did you mean jsonl?"},
       // files
       {"train: {steps: 3\nmodel: 4\n",
        "x.yaml:2: not valid YAML: end of map flow not found; a text with special characters needs quotes"},
@@ -143,6 +143,8 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:2: train.optimizer.eps: 1e-50, must be at least 1e-30, which f32 still holds; 1e-8 is usual"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nsystem: {rank_timeout: 0}\n",
        "x.yaml:3: system.rank_timeout: 0, must be at least 1 second"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmetrics: {loggers: [wandb]}\n",
+       "x.yaml:3: metrics.loggers: wandb sends what jsonl writes; name both, [jsonl, wandb]"},
       {"system: {device: gpu}\n", "x.yaml:1: system.device: \"gpu\" is not one of auto, cpu, cuda; did you mean cuda?"},
       {"system: {device: cup}\n", "x.yaml:1: system.device: \"cup\" is not one of auto, cpu, cuda; did you mean cpu?"},
       {"data: {train: [a]}\n",

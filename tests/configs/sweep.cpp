@@ -84,6 +84,19 @@ TEST_CASE("without seeds a row is one run, with the seed of its config", "[confi
   CHECK(sweep.name == "s");  // the file's
 }
 
+TEST_CASE("a row whose config cannot be says why, and has no runs; the others stay", "[configs]") {
+  const test::Folder folder;
+  const Sweep sweep = read(folder,
+                           "base: base.yaml\nseeds: [1, 2]\nrows:\n- {name: a}\n"
+                           "- {name: b, set: {model: {context: 0}}}\n- {name: c, config: gone.yaml}\n");
+  CHECK(run_names(sweep) == Strings{"a_seed1", "a_seed2"});
+  REQUIRE(sweep.rows.size() == 3);
+  CHECK(sweep.rows[0].refusal.empty());
+  CHECK_THAT(sweep.rows[1].refusal, Catch::Matchers::EndsWith("s.yaml:5: row b: model.context: 0, must be at least 1"));
+  CHECK_THAT(sweep.rows[2].refusal, Catch::Matchers::Contains("s.yaml:6: row c: config: "));
+  CHECK_THAT(sweep.rows[2].refusal, Catch::Matchers::Contains("gone.yaml: no such file"));
+}
+
 TEST_CASE("rows x zip x grid, the last axis fastest", "[configs]") {
   const test::Folder folder;
   const Sweep sweep = read(folder,

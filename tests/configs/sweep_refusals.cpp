@@ -19,14 +19,16 @@ struct Mistake {
   std::string yaml, line;
 };
 
-/// The line that answers a wrong sweep, or "accepted". Beside it are b.yaml, a config, and bad.yaml, none.
+/// The line that answers a wrong sweep, or its first row that cannot run, or "accepted". Beside it are b.yaml, a
+/// config, and bad.yaml, none.
 std::string refusal(const test::Folder& folder, const std::string& yaml,
                     const std::vector<std::string>& overrides = {}) {
   folder.write("b.yaml", "data: {train: [a.jsonl]}\ntrain: {steps: 3}\n");
   folder.write("bad.yaml", "data: {train: [a.jsonl]}\ntrian: {steps: 3}\n");
   folder.write("x.yaml", yaml);
   try {
-    read_sweep(folder.path("x.yaml"), overrides);
+    for (const SweepRow& row : read_sweep(folder.path("x.yaml"), overrides).rows)
+      if (!row.refusal.empty()) return folder.shorten(row.refusal);
   } catch (const UsageError& error) {
     return folder.shorten(error.what());
   }
@@ -63,9 +65,12 @@ TEST_CASE("a mistake in a sweep file is refused with its line, the row and the m
        "x.yaml:1: model: is a key of a config, not of a sweep; write set: {model: ...}, or name the config in base"},
       // values
       {"slurm: {nodes: many}\n", "x.yaml:1: slurm.nodes: \"many\" is not an integer"},
+      {"dir: -x\n", "x.yaml:1: dir: \"-x\" begins with -; write ./-x"},
       {"slurm: {nodes: 0}\n", "x.yaml:1: slurm.nodes: 0, must be at least 1"},
       {"slurm: {gpus_per_node: -1}\n", "x.yaml:1: slurm.gpus_per_node: -1, must be at least 0"},
       {"slurm: {nodes: 9000000}\n", "x.yaml:1: slurm.nodes: 9000000, must be at most 1000000"},
+      {"slurm: {stop_seconds: 0}\n", "x.yaml:1: slurm.stop_seconds: 0, must be at least 1"},
+      {"slurm: {stop_seconds: 65536}\n", "x.yaml:1: slurm.stop_seconds: 65536, must be at most 65535"},
       {"local: {jobs: 0}\n", "x.yaml:1: local.jobs: 0, must be at least 1"},
       {"slurm: {time: soon}\n",
        "x.yaml:1: slurm.time: \"soon\" is no time limit; write minutes, hours:minutes:seconds or days-hours, e.g. "

@@ -67,7 +67,7 @@ with tempfile.TemporaryDirectory() as temporary:
     moved.parent.mkdir()
     (home / "tree").rename(moved)
     for name in ("bin/spikesink", "bin/test_kernels", "bin/test_models", "bin/test_trainer", "bin/reference_dump",
-                 "scripts/gpu_check.sh", "scripts/gpu_check.py", "scripts/gpu_check_table.py",
+                 "scripts/gpu_check.sh", "scripts/gpu_check.py", "scripts/gpu_check_table.py", "scripts/wandb_follow.py",
                  "configs/benchmark/7b_t1024.yaml", "configs/llama/7b.yaml", "configs/cpu/tiny.yaml", "benchmarks/vs_pytorch.py",
                  "tests/reference/model.py", "tests/reference/compare_cuda.py", "tests/end_to_end/harness.py",
                  "data/sample.jsonl", "revision"):  # fmt: skip

@@ -177,6 +177,8 @@ with tempfile.TemporaryDirectory() as temporary:
     done = harness.run("sweep", "run", other, check=False)
     report.check(done.returncode == USAGE and f"belongs to the sweep {sweep.file.resolve()}" in done.stderr and done.stderr.count("\n") == 1,
                  f"another sweep's folder: {done}")  # fmt: skip
+    done = sweep.run("--jobs", "2", "--launcher", "slurm", code=USAGE, what="an option without effect")
+    report.check("--jobs: has no effect with --launcher slurm" in done.stderr, f"{done.stderr}")
     done = sweep.run("--only", "plian", code=USAGE)
     report.check("did you mean plain?" in done.stderr, f"{done.stderr}")
 
@@ -196,6 +198,7 @@ with tempfile.TemporaryDirectory() as temporary:
 
     launcher = sweep.start()  # waits for what the first has left, which saves a checkpoint, and goes on
     wait_until(lambda: len(sweep.attempts("two")) == 2, "both are started again")
+    watcher = subprocess.Popen(sweep.line("status", "--watch", "0.2"), stdout=subprocess.PIPE, text=True)
     checkpoints = {row: os.readlink(sweep.runs_of(row) / "checkpoints/latest") for row in names[:2]}
     sweep.wait_for_step("one", int(checkpoints["one"].split("_")[1]) + 1)
     launcher.send_signal(signal.SIGTERM)
@@ -208,6 +211,8 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(states == {"one": "stopped", "two": "stopped", "three": "waiting"}, f"after the stop: {states}")
     attempts = sweep.attempts("one")
     report.check([line["event"] for line in attempts] == ["start", "start", "end"] and attempts[2]["code"] == STOPPED, f"{attempts}")
+    shown, _ = watcher.communicate(timeout=60)  # ends by itself, though no run is finished
+    report.check(" running " in shown and shown.endswith("2 stopped\n\nstops: nothing is running or in the queue\n"), f"{shown[-500:]}")
     sweep.run("--only", "one")
     report.check(sweep.states()["three"]["state"] == "waiting", "only one row was run")
     sweep.run("--set", "local.jobs=1")

@@ -64,12 +64,16 @@ def read_events(folder):
 
     files = sorted(name for name in os.listdir(folder) if "tfevents" in name)
     check(files, folder, "no event file")
-    in_files = 0
+    in_files, about = 0, []
     for name in files:
         events = list(LegacyEventFileLoader(os.path.join(folder, name)).Load())
         check(events and events[0].file_version == "brain.Event:2", name, "does not open with a file version")
         check(all(event.wall_time > 1e9 for event in events), name, "wall time is not now")
-        in_files += sum(len(event.summary.value) for event in events)
+        for value in (value for event in events for value in event.summary.value):
+            if value.HasField("metadata"):
+                about.append(value.tag)
+            else:
+                in_files += 1
 
     run = EventAccumulator(folder, size_guidance={"scalars": 0})  # 0: keep all
     run.Reload()
@@ -83,7 +87,9 @@ def read_events(folder):
         check(not all(math.isnan(scalar.value) for scalar in scalars), folder, tag, "only NaN")
         read += len(scalars)
     check(read == in_files, folder, f"{in_files} scalars in the files, TensorBoard shows {read}")
-    print(f"{folder}: {len(files)} files, {len(tags)} tags, {read} scalars")
+    expected = ["_hparams_/session_start_info", "_hparams_/session_end_info"]
+    check(about == expected, folder, f"of the session: {about}, expected {expected}")
+    print(f"{folder}: {len(files)} files, {len(tags)} tags, {read} scalars, a session of HParams")
 
 
 def main(arguments):

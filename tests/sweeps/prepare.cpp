@@ -85,7 +85,7 @@ TEST_CASE("what is left to do follows from the runs' files", "[sweeps]") {
   plan = two.plan();
   CHECK(names_of(plan.start) == Names{"b"});
   CHECK(names_of(plan.finished) == Names{"a"});
-  plan = plan_sweep(two.sweep, two.folder(), {{"b", {.job = "7_0", .state = "PENDING", .reason = ""}}});
+  plan = plan_sweep(two.sweep, two.folder(), {.jobs = {{"b", {.job = "7_0", .state = "PENDING", .reason = ""}}}});
   CHECK(plan.start.empty());
   CHECK(names_of(plan.busy) == Names{"b"});
   CHECK(plan.refused.empty());
@@ -120,7 +120,7 @@ TEST_CASE("a run in the queue is refused another config, since its job would rea
   TwoRows two;
   write_sweep(two.sweep, two.folder(), two.plan());
   two.set(0, {"model.n_layers=2"});
-  const Queue queue{{"a", {.job = "7_0", .state = "PENDING", .reason = ""}}};
+  const Queue queue{.jobs = {{"a", {.job = "7_0", .state = "PENDING", .reason = ""}}}};
   CHECK(plan_sweep(two.sweep, two.folder(), queue).refused.size() == 1);
   CHECK(two.plan().refused.empty());  // a job that was cancelled before it began leaves nothing to differ from
 }

@@ -98,7 +98,7 @@ TEST_CASE("a run in Slurm's queue is queued or running", "[sweeps]") {
       {"COMPLETING", RunPhase::kRunning, ""},
   }));
   CAPTURE(state);
-  const RunStatus status = one.status({{"a", {.job = "8_3", .state = state, .reason = "Resources"}}});
+  const RunStatus status = one.status({.jobs = {{"a", {.job = "8_3", .state = state, .reason = "Resources"}}}});
   CHECK(status.phase == phase);
   CHECK(status.job == "8_3");
   CHECK(status.reason == reason);
@@ -142,6 +142,16 @@ TEST_CASE("a job of Slurm that has left the queue without an exit code was kille
   CHECK(one.status().phase == RunPhase::kFailed);
   CHECK(one.status().reason == "killed: no exit code was noted");
   CHECK(one.status().job == "7_0");
+}
+
+TEST_CASE("where Slurm is not heard, a job is held to run while it writes", "[sweeps]") {
+  const OneRun one;
+  const Queue unknown{.jobs = {}, .known = false};
+  one.attempt({}, "7_0", 0, "n13");
+  CHECK(one.status(unknown).phase == RunPhase::kRunning);
+  CHECK(one.status(unknown).reason == "on n13");
+  fs::last_write_time(one.folder().attempts("a"), fs::file_time_type::clock::now() - std::chrono::minutes(10));
+  CHECK(one.status(unknown).phase == RunPhase::kFailed);
 }
 
 TEST_CASE("exit codes: stopped, or failed with what the run said last", "[sweeps]") {

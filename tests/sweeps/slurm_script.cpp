@@ -132,15 +132,6 @@ TEST_CASE("what Slurm would misread, or cannot be, is refused", "[sweeps][slurm]
   CHECK(has(refusal([&] { slurm.qos = ""; }), "slurm.qos: is empty"));
   CHECK(has(refusal([&] { slurm.extra = {"exclude=n13"}; }), "slurm.extra: 'exclude=n13' is not an option of sbatch"));
   CHECK(has(refusal([&] { slurm.extra = {"--a\nrm"}; }), "slurm.extra: "));
-  CHECK(has(refusal([&] { slurm.nodes = 0; }), "slurm.nodes: 0, must be at least 1"));
-  CHECK(has(refusal([&] { slurm.tasks_per_node = 2; }), "slurm.launcher: none starts one rank, but"));
-  CHECK(has(refusal([&] { slurm.time = "2:00"; }), "slurm.stop_seconds: 120 s before a time limit of 2:00 (120 s)"));
-  CHECK(has(refusal([&] { slurm.time = "2"; }), "slurm.stop_seconds: "));
-  for (const char* enough : {"3", "2:01", "0:2:01", "0-1", "1-0:0", "UNLIMITED", "0"}) {
-    CAPTURE(enough);
-    slurm.time = enough;
-    CHECK_NOTHROW(job.script());
-  }
   slurm = {};
   job.folder = SweepFolder("runs/50%");
   CHECK(has(message_of<UsageError>([&] { job.script(); }), "runs/50%: Slurm would misread the %"));

@@ -57,7 +57,7 @@ TEST_CASE("a refused submission says what sbatch says, and is not noted", "[swee
 
 TEST_CASE("the queue is by run, of the newest submission that has it", "[sweeps][slurm]") {
   FakeSlurm slurm;
-  CHECK(ask_slurm(slurm.folder).queue.empty());  // asks nobody: there is no squeue
+  CHECK(ask_slurm(slurm.folder).queue.jobs.empty());  // asks nobody: there is no squeue
   CHECK(ask_slurm(slurm.folder).problem == "");
   slurm.sbatch("echo 4711");
   slurm.submit_it();
@@ -65,19 +65,33 @@ TEST_CASE("the queue is by run, of the newest submission that has it", "[sweeps]
   slurm.sbatch("echo 4720");
   slurm.submit_it();
 
-  slurm.squeue(
-      "echo '4711 0 RUNNING None'; echo '4711 1 PENDING (Nodes required, and more)'; echo '4720 0 PENDING Resources'; "
-      "echo '4720 99 PENDING Resources'; echo '4799 0 RUNNING None'; echo 4711; echo '4711 N/A PENDING None'");
+  // squeue has the script's whole path, or none.
+  slurm.squeue(R"(s=/mnt/sweep/slurm/submission
+printf '4711\t0\tRUNNING\tNone\t%s_0001.sbatch\n' $s
+printf '4711\t1\tPENDING\t(Nodes required, and more)\t(null)\n'
+printf '4720\t0\tPENDING\tResources\t%s_0002.sbatch\n4720\t99\tPENDING\tResources\t%s_0002.sbatch\n' $s $s
+printf '4799\t0\tRUNNING\tNone\t%s_0001.sbatch\n4711\n4711\tN/A\tPENDING\tNone\t%s_0001.sbatch\n' $s $s)");
   const SlurmView view = ask_slurm(slurm.folder);
   CHECK(view.problem == "");
   CHECK(has(slurm.asked(), "--array --jobs=4711,4720"));
-  REQUIRE(view.queue.size() == 3);
-  CHECK(view.queue.at("a").job == "4711_0");
-  CHECK(view.queue.at("a").state == "RUNNING");
-  CHECK(view.queue.at("a").reason == "");
-  CHECK(view.queue.at("b").reason == "(Nodes required, and more)");
-  CHECK(view.queue.at("c").job == "4720_0");
-  CHECK(view.queue.at("c").state == "PENDING");
+  REQUIRE(view.queue.jobs.size() == 3);
+  CHECK(view.queue.jobs.at("a").job == "4711_0");
+  CHECK(view.queue.jobs.at("a").state == "RUNNING");
+  CHECK(view.queue.jobs.at("a").reason == "");
+  CHECK(view.queue.jobs.at("b").reason == "(Nodes required, and more)");
+  CHECK(view.queue.jobs.at("c").job == "4720_0");
+  CHECK(view.queue.jobs.at("c").state == "PENDING");
+}
+
+TEST_CASE("a job that has one of our numbers and another script is not ours", "[sweeps][slurm]") {
+  FakeSlurm slurm;
+  slurm.sbatch("echo 4711");
+  slurm.submit_it();
+  const std::string script = GENERATE(values<std::string>(
+      {"/usr/bin/train", "/mnt/sweep/slurm/submission_0002.sbatch", "/mnt/other/slurm/submission_0001.sbatch"}));
+  slurm.squeue("printf '4711\\t0\\tRUNNING\\tNone\\t" + script + "\\n'");
+  CHECK(ask_slurm(slurm.folder).queue.jobs.empty());
+  CHECK(ask_slurm(slurm.folder).queue.known);
 }
 
 TEST_CASE("a queue that has forgotten the jobs is empty, and one that does not answer a problem", "[sweeps][slurm]") {
@@ -85,13 +99,17 @@ TEST_CASE("a queue that has forgotten the jobs is empty, and one that does not a
   slurm.sbatch("echo 4711");
   slurm.submit_it();
   slurm.squeue("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
-  CHECK(ask_slurm(slurm.folder).queue.empty());
+  CHECK(ask_slurm(slurm.folder).queue.jobs.empty());
   CHECK(ask_slurm(slurm.folder).problem == "");
   slurm.squeue("echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1");
   CHECK(has(ask_slurm(slurm.folder).problem, "squeue fails: Unable to contact slurm controller; "));
+  CHECK(!ask_slurm(slurm.folder).queue.known);
+  CHECK(!ask_slurm(slurm.folder).no_squeue);
   std::filesystem::remove(slurm.temp() / "bin/squeue");
   const Path nowhere(slurm.temp() / "bin");
   CHECK(has(ask_slurm(slurm.folder).problem, "squeue cannot be started"));
+  CHECK(!ask_slurm(slurm.folder).queue.known);
+  CHECK(ask_slurm(slurm.folder).no_squeue);
 }
 
 }  // namespace

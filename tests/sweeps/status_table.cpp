@@ -51,11 +51,14 @@ TEST_CASE("the table of a sweep's state", "[sweeps]") {
 TEST_CASE("no line of the table is wider than it may be, unless its figures are", "[sweeps]") {
   Runs runs;
   runs.runs[0].name = std::string(100, 'n');
-  const std::size_t width = GENERATE(120, 160);
-  std::istringstream lines(status_table(runs.all(), width));
+  const std::size_t width = GENERATE(95, 120, 160);
+  auto all = runs.all();
+  all[0].second.total_steps = all[0].second.step = GENERATE(2000, 100000);
+  std::istringstream lines(status_table(all, width));
   std::size_t longest = 0;
   for (std::string line; std::getline(lines, line);) longest = std::max(longest, line.size());
-  CHECK(longest == width);  // the reason fills it
+  CHECK(longest <= width);
+  CHECK(longest + 2 >= width);  // the name or the reason fills it, but for the gap before a reason without room
 }
 
 TEST_CASE("the state as JSON: what is not there is left out", "[sweeps]") {

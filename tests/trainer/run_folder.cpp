@@ -84,6 +84,37 @@ TEST_CASE("loggers write what they are named for", "[trainer][run_folder]") {
   CHECK(fs::exists(folder.tensorboard()));
 }
 
+TEST_CASE("TensorBoard is told once what a run is made with, and how it ended", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const auto count = [&](const std::string& text) {
+    int found = 0;
+    for (const auto& entry : fs::directory_iterator(folder.tensorboard())) {
+      std::ifstream file(entry.path(), std::ios::binary);
+      const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+      for (std::size_t at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1)) ++found;
+    }
+    return found;
+  };
+  const LoggingConfig config{.loggers = {Logger::kTensorboard}};
+  const auto diverges = [&] {
+    MetricsLog log(folder, config, {{"lr", 0.5}});
+    log.step(1, {{"loss", 1}});
+    throw DivergenceError("step 2: the loss is nan");
+  };
+  CHECK_THROWS_AS(diverges(), DivergenceError);
+  CHECK(count("session_start_info") == 1);
+  CHECK(count("session_end_info") == 1);
+  MetricsLog(folder, config, {{"lr", 0.25}}).step(2, {{"loss", 1}});  // stopped: no end
+  CHECK(count("session_start_info") == 1);
+  CHECK(count("session_end_info") == 0);
+  MetricsLog(folder, config, {{"lr", 0.25}}).done();
+  CHECK(count("session_start_info") == 1);
+  CHECK(count("session_end_info") == 1);
+  CHECK(count("train/loss") == 2);
+}
+
 TEST_CASE("durations and counts read well", "[trainer]") {
   CHECK(duration_text(12.4) == "12 s");
   CHECK(duration_text(200) == "3 min 20 s");

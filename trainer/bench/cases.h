@@ -127,6 +127,7 @@ void time_adamw(Bench& b);
 void time_sum_of_squares(Bench& b);
 void time_sum_of_parts(Bench& b);
 void time_magnitudes(Bench& b);
+void time_gate_statistics(Bench& b);
 void time_loss_sum(Bench& b);
 void time_initialise(Bench& b);
 

@@ -1,5 +1,6 @@
 #include "kernels/init/initialise.h"
 #include "kernels/loss/loss_sum.h"
+#include "kernels/metrics/gate_statistics.h"
 #include "kernels/metrics/magnitudes.h"
 #include "kernels/optim/adamw.h"
 #include "kernels/optim/sum_of_squares.h"
@@ -57,6 +58,18 @@ void time_magnitudes(Bench& b) {
   const Tensor medians = b.zeros({B}, b.acc());
   b.time("forward", by({B, T, C}), moved({channels, tokens, medians, x}), [&] {
     magnitudes(b.stream, {.channel_max = channels, .token_max = tokens, .median = medians, .x = x, .length = T});
+  });
+}
+
+void time_gate_statistics(Bench& b) {
+  const std::int64_t T = std::min(b.sizes.N, b.sizes.T), B = b.sizes.N / T, C = b.sizes.C, H = 8;
+  const Tensor logits = b.normal({B * T, C});  // of a gate a channel
+  const Tensor mean = b.zeros({B, H}, b.acc()), variance = b.zeros({B, H}, b.acc()), first = b.zeros({B, H}, b.acc());
+  const Tensor counts = b.zeros({B, H, kGateBins}, DType::kI32);
+  b.time("forward", by({B, T, C}), moved({logits, mean, variance, first, counts}), [&] {
+    gate_statistics(
+        b.stream,
+        {.mean = mean, .variance = variance, .first = first, .counts = counts, .logits = logits, .length = T});
   });
 }
 

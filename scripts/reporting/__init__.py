@@ -1,0 +1,1 @@
+"""The parts of scripts/report.py: read (runs, probes, sweeps), draw (figures), write (page)."""

@@ -1,0 +1,35 @@
+#pragma once
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spikesink {
+
+/// A program that reads a run's metrics.jsonl beside the run and sends it elsewhere: scripts/wandb_follow.py. Its input
+/// is a socket: the line "end" says that the last line is written; its end alone that the run was killed. It is a
+/// session of its own, which Ctrl-C does not reach, with the signals that stop a run blocked. Whatever becomes of it,
+/// the run goes on: nothing here throws.
+class MetricsFollower {
+ public:
+  /// `command[0]` is looked up on the PATH. Both outputs go to the end of the file `output`.
+  MetricsFollower(const std::vector<std::string>& command, const std::string& output);
+  ~MetricsFollower();  ///< tells it the end, and does not wait
+  MetricsFollower(MetricsFollower&&) = delete;
+
+  /// Once, if it has ended though the run goes on or was not started: a line that says so and why.
+  std::optional<std::string> news();
+  /// The run's last line is written. Waits until it has sent that, but no longer than `patience` seconds; then it goes
+  /// on alone. A line for the log where that is so, or where it failed.
+  std::optional<std::string> end(double patience);
+
+ private:
+  std::optional<std::string> look();
+
+  std::string output_, problem_;
+  pid_t id_ = 0;  ///< 0: not there
+  int socket_ = -1;
+};
+
+}  // namespace spikesink
