@@ -253,6 +253,7 @@ void add_bench_command(CLI::App& app, Ranks& ranks) {
   CLI::App* command = app.add_subcommand("bench", "Time the program, each figure beside its limit");
   command->require_subcommand(1);
   add_bench_kernels_command(*command);
+  add_bench_data_command(*command);
   CLI::App* train = command->add_subcommand(
       "train", "Whole training steps on random tokens, beside the rate of a large matrix product in the same run");
   auto options = std::make_shared<BenchOptions>();

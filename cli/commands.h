@@ -15,6 +15,7 @@ namespace spikesink::cli {
 // code.
 void add_tokenizer_command(CLI::App& app);
 void add_prepare_command(CLI::App& app);
+void add_data_command(CLI::App& app);
 void add_train_command(CLI::App& app, Ranks& ranks);
 void add_eval_command(CLI::App& app);
 void add_bench_command(CLI::App& app, Ranks& ranks);

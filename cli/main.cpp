@@ -51,6 +51,7 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
       "75 stopped after a checkpoint.");
   cli::add_tokenizer_command(app);
   cli::add_prepare_command(app);
+  cli::add_data_command(app);
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);

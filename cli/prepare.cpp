@@ -1,14 +1,13 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <thread>
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/terminal_line.h"
 #include "data/store/prepare.h"
 #include "io/failure.h"
 #include "trainer/run_log.h"
@@ -26,7 +25,6 @@ struct Options {
   bool deduplicate = false;
 };
 
-/// A line that is written over on a terminal; elsewhere a line now and then.
 class ProgressLine {
  public:
   void show(const PrepareProgress& p) {
@@ -48,23 +46,15 @@ class ProgressLine {
     else if (done > 0 && p.source_bytes > p.source_bytes_done)
       text += fmt::format(", left {}",
                           duration_text(static_cast<double>(p.source_bytes - p.source_bytes_done) / done * seconds));
-    if (terminal_) {
-      fmt::print("\r{}\033[K", text);
-    } else if (Clock::now() - said_ >= std::chrono::seconds(30)) {
-      said_ = Clock::now();
-      fmt::print("{}\n", text);
-    }
-    std::fflush(stdout);
+    line_.show(text);
   }
-  void close() const {
-    if (terminal_) fmt::print("\r\033[K");
-  }
+  void close() const { line_.close(); }
 
  private:
-  bool terminal_ = isatty(STDOUT_FILENO) == 1;
+  TerminalLine line_;
   std::string phase_;
   std::uint64_t done_before_ = 0;
-  Clock::time_point begin_ = Clock::now(), said_ = Clock::now();
+  Clock::time_point begin_ = Clock::now();
 };
 
 void print_summary(const Manifest& m, const std::string& out) {

@@ -102,6 +102,18 @@ std::size_t FileDescriptor::read(std::span<std::byte> to) {
   return done;
 }
 
+std::size_t FileDescriptor::read_at(std::int64_t offset, std::span<std::byte> to) const {
+  std::size_t done = 0;
+  while (done < to.size()) {
+    const ssize_t n = ::pread(fd_, to.data() + done, to.size() - done, offset + static_cast<std::int64_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw file_error(path_, "read", errno);
+    if (n == 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
 void FileDescriptor::sync() {
   if (fsync(fd_) == 0) return;
   const int code = errno;

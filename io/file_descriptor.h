@@ -37,6 +37,8 @@ class FileDescriptor {
   void append(std::string_view bytes);
   /// Fills `to` from the current place; returns the bytes read, fewer only at the end of the file.
   std::size_t read(std::span<std::byte> to);
+  /// The same from byte `offset` of the file on. Any number of threads may call.
+  std::size_t read_at(std::int64_t offset, std::span<std::byte> to) const;
   /// Until the contents are on the disk. Folders on file systems that cannot sync one are let pass.
   void sync();
   /// Reports what the destructor would swallow: some file systems tell of a full disk only here.
