@@ -13,7 +13,8 @@ packages=(
   build-essential cmake ninja-build pkg-config git
   libyaml-cpp-dev                                               # config
   libhdf5-dev                                                   # checkpoints, probes
-  libsimdjson-dev libzstd-dev zlib1g-dev libsentencepiece-dev   # documents, tokens
+  libsimdjson-dev libzstd-dev zlib1g-dev                        # documents
+  libsentencepiece-dev libpcre2-dev                             # tokens
   libdnnl-dev libopenblas-openmp-dev                            # matrix products
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev      # logs, text, JSON, command line
   libopenmpi-dev openmpi-bin                                    # several processes
