@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "data/tiktoken.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -13,6 +14,8 @@
 namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
+
+constexpr std::uintmax_t kMostFileBytes = 256'000'000;  // some forty times the largest there are
 
 class ByteTokenizer final : public Tokenizer {
  public:
@@ -39,8 +42,7 @@ class ByteTokenizer final : public Tokenizer {
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  explicit SentencePieceTokenizer(const std::string& path) {
-    const std::string model = read_file(path);
+  SentencePieceTokenizer(const std::string& path, const std::string& model) {
     if (const auto status = processor_.LoadFromSerializedProto(model); !status.ok())
       throw DataError(
           fmt::format("data.tokenizer: {} is no sound sentencepiece model; make one with spikesink tokenizer "
@@ -86,15 +88,22 @@ class SentencePieceTokenizer final : public Tokenizer {
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
   if (spec == "bytes") return std::make_unique<ByteTokenizer>();
-  if (!spec.ends_with(".model"))
-    throw UsageError(fmt::format("data.tokenizer: {} is neither bytes nor a sentencepiece FILE.model", spec));
+  const bool ranks = spec.ends_with(".tiktoken");
+  if (!ranks && !spec.ends_with(".model"))
+    throw UsageError(fmt::format(
+        "data.tokenizer: {} is neither bytes nor a sentencepiece FILE.model nor a FILE.tiktoken of ranks", spec));
   std::error_code error;
   if (!fs::is_regular_file(spec, error))
-    throw DataError(
-        fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS --vocab N "
-                    "--out {}",
-                    spec, spec));
-  return std::make_unique<SentencePieceTokenizer>(spec);
+    throw DataError(ranks ? fmt::format("data.tokenizer: no file {}; bring the encoding's ranks file", spec)
+                          : fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS "
+                                        "--vocab N --out {}",
+                                        spec, spec));
+  if (const auto bytes = fs::file_size(spec); bytes > kMostFileBytes)
+    throw DataError(fmt::format("data.tokenizer: {} has {} MB, more than any tokenizer's {}; name the right file", spec,
+                                bytes / 1'000'000, kMostFileBytes / 1'000'000));
+  const std::string content = read_file(spec);
+  if (ranks || looks_like_ranks(content)) return make_tiktoken(spec, content);
+  return std::make_unique<SentencePieceTokenizer>(spec, content);
 }
 
 void require_fits(const Tokenizer& tokenizer, std::int64_t vocab_size) {
