@@ -91,7 +91,7 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
   const bool ranks = spec.ends_with(".tiktoken");
   if (!ranks && !spec.ends_with(".model"))
     throw UsageError(fmt::format(
-        "data.tokenizer: {} is neither bytes nor a sentencepiece FILE.model nor a FILE.tiktoken of ranks", spec));
+        "data.tokenizer: {} is neither bytes nor sentencepiece's FILE.model nor tiktoken's FILE.tiktoken", spec));
   std::error_code error;
   if (!fs::is_regular_file(spec, error))
     throw DataError(ranks ? fmt::format("data.tokenizer: no file {}; bring the encoding's ranks file", spec)
