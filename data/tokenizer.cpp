@@ -5,7 +5,9 @@
 
 #include <filesystem>
 
+#include "data/sentencepiece_words.h"
 #include "data/tiktoken.h"
+#include "data/utf8.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -53,9 +55,11 @@ class SentencePieceTokenizer final : public Tokenizer {
           fmt::format("data.tokenizer: {} has no end-of-text (eos) token, which ends every document; train "
                       "one that has it",
                       path));
+    if (const auto parsed = parse_sentencepiece_model(model)) words_ = SentencePieceWords::make(*parsed);
     name_ = fmt::format("{} {:016x}", fs::path(path).filename().string(), name_hash(model));
   }
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    if (words_ && is_utf8(text)) return words_->encode(text, ids);
     std::vector<int> pieces;
     const auto status = processor_.Encode(text, &pieces);
     require(status.ok(), "sentencepiece: ", status.ToString());
@@ -81,6 +85,7 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   sentencepiece::SentencePieceProcessor processor_;
+  std::unique_ptr<SentencePieceWords> words_;  ///< null for models that only the library can encode by
   std::string name_;
 };
 
