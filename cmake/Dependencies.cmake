@@ -17,6 +17,7 @@ find_package(CLI11 REQUIRED)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(hdf5 REQUIRED IMPORTED_TARGET hdf5-serial)
 
 # Runs of several processes. The program starts without MPI's runtime too, as long as it is alone.

@@ -23,7 +23,7 @@ std::string problem_of(const DataConfig& c) {
   else if (c.holdout == 0 && c.validation.empty())
     out << "data.holdout: 0 leaves nothing to validate on; raise it (0.005 is usual) or name shards in data.validation";
   else if (c.tokenizer.empty())
-    out << "data.tokenizer: is empty; give bytes, or a sentencepiece FILE.model";
+    out << "data.tokenizer: is empty; give bytes, sentencepiece's FILE.model, or tiktoken's FILE.tiktoken";
   else if (c.lanes < 1)
     out << "data.lanes: " << c.lanes << ", must be at least 1; 64 is usual";
   else if (c.lanes > kMostLanes)

@@ -25,7 +25,8 @@ struct DataConfig {
       "of several token stores: how much of the samples each gives, as shares of their sum; empty: by size");
     v("validation", validation, "shards to validate on; empty: a part of the training documents is held out");
     v("holdout", holdout, "share of training documents held out, chosen by the hash of their text");
-    v("tokenizer", tokenizer, "bytes (built in: 256 bytes, end and begin of text), or a sentencepiece FILE.model");
+    v("tokenizer", tokenizer,
+      "bytes (built in: 256 bytes, end and begin of text), sentencepiece's FILE.model, or tiktoken's FILE.tiktoken");
     v("lanes", lanes, "independent streams that samples are dealt from; the order depends on it, not on the machine");
     v("document_mask", document_mask, "attention stays inside a document");
     v("begin_of_text", begin_of_text, "put a begin-of-text token at the first position of every sample");

@@ -5,6 +5,9 @@
 
 #include <filesystem>
 
+#include "data/sentencepiece_words.h"
+#include "data/tiktoken.h"
+#include "data/utf8.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -13,6 +16,8 @@
 namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
+
+constexpr std::uintmax_t kMostFileBytes = 256'000'000;  // some forty times the largest there are
 
 class ByteTokenizer final : public Tokenizer {
  public:
@@ -39,8 +44,7 @@ class ByteTokenizer final : public Tokenizer {
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  explicit SentencePieceTokenizer(const std::string& path) {
-    const std::string model = read_file(path);
+  SentencePieceTokenizer(const std::string& path, const std::string& model) {
     if (const auto status = processor_.LoadFromSerializedProto(model); !status.ok())
       throw DataError(
           fmt::format("data.tokenizer: {} is no sound sentencepiece model; make one with spikesink tokenizer "
@@ -51,9 +55,11 @@ class SentencePieceTokenizer final : public Tokenizer {
           fmt::format("data.tokenizer: {} has no end-of-text (eos) token, which ends every document; train "
                       "one that has it",
                       path));
+    if (const auto parsed = parse_sentencepiece_model(model)) words_ = SentencePieceWords::make(*parsed);
     name_ = fmt::format("{} {:016x}", fs::path(path).filename().string(), name_hash(model));
   }
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    if (words_ && is_utf8(text)) return words_->encode(text, ids);
     std::vector<int> pieces;
     const auto status = processor_.Encode(text, &pieces);
     require(status.ok(), "sentencepiece: ", status.ToString());
@@ -79,6 +85,7 @@ class SentencePieceTokenizer final : public Tokenizer {
 
  private:
   sentencepiece::SentencePieceProcessor processor_;
+  std::unique_ptr<SentencePieceWords> words_;  ///< null for models that only the library can encode by
   std::string name_;
 };
 
@@ -86,15 +93,22 @@ class SentencePieceTokenizer final : public Tokenizer {
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
   if (spec == "bytes") return std::make_unique<ByteTokenizer>();
-  if (!spec.ends_with(".model"))
-    throw UsageError(fmt::format("data.tokenizer: {} is neither bytes nor a sentencepiece FILE.model", spec));
+  const bool ranks = spec.ends_with(".tiktoken");
+  if (!ranks && !spec.ends_with(".model"))
+    throw UsageError(fmt::format(
+        "data.tokenizer: {} is neither bytes nor sentencepiece's FILE.model nor tiktoken's FILE.tiktoken", spec));
   std::error_code error;
   if (!fs::is_regular_file(spec, error))
-    throw DataError(
-        fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS --vocab N "
-                    "--out {}",
-                    spec, spec));
-  return std::make_unique<SentencePieceTokenizer>(spec);
+    throw DataError(ranks ? fmt::format("data.tokenizer: no file {}; bring the encoding's ranks file", spec)
+                          : fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS "
+                                        "--vocab N --out {}",
+                                        spec, spec));
+  if (const auto bytes = fs::file_size(spec); bytes > kMostFileBytes)
+    throw DataError(fmt::format("data.tokenizer: {} has {} MB, more than any tokenizer's {}; name the right file", spec,
+                                bytes / 1'000'000, kMostFileBytes / 1'000'000));
+  const std::string content = read_file(spec);
+  if (ranks || looks_like_ranks(content)) return make_tiktoken(spec, content);
+  return std::make_unique<SentencePieceTokenizer>(spec, content);
 }
 
 void require_fits(const Tokenizer& tokenizer, std::int64_t vocab_size) {

@@ -15,18 +15,20 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   /// Appends the ids of the text (UTF-8); special tokens are never made from text.
   virtual void encode(std::string_view text, std::vector<std::int32_t>& ids) const = 0;
-  /// Text of ids; special tokens give nothing, nor do ids of a padded vocabulary (>= vocab_size).
+  /// Text of ids; special tokens give nothing, nor do ids of a padded vocabulary (>= vocab_size) or that
+  /// no token has.
   virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
   virtual std::int64_t vocab_size() const = 0;
   virtual std::int32_t end_of_text() const = 0;
   virtual std::optional<std::int32_t> begin_of_text() const = 0;
-  /// "bytes", or the model file's name and a hash of its content: the same name gives the same ids.
+  /// "bytes", or the file's name and a hash of its content, and of the pattern and special tokens where they are not in
+  /// it: the same name gives the same ids.
   virtual std::string name() const = 0;
 };
 
-/// By the config's word: "bytes" (ids 0 to 255, 256 end and 257 begin of text), or a sentencepiece FILE.model, whose
-/// eos and bos are end and begin of text. DataError if the file is missing, damaged or has no eos; UsageError for
-/// another word.
+/// By the config's word: "bytes" (ids 0 to 255, 256 end and 257 begin of text); a sentencepiece FILE.model, whose eos
+/// and bos are end and begin of text; or tiktoken's ranks in a FILE.tiktoken, or a FILE.model as Llama 3 has
+/// (data/tiktoken.h). DataError if the file is missing, damaged or has no end of text; UsageError for another word.
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec);
 
 /// UsageError unless every id is below `vocab_size` (model.vocab_size). A larger vocabulary is allowed: padding.

@@ -15,7 +15,7 @@ packages=(
   libyaml-cpp-dev                                               # config
   libhdf5-dev                                                   # checkpoints, probes
   libsimdjson-dev libzstd-dev zlib1g-dev libxxhash-dev          # documents
-  libsentencepiece-dev                                          # tokens
+  libsentencepiece-dev libpcre2-dev                             # tokens
   libdnnl-dev libopenblas-openmp-dev                            # matrix products
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev      # logs, text, JSON, command line
   libopenmpi-dev openmpi-bin                                    # several processes

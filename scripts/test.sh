@@ -20,7 +20,7 @@ format       1        always
 build        9        always
 unit         4        always
 house        2        always
-reference    2        always
+reference    4        always
 end_to_end   6        always
 ranks        4        always
 slurm        4        always
@@ -128,9 +128,12 @@ stage_house() {
   return "$code"
 }
 
-# Logits, losses and gradients of every variant against PyTorch.
+# Logits, losses and gradients of every variant against PyTorch; ids against the tokenizers' own packages.
 stage_reference() {
-  script tests/reference/compare.py build/cpu/tests/reference_dump
+  local code=0
+  script tests/reference/compare.py build/cpu/tests/reference_dump || code=1
+  script tests/reference/tokenizers.py build/cpu/tests/reference_encode "$SPIKESINK" || code=1
+  return "$code"
 }
 
 stage_end_to_end() {
