@@ -159,6 +159,26 @@ with tempfile.TemporaryDirectory() as temporary:
     home.train("changed", "--resume", train__steps=5, data__train=f"[{home.store('moved')}]")
     home.refused(["data.train", "store of"], "--resume", name="changed", code=3, train__steps=8, data__train=f"[{home.store('a')}]")
 
+    # A sweep on a store runs, goes on with it where it was moved to, and refuses another before any run starts.
+    (home.folder / "base.yaml").write_text(f"""
+extends: {harness.TINY}
+model: {{d_model: 8, n_layers: 1, context: {CONTEXT}, attention: {{n_heads: 1, d_head: 8}}}}
+data: {{train: ["{home.store('b')}"], validation: ["{home.folder}/data/validation/*"]}}
+train: {{steps: 3, batch_tokens: {CONTEXT}, micro_batch: 1, schedule: {{warmup_steps: 1}}}}
+metrics: {{every_steps: 1, probe_every_steps: 0, sequences: 2, loggers: [jsonl]}}
+""")
+    (home.folder / "sweep.yaml").write_text(f"name: s\ndir: {home.folder}/sweeps\nbase: base.yaml\nrows:\n  - {{name: one}}\n")
+
+    def sweep(train, code, *words):
+        keys = [] if train is None else ["--set", f"data.train=[{train}]"]
+        done = harness.run("sweep", "run", home.folder / "sweep.yaml", *keys, check=False)
+        report.check(done.returncode == code and all(word in done.stderr for word in words), f"sweep on {train}: {done}")
+
+    sweep(home.store("nowhere"), 2, "one: data.train: ", "nowhere does not exist")
+    sweep(None, 0)
+    sweep(home.store("moved"), 0)
+    sweep(home.store("a"), 2, "one: differs from what it was run with: data.train: store of", "-> store of")
+
     # Keys that a store has settled are noted in the log.
     home.prepare("a", "held", "--holdout", 0.2)
     home.train("noted", train__steps=2, data__train=f"[{home.store('held')}]", data__validation=None, data__holdout=0.1, data__lanes=3)
