@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cli/options.h"
@@ -17,8 +18,8 @@
 #include "cli/sweep.h"
 #include "configs/schema.h"
 #include "configs/sweep.h"
-#include "data/shards.h"
 #include "data/tokenizer.h"
+#include "data/train_data.h"
 #include "io/failure.h"
 #include "io/lock.h"
 #include "sweeps/local.h"
@@ -50,20 +51,20 @@ class CheapChecks {
     if (!tokenizer) tokenizer = make_tokenizer(config.data.tokenizer);
     require_fits(*tokenizer, config.model.vocab_size);
     begin_token(config.data.begin_of_text, *tokenizer);
-    require_shards(config.data.train, "data.train");
-    if (!config.data.validation.empty()) require_shards(config.data.validation, "data.validation");
+    require_once(config.data.train, config.data.tokenizer, "data.train");
+    if (!config.data.validation.empty()) require_once(config.data.validation, config.data.tokenizer, "data.validation");
   }
 
  private:
-  void require_shards(const std::vector<std::string>& patterns, const std::string& key) {
-    if (found_.contains(patterns)) return;
-    find_shards(patterns, key);
-    found_.insert(patterns);
+  void require_once(const std::vector<std::string>& paths, const std::string& tokenizer, const std::string& key) {
+    if (found_.contains({paths, tokenizer})) return;
+    require_data(paths, *tokenizers_.at(tokenizer), key);
+    found_.insert({paths, tokenizer});
   }
 
   bool runs_here_, sees_data_;
   std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
-  std::set<std::vector<std::string>> found_;
+  std::set<std::pair<std::vector<std::string>, std::string>> found_;
 };
 
 Sweep read(const RunOptions& options) {

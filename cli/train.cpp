@@ -15,6 +15,7 @@
 #include "data/held_out.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
+#include "data/train_data.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
@@ -64,11 +65,13 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   return point;
 }
 
-/// What the log shall say of the data that was held out.
-std::vector<std::string> notes_on(const DocumentCounts& counts) {
-  if (counts.num_broken() == 0) return {};
-  return {fmt::format("held-out data: {} of {} lines left out: {}", counts.num_broken(), counts.lines(),
-                      counts.broken_text())};
+/// What the log shall say of the data, and of what was held out.
+std::vector<std::string> notes_on(const DataConfig& data, const DocumentCounts& held_out) {
+  std::vector<std::string> notes = notes_on_stores(data);
+  if (held_out.num_broken() > 0)
+    notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", held_out.num_broken(), held_out.lines(),
+                                held_out.broken_text()));
+  return notes;
 }
 
 void run(const TrainOptions& options, Ranks& ranks) {
@@ -132,7 +135,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                     .config = write_config(config),
                                     .hyperparameters = hyperparameters_of(config),
                                     .follower = follower,
-                                    .notes = notes_on(held_out_counts),
+                                    .notes = notes_on(config.data, held_out_counts),
                                     .resuming = options.resume,
                                     .resume = resume});
   if (!result.finished)

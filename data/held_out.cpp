@@ -9,6 +9,7 @@
 
 #include "data/document_stream.h"
 #include "data/store/store_loader.h"
+#include "data/train_data.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
 
@@ -16,15 +17,6 @@ namespace spikesink {
 namespace {
 
 std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cast<std::int64_t>(tokens.size()); }
-
-/// Whether `paths` are token stores. UsageError if only some of them are.
-bool are_stores(const std::vector<std::string>& paths, const char* key) {
-  const auto stores = std::ranges::count_if(paths, is_store);
-  if (stores > 0 && static_cast<std::size_t>(stores) < paths.size())
-    throw UsageError(fmt::format("{}: {} is no token store, but others there are; name stores only, or shards only",
-                                 key, *std::ranges::find_if_not(paths, is_store)));
-  return stores > 0;
-}
 
 std::vector<Shard> validation_shards(const DataConfig& config) {
   std::vector<Shard> shards = find_shards(config.validation, "data.validation");

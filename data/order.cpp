@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <numeric>
 #include <utility>
 
@@ -54,22 +55,46 @@ std::int64_t Permutation::operator()(std::int64_t i) const {
   return static_cast<std::int64_t>(x);
 }
 
-Mixture::Mixture(std::vector<double> weights, std::uint64_t seed) : seed_(seed) {
+struct Mixture::Kept {
+  std::mutex mutex;  // guards what follows
+  std::int64_t number = -1;
+  std::shared_ptr<const Block> block;
+};
+
+Mixture::Mixture(std::vector<double> weights, std::uint64_t seed) : seed_(seed), kept_(std::make_unique<Kept>()) {
   require(!weights.empty() && weights.size() <= kBlock, "mixture: of ", weights.size(), " stores");
   for (const double weight : weights)
     require(std::isfinite(weight) && weight > 0, "mixture: weight ", weight, ", expected > 0");
   quotas_ = quotas_of(weights);
 }
+Mixture::~Mixture() = default;
+
+Mixture::Block Mixture::block(std::int64_t number) const {
+  const Permutation order(draws(seed_, "data.mixture", static_cast<std::uint64_t>(number)), kBlock);
+  std::vector<std::int64_t> counts(quotas_.size());
+  Block block;
+  for (std::int64_t i = 0; i < kBlock; ++i) {
+    std::int64_t place = order(i);
+    std::size_t store = 0;
+    while (place >= quotas_[store]) place -= quotas_[store++];
+    block.push_back({store, counts[store]++});
+  }
+  return block;
+}
 
 Draw Mixture::operator()(std::int64_t draw) const {
-  const std::int64_t block = draw / kBlock;
-  std::int64_t place =
-      quotas_.size() == 1
-          ? draw % kBlock
-          : Permutation(draws(seed_, "data.mixture", static_cast<std::uint64_t>(block)), kBlock)(draw % kBlock);
-  std::size_t store = 0;
-  while (place >= quotas_[store]) place -= quotas_[store++];
-  return {store, block * quotas_[store] + place};
+  const std::int64_t number = draw / kBlock;
+  std::shared_ptr<const Block> found;
+  {
+    const std::lock_guard lock(kept_->mutex);
+    if (kept_->number != number) {
+      kept_->block = std::make_shared<const Block>(block(number));
+      kept_->number = number;
+    }
+    found = kept_->block;
+  }
+  const auto [store, index] = (*found)[static_cast<std::size_t>(draw % kBlock)];
+  return {store, number * quotas_[store] + index};
 }
 
 }  // namespace spikesink

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/core/random.h"
@@ -33,20 +34,28 @@ struct Draw {
 };
 
 /// Deals draws from several stores in the proportion of their weights. In every kBlock draws each store has the same
-/// number, its quota: its share of the weights to the kBlock-th, and at least 1; they come in an order that a
-/// Permutation gives. A draw is a pure function of (weights, seed, its number).
+/// number, its quota: its share of the weights to the kBlock-th, and at least 1; a Permutation mixes them, and those of
+/// one store are numbered as they come. A draw is a pure function of (weights, seed, its number); the numbers of a
+/// block are worked out together and kept, so draws are cheap where neighbours follow one another. Safe from many
+/// threads.
 class Mixture {
  public:
   static constexpr std::int64_t kBlock = 4096;
   /// Weights of any scale, at most kBlock of them, each finite and > 0.
   Mixture(std::vector<double> weights, std::uint64_t seed);
+  ~Mixture();
   Draw operator()(std::int64_t draw) const;
   /// How many of a block's draws each store has; kBlock in all.
   const std::vector<std::int64_t>& quotas() const { return quotas_; }
 
  private:
+  struct Kept;
+  using Block = std::vector<Draw>;  // indices from 0 in each
+  Block block(std::int64_t number) const;
+
   std::uint64_t seed_;
   std::vector<std::int64_t> quotas_;
+  std::unique_ptr<Kept> kept_;
 };
 
 }  // namespace spikesink

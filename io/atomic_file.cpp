@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <random>
 
 #include "io/file_descriptor.h"
 
@@ -20,10 +21,12 @@ std::string folder_of(const std::string& path) {
   return parent.empty() ? "." : parent.string();
 }
 
-/// A name beside `path` that nobody else uses; it does not contain the file's own name, which others watch for.
+/// A name beside `path` that nobody else uses, on another machine or in another container neither, where process ids
+/// are the same; it does not contain the file's own name, which others watch for.
 std::string name_beside(const std::string& path) {
   static std::atomic<unsigned> count = 0;
-  return fmt::format("{}/.unfinished.{}.{}", folder_of(path), getpid(), count++);
+  static const unsigned process = std::random_device()();
+  return fmt::format("{}/.unfinished.{}.{:08x}.{}", folder_of(path), getpid(), process, count++);
 }
 
 void sync_folder(const std::string& path) { FileDescriptor::open(path, O_RDONLY | O_DIRECTORY).sync(); }

@@ -18,7 +18,7 @@ UsageError cannot_lock(FileDescriptor& file, int code, const std::string& or_els
   const auto parent = std::filesystem::path(file.path()).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (code != EWOULDBLOCK)
-    return UsageError(fmt::format("{}: cannot be locked: {}; choose a run.dir on a file system that has locks", folder,
+    return UsageError(fmt::format("{}: cannot be locked: {}; choose a folder on a file system that has locks", folder,
                                   std::strerror(code)));
   std::array<char, 32> text{};
   const std::size_t length = file.read(std::as_writable_bytes(std::span(text)));

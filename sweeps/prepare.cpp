@@ -11,7 +11,7 @@
 #include "configs/reader.h"
 #include "configs/writer.h"
 #include "data/position.h"
-#include "data/shards.h"
+#include "data/train_data.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "sweeps/hparams.h"
@@ -67,7 +67,7 @@ std::string data_problem(const RunFolder& files, const Config& config) {
   const Position position = Position::from_json(read_state(*checkpoint, kNoRank).position);
   const auto then = position.fingerprint.find("data.train");
   if (then == position.fingerprint.end()) return "";
-  const std::string now = shards_fingerprint(find_shards(config.data.train, "data.train"));
+  const std::string now = data_fingerprint(config.data.train, "data.train");
   return then->second == now ? "" : fmt::format("data.train: {} -> {}", then->second, now);
 }
 

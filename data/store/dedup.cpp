@@ -70,7 +70,11 @@ void write_hashes(const std::string& path, const std::vector<TextHash>& document
   write_atomically(path, bytes);
 }
 
-void write_duplicates(const Parts& parts, std::int64_t shards, int bucket) {
+int num_comparisons(std::uint64_t source_bytes) {
+  return static_cast<int>(std::clamp<std::uint64_t>(source_bytes >> 20, 1, kBuckets));
+}
+
+void write_duplicates(const Parts& parts, std::int64_t shards, int number, int comparisons) {
   struct Document {
     TextHash hash;
     Repeat place;
@@ -80,10 +84,12 @@ void write_duplicates(const Parts& parts, std::int64_t shards, int bucket) {
   std::vector<Entry> entries;
   for (std::int64_t shard = 0; shard < shards; ++shard) {
     const FileDescriptor file = FileDescriptor::open(parts.hashes(shard), O_RDONLY);
-    std::array<std::uint64_t, 2> range{};
-    read_at(file, static_cast<std::uint64_t>(bucket) * sizeof(std::uint64_t), std::as_writable_bytes(std::span(range)));
-    entries.resize(range[1] - range[0]);
-    read_at(file, sizeof(Begins) + range[0] * sizeof(Entry), std::as_writable_bytes(std::span(entries)));
+    Begins begins{};
+    read_at(file, 0, std::as_writable_bytes(std::span(begins)));
+    const std::uint64_t first = begins[static_cast<std::size_t>(kBuckets * number / comparisons)];
+    const std::uint64_t end = begins[static_cast<std::size_t>(kBuckets * (number + 1) / comparisons)];
+    entries.resize(end - first);
+    read_at(file, sizeof(Begins) + first * sizeof(Entry), std::as_writable_bytes(std::span(entries)));
     for (const Entry& entry : entries)
       documents.push_back(
           {entry.hash, {static_cast<std::uint32_t>(shard), static_cast<std::uint32_t>(entry.document)}});
@@ -93,13 +99,13 @@ void write_duplicates(const Parts& parts, std::int64_t shards, int bucket) {
   for (std::size_t i = 1; i < documents.size(); ++i)
     if (documents[i].hash == documents[i - 1].hash) repeats.push_back(documents[i].place);
   std::ranges::sort(repeats);
-  write_atomically(parts.duplicates(bucket), text_of(repeats));
+  write_atomically(parts.duplicates(number), text_of(repeats));
 }
 
-std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard) {
+std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard, int comparisons) {
   std::vector<std::uint32_t> documents;
-  for (int bucket = 0; bucket < kBuckets; ++bucket) {
-    const FileDescriptor file = FileDescriptor::open(parts.duplicates(bucket), O_RDONLY);
+  for (int number = 0; number < comparisons; ++number) {
+    const FileDescriptor file = FileDescriptor::open(parts.duplicates(number), O_RDONLY);
     const auto count = static_cast<std::uint64_t>(file.size()) / sizeof(Repeat);
     // The rows are sorted by shard: those of this one by halving.
     const auto first_from = [&](std::int64_t from) {

@@ -9,8 +9,8 @@
 namespace spikesink {
 
 // Which documents of many shards have a text that came before, in three kinds of work that share nothing but files: the
-// hashes of a shard, sorted into kBuckets by their first bits; the repeats within a bucket of all shards; those of a
-// shard. Memory: a shard's or a bucket's hashes.
+// hashes of a shard, sorted into kBuckets by their first bits; the repeats within some buckets of all shards, a
+// comparison; those of a shard. Memory: a shard's or a comparison's hashes, 24 bytes each.
 
 inline constexpr int kBuckets = 256;
 
@@ -24,9 +24,12 @@ TextHash hash_of(std::string_view text);
 
 /// Writes the hashes of a shard's documents, in their order, to `path`.
 void write_hashes(const std::string& path, const std::vector<TextHash>& documents);
-/// Finds the repeats of one bucket in the hashes of shards 0 .. shards-1, and writes them to parts.duplicates(bucket).
-void write_duplicates(const Parts& parts, std::int64_t shards, int bucket);
+/// How many comparisons there are, by the bytes of all shards as packed: of little data few, as each is a file.
+int num_comparisons(std::uint64_t source_bytes);
+/// Finds the repeats of comparison `number` in the hashes of shards 0 .. shards-1, and writes them to
+/// parts.duplicates(number).
+void write_duplicates(const Parts& parts, std::int64_t shards, int number, int comparisons);
 /// The documents of a shard, by their number in it, that repeat an earlier one: ascending.
-std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard);
+std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard, int comparisons);
 
 }  // namespace spikesink

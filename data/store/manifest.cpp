@@ -110,7 +110,7 @@ std::string Manifest::to_json() const {
                   {"too_long", too_long},
                   {"duplicates", duplicates},
                   {"files", list}};
-  return json.dump(1) + "\n";
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";  // file names need not be UTF-8
 }
 
 Manifest Manifest::read(const std::string& folder) {

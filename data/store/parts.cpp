@@ -12,12 +12,14 @@ namespace spikesink {
 
 std::string Parts::record(std::int64_t shard) const { return fmt::format("{}/shard_{:08d}.json", path_, shard); }
 std::string Parts::hashes(std::int64_t shard) const { return fmt::format("{}/hashes_{:08d}.bin", path_, shard); }
-std::string Parts::duplicates(int bucket) const { return fmt::format("{}/duplicates_{:03d}.bin", path_, bucket); }
+std::string Parts::duplicates(int comparison) const {
+  return fmt::format("{}/duplicates_{:03d}.bin", path_, comparison);
+}
 
 std::string ShardRecord::to_json() const {
   return nlohmann::ordered_json{{"file", json_of(file)},  {"text_bytes", text_bytes}, {"lines", json_of(lines)},
                                 {"too_short", too_short}, {"too_long", too_long},     {"duplicates", duplicates}}
-      .dump();
+      .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 ShardRecord ShardRecord::read(const std::string& path) {

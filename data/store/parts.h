@@ -29,7 +29,7 @@ class Parts {
   std::string plan() const { return path_ + "/plan.json"; }  ///< input and options, the first thing that is there
   std::string record(std::int64_t shard) const;              ///< of a shard that is tokenised
   std::string hashes(std::int64_t shard) const;              ///< of its documents
-  std::string duplicates(int bucket) const;                  ///< among all hashes that begin alike
+  std::string duplicates(int comparison) const;              ///< among all hashes that begin alike
   /// The right to a piece of work, or null if another has it.
   std::unique_ptr<FileLock> claim(const std::string& result) const { return FileLock::unless_held(result + ".lock"); }
 

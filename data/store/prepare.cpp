@@ -9,8 +9,7 @@
 #include <exception>
 #include <filesystem>
 #include <mutex>
-#include <nlohmann/json.hpp>
-#include <sstream>
+#include <random>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -19,6 +18,7 @@
 #include "data/store/dedup.h"
 #include "data/store/file_writer.h"
 #include "data/store/parts.h"
+#include "data/store/plan.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -26,64 +26,35 @@
 namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 constexpr std::chrono::milliseconds kReport{500}, kWait{200};
-
-/// What @FILE names, in its place.
-std::vector<std::string> with_lists(const std::vector<std::string>& inputs) {
-  std::vector<std::string> all;
-  for (const std::string& input : inputs) {
-    if (!input.starts_with('@')) {
-      all.push_back(input);
-      continue;
-    }
-    std::istringstream lines(read_file(input.substr(1)));
-    for (std::string line; std::getline(lines, line);) {
-      if (line.ends_with('\r')) line.pop_back();
-      if (!line.empty()) all.push_back(line);
-    }
-  }
-  return all;
-}
-
-/// All that the bytes of a store depend on, as it stands in parts/plan.json.
-std::string plan_text(const Manifest& m) {
-  Json shards = Json::array();
-  for (const StoreFile& file : m.files) shards.push_back({file.source, file.source_bytes});
-  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(); };
-  return Json{{"tokenizer", m.tokenizer},
-              {"vocab_size", m.vocab_size},
-              {"holdout", m.holdout},
-              {"min_bytes", or_null(m.min_bytes)},
-              {"max_bytes", or_null(m.max_bytes)},
-              {"deduplicated", m.deduplicated},
-              {"shards", shards}}
-             .dump(1) +
-         "\n";
-}
-
-/// Names the first key in which two plans differ.
-std::string difference(const std::string& before, const std::string& now) {
-  const Json a = Json::parse(before, nullptr, false), b = Json::parse(now);
-  for (const auto& [key, value] : b.items())
-    if (!a.is_object() || !a.contains(key) || a[key] != value)
-      return key == "shards" ? "other shards"
-                             : fmt::format("{} {}, not {}", key, a.is_object() && a.contains(key) ? a[key].dump() : "?",
-                                           value.dump());
-  return "another plan";
-}
+constexpr std::int64_t kJudgedLines = 1000;  // of a shard, before it is refused as a whole
+constexpr double kHopeless = 0.5;            // share of broken lines above which that is done
 
 /// A shard's documents that are of use: neither broken nor too short or long. Calls f(text, number among these).
 template <class F>
 void for_usable(const Shard& shard, const PrepareOptions& options, ShardRecord& record,
                 std::atomic<std::uint64_t>& done, F&& f) {
-  DocumentTally tally(options.max_bad_share);
+  DocumentTally tally(1);  // all shards are judged together, at the end
   DocumentReader reader(shard.path, tally);
   std::uint32_t number = 0;
-  for (std::uint64_t counted = 0; reader.next();) {
+  std::uint64_t counted = 0;
+  const auto count_bytes = [&] {
     if (const std::uint64_t read = reader.file_bytes(); read > counted) done += read - std::exchange(counted, read);
+  };
+  const auto require_hope = [&] {
+    const DocumentCounts lines = tally.counts();
+    const double share = static_cast<double>(lines.num_broken()) / static_cast<double>(lines.lines());
+    if (lines.lines() >= kJudgedLines && share > std::max(kHopeless, options.max_bad_share))
+      throw DataError(fmt::format("{}: {} of its first {} lines are broken: {}; mend it or leave it out", shard.path,
+                                  lines.num_broken(), lines.lines(), lines.broken_text()));
+  };
+  while (reader.next()) {
+    count_bytes();
     const auto text = reader.text();
-    if (!text) continue;
+    if (!text) {
+      require_hope();
+      continue;
+    }
     const auto bytes = static_cast<std::int64_t>(text->size());
     if (options.min_bytes && bytes < *options.min_bytes)
       ++record.too_short;
@@ -92,12 +63,17 @@ void for_usable(const Shard& shard, const PrepareOptions& options, ShardRecord& 
     else
       f(*text, number++);
   }
+  count_bytes();
+  if (counted != shard.bytes)
+    throw DataError(
+        fmt::format("{}: had {} bytes at the start, {} were read; it was changed meanwhile: run again once "
+                    "nobody writes it",
+                    shard.path, shard.bytes, counted));
   record.lines = tally.counts();
   // Where the shards lie is no part of the store.
-  const std::string folder = fs::path(shard.path).parent_path().string();
-  if (!folder.empty())
-    for (std::string& first : record.lines.first_broken)
-      if (first.starts_with(folder + "/")) first.erase(0, folder.size() + 1);
+  const std::string name = fs::path(shard.path).filename().string();
+  for (std::string& first : record.lines.first_broken)
+    if (first.starts_with(shard.path)) first.erase(0, shard.path.size() - name.size());
 }
 
 class Preparation {
@@ -105,6 +81,9 @@ class Preparation {
   explicit Preparation(const PrepareOptions& options)
       : options_(options), shards_(find_shards(with_lists(options.inputs), "prepare")), parts_(options.out) {
     require(options.threads > 0, "prepare: ", options.threads, " threads");
+    if (options.min_bytes && options.max_bytes && *options.min_bytes > *options.max_bytes)
+      throw UsageError(fmt::format("--min-bytes {} is above --max-bytes {}: no document is left; change one of them",
+                                   *options.min_bytes, *options.max_bytes));
     manifest_ = {.tokenizer = options.tokenizer.name(),
                  .vocab_size = options.tokenizer.vocab_size(),
                  .end_of_text = options.tokenizer.end_of_text(),
@@ -119,15 +98,16 @@ class Preparation {
                                  .source_bytes = shards_[i].bytes});
       source_bytes_ += shards_[i].bytes;
     }
+    comparisons_ = num_comparisons(source_bytes_);
     plan_ = plan_text(manifest_);
   }
 
   Manifest run() {
     if (is_store(options_.out)) return finished();
-    begin();
     try {
+      begin();
       make();
-    } catch (const DataError&) {
+    } catch (const Failure&) {
       if (!is_store(options_.out)) throw;  // else others have finished, and cleared away what this one looked for
     }
     return finished();
@@ -140,8 +120,8 @@ class Preparation {
   /// Leaves the folder with this plan in it.
   void begin() const {
     std::error_code error;
-    if (fs::exists(options_.out, error) && !fs::exists(parts_.path(), error) &&
-        !(fs::is_directory(options_.out, error) && fs::is_empty(options_.out, error)))
+    const bool is_there = fs::exists(options_.out, error);
+    if (is_there && !fs::exists(parts_.plan(), error) && !is_untouched())
       throw UsageError(options_.out + ": is there, and no token store; choose another --out, or remove it");
     if (fs::create_directories(parts_.path(), error); error)
       throw UsageError(fmt::format("{}: cannot be made: {}; choose another --out", parts_.path(), error.message()));
@@ -153,46 +133,75 @@ class Preparation {
     }
     require_plan(read_file(parts_.plan()), "was begun with");
   }
+  /// Whether `out` has nothing but what comes before a plan: what is in it is removed at the end.
+  bool is_untouched() const {
+    std::error_code error;
+    if (!fs::is_directory(options_.out, error)) return false;
+    for (const auto& entry : fs::directory_iterator(options_.out, error))
+      if (entry.path() != fs::path(parts_.path())) return false;
+    if (!fs::exists(parts_.path(), error)) return true;
+    for (const auto& entry : fs::directory_iterator(parts_.path(), error)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.starts_with("plan.json") && !name.starts_with(".unfinished.")) return false;
+    }
+    return !error;
+  }
   void require_plan(const std::string& before, const char* what) const {
     if (before != plan_)
       throw UsageError(fmt::format("{}: {} {}; repeat that command to go on with it, or choose another --out",
-                                   options_.out, what, difference(before, plan_)));
+                                   options_.out, what, plan_difference(before, plan_)));
   }
   Manifest finished() const {
     Manifest manifest = Manifest::read(options_.out);
     require_plan(plan_text(manifest), "is a store with");
+    clear_away();
     return manifest;
+  }
+  /// Removes from a whole store what led to it. It first goes under another name, so that nobody who is behind makes
+  /// files in it while it is being removed.
+  void clear_away() const {
+    std::error_code error;
+    fs::rename(parts_.path(), fmt::format("{}/.unfinished.parts.{:08x}", options_.out, std::random_device()()), error);
+    for (const auto& entry : fs::directory_iterator(options_.out, error)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(".unfinished.") || (name.starts_with("shard_") && name.ends_with(".unfinished")))
+        fs::remove_all(entry.path(), error);
+    }
   }
 
   void make() {
     const auto shards = static_cast<std::int64_t>(shards_.size());
     const auto hashes = [this](std::int64_t i) { return parts_.hashes(i); };
-    const auto duplicates = [this](std::int64_t b) { return parts_.duplicates(static_cast<int>(b)); };
+    const auto duplicates = [this](std::int64_t c) { return parts_.duplicates(static_cast<int>(c)); };
     const auto records = [this](std::int64_t i) { return parts_.record(i); };
     if (options_.deduplicate) {
       do_all("hashing", shards, true, hashes, [&](std::int64_t i) { hash(i); });
-      do_all("comparing", kBuckets, false, duplicates,
-             [&](std::int64_t b) { write_duplicates(parts_, shards, static_cast<int>(b)); });
+      do_all("comparing", comparisons_, false, duplicates,
+             [&](std::int64_t c) { write_duplicates(parts_, shards, static_cast<int>(c), comparisons_); });
     }
     do_all("tokenising", shards, true, records, [&](std::int64_t i) { tokenise(i); });
     conclude();
   }
 
-  /// Returns when all pieces of work have a result, be it by other processes.
+  /// Returns when all pieces of work have a result, be it by other processes, or the store is whole.
   void do_all(const char* phase, std::int64_t pieces, bool are_shards, const Result& result, const Work& work) {
     {
       const std::lock_guard lock(mutex_);
       progress_ = {.phase = phase, .shards = pieces, .source_bytes = are_shards ? source_bytes_ : 0};
     }
     text_bytes_ = documents_ = tokens_ = 0;
+    pieces_done_ = 0;
+    source_done_ = 0;
+    waits_ = false;
     const std::jthread reporter([this](const std::stop_token& stop) { report_until(stop); });
+    std::vector<char> known(static_cast<std::size_t>(pieces));  // whether it has a result: that is asked of the disk
+    const auto is_done = [&](std::int64_t i) {
+      std::error_code error;
+      char& done = known[static_cast<std::size_t>(i)];
+      return done || (done = static_cast<char>(fs::exists(result(i), error)));
+    };
     while (true) {
-      std::atomic<std::int64_t> next = 0, done = 0, others = 0;
-      std::exception_ptr failure;
-      const auto is_done = [&](std::int64_t i) {
-        std::error_code error;
-        return fs::exists(result(i), error);
-      };
+      std::int64_t done = 0;
       std::uint64_t bytes = 0;
       for (std::int64_t i = 0; i < pieces; ++i)
         if (is_done(i)) {
@@ -200,33 +209,47 @@ class Preparation {
           if (are_shards) bytes += shards_[static_cast<std::size_t>(i)].bytes;
         }
       source_done_ = bytes;
-      pieces_done_ = done.load();
+      pieces_done_ = done;
       if (done == pieces || is_store(options_.out)) return;
-      {
-        std::vector<std::jthread> threads;
-        for (int t = 0; t < options_.threads; ++t)
-          threads.emplace_back([&] {
-            for (std::int64_t i; (i = next++) < pieces;) try {
-                if (is_done(i)) continue;
-                const auto claim = parts_.claim(result(i));
-                if (!claim) {
-                  ++others;
-                  continue;
-                }
-                if (is_done(i)) continue;
-                work(i);
-                ++pieces_done_;
-              } catch (...) {
-                const std::lock_guard lock(mutex_);
-                if (!failure) failure = std::current_exception();
-                next = pieces;
-              }
-          });
-      }
-      if (failure) std::rethrow_exception(failure);
+      const std::int64_t others = do_some(pieces, is_done, result, work);
       waits_ = others > 0;
       if (others > 0) std::this_thread::sleep_for(kWait);
     }
+  }
+
+  /// Does what nobody has in hand; returns how many pieces are left to others.
+  std::int64_t do_some(std::int64_t pieces, const std::function<bool(std::int64_t)>& is_done, const Result& result,
+                       const Work& work) {
+    std::atomic<std::int64_t> next = 0, others = 0;
+    std::exception_ptr failure;
+    const auto take = [&](std::int64_t i) {
+      if (is_done(i)) return;
+      const auto claim = parts_.claim(result(i));
+      if (!claim) {
+        ++others;
+        return;
+      }
+      // Results vanish when the store is whole, and only then.
+      if (is_done(i) || is_store(options_.out)) return;
+      waits_ = false;
+      work(i);
+      ++pieces_done_;
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (std::int64_t t = 0; t < std::min<std::int64_t>(options_.threads, pieces); ++t)
+        threads.emplace_back([&] {
+          try {
+            for (std::int64_t i; (i = next++) < pieces;) take(i);
+          } catch (...) {
+            const std::lock_guard lock(mutex_);
+            if (!failure) failure = std::current_exception();
+            next = pieces;
+          }
+        });
+    }
+    if (failure) std::rethrow_exception(failure);
+    return others;
   }
 
   void report_until(const std::stop_token& stop) {
@@ -267,7 +290,7 @@ class Preparation {
   void tokenise(std::int64_t i) {
     const auto shard = static_cast<std::size_t>(i);
     const std::vector<std::uint32_t> repeats =
-        options_.deduplicate ? read_duplicates(parts_, i) : std::vector<std::uint32_t>();
+        options_.deduplicate ? read_duplicates(parts_, i, comparisons_) : std::vector<std::uint32_t>();
     ShardRecord record;
     StoreFileWriter writer(options_.out + "/" + manifest_.files[shard].name, manifest_.token_bytes);
     std::vector<std::int32_t> ids;
@@ -292,7 +315,7 @@ class Preparation {
     write_atomically(parts_.record(i), record.to_json());
   }
 
-  /// Puts the manifest in its place, and clears away what led to it.
+  /// Puts the manifest in its place.
   void conclude() {
     std::unique_ptr<FileLock> lock;
     while (!is_store(options_.out) && !(lock = parts_.claim(manifest_file(parts_.path()))))
@@ -314,11 +337,7 @@ class Preparation {
           "{} of {} lines are broken, above --max-bad-share {}: {}; mend the shards and begin in "
           "another --out, or raise --max-bad-share",
           manifest.lines.num_broken(), manifest.lines.lines(), options_.max_bad_share, manifest.lines.broken_text()));
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(options_.out, error))
-      if (entry.path().extension() == ".unfinished") fs::remove(entry.path(), error);
     write_atomically(manifest_file(options_.out), manifest.to_json());
-    fs::remove_all(parts_.path(), error);
   }
 
   const PrepareOptions& options_;
@@ -327,6 +346,7 @@ class Preparation {
   Manifest manifest_;  // without what only the shards' texts say
   std::string plan_;
   std::uint64_t source_bytes_ = 0;
+  int comparisons_ = 1;
 
   std::mutex mutex_;  // guards progress_ and failures
   PrepareProgress progress_;

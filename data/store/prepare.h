@@ -42,8 +42,9 @@ struct PrepareOptions {
 /// Deduplication is exact up to collisions of a 128-bit hash (XXH3) of the text: of equal documents the first stays, in
 /// the order of the shards (by path) and of the lines. It reads the shards twice.
 ///
-/// DataError where a shard cannot be read, or more than max_bad_share of the lines are broken (of all, judged at the
-/// end; of a shard's first 1000 or more, as it is read). UsageError where `out` has a store, or the beginnings of one,
+/// DataError where a shard cannot be read or changes meanwhile, where more than max_bad_share of all lines are broken,
+/// judged at the end, or where over half of a shard's first 1000 lines or more are: it is no text, and need not be read
+/// on. UsageError where `out` has a store, or the beginnings of one,
 /// of other input or options, or is a folder of something else.
 Manifest prepare_store(const PrepareOptions& options);
 

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "data/store/store_order.h"
+#include "data/train_data.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
 
@@ -32,14 +33,11 @@ std::vector<const TokenStore*> pointers(const std::vector<std::unique_ptr<TokenS
   return all;
 }
 
-Fingerprint fingerprint_of(const LoaderOptions& o, const std::vector<std::unique_ptr<TokenStore>>& stores,
-                           bool begins) {
-  std::vector<std::string> names;
-  for (const auto& store : stores) names.push_back(store->manifest().fingerprint());
-  return {{"data.train", fmt::format("{}", fmt::join(names, "; "))},
+Fingerprint fingerprint_of(const LoaderOptions& o) {
+  return {{"data.train", data_fingerprint(o.data.train, "data.train")},
           {"data.weights", o.data.weights.empty() ? "by size" : fmt::format("{}", fmt::join(o.data.weights, ", "))},
           {"data.tokenizer", o.tokenizer.name()},
-          {"data.begin_of_text", begins ? "true" : "false"},
+          {"data.begin_of_text", o.data.begin_of_text ? "true" : "false"},
           {"model.context", fmt::format("{}", o.context)},
           {"train.batch_tokens", fmt::format("{} sequences a step", o.sequences)},
           {"run.seed", fmt::format("{}", o.seed)}};
@@ -54,7 +52,7 @@ class StoreLoader::Reader {
         order_(pointers(stores_), o.data.weights, o.context, begin_token(o.data.begin_of_text, o.tokenizer), o.seed),
         sequences_(o.sequences),
         row_(o.context + 1),
-        fingerprint_(fingerprint_of(o, stores_, o.data.begin_of_text)) {
+        fingerprint_(fingerprint_of(o)) {
     require(o.sequences > 0 && o.threads > 0, "store loader: sequences ", o.sequences, ", threads ", o.threads);
     for (int i = 0; i < o.threads; ++i) threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
   }

@@ -95,6 +95,8 @@ TEST_CASE("a mixture has its proportions in every block, and each draw of a stor
     for (std::int64_t i = 0; i < Mixture::kBlock; ++i) {
       const auto [store, index] = mixture(block * Mixture::kBlock + i);
       ++counts[store];
+      // In order, so that a store's epochs follow one another however small it is beside a block.
+      REQUIRE(index == static_cast<std::int64_t>(seen[store].size()));
       REQUIRE(seen[store].insert(index).second);
     }
     CHECK(counts == mixture.quotas());

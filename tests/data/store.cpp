@@ -216,6 +216,7 @@ TEST_CASE("a mixture over two epochs: each sample once an epoch, in the stated p
     const auto sample = order.at(g);
     seen[{sample.store, sample.epoch}].push_back(sample.index);
     of_a += sample.store == 0;
+    CHECK_FALSE(seen.contains({sample.store, sample.epoch + 1}));  // epochs follow one another
   }
   CHECK(of_a == draws * 3 / 4);
   for (auto& [key, samples] : seen) {

@@ -1,0 +1,20 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include "data/store/manifest.h"
+
+namespace spikesink {
+
+// What those who prepare one store must agree on.
+
+/// `inputs` with what @FILE names in its place: a path or glob a line. DataError if FILE cannot be read.
+std::vector<std::string> with_lists(const std::vector<std::string>& inputs);
+
+/// All that the bytes of a store depend on, as it stands in parts/plan.json: of the manifest the options, and names and
+/// sizes of the shards.
+std::string plan_text(const Manifest& manifest);
+/// Names the first thing in which two plans differ: "holdout 0.01, not 0.02".
+std::string plan_difference(const std::string& before, const std::string& now);
+
+}  // namespace spikesink
