@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "data/lane.h"
+#include "data/wait_clock.h"
 #include "kernels/core/check.h"
 
 namespace spikesink {
@@ -107,6 +108,11 @@ class StreamLoader::Reader {
 
   DocumentCounts counts() const { return tally_.counts(); }
 
+  double waited_seconds() const {
+    const std::lock_guard lock(mutex_);
+    return waited_.seconds;
+  }
+
  private:
   std::int64_t row() const { return source_.context + 1; }
 
@@ -159,7 +165,7 @@ class StreamLoader::Reader {
     const std::int64_t window = place.sample / Lane::kWindow;
     while (!c.current || c.current->begin.window < window) {
       queue(place.lane);
-      filled_.wait(lock, [&c] { return c.ahead || c.error; });
+      waited_.until([&c] { return c.ahead || c.error; }, filled_, lock);
       if (c.error) std::rethrow_exception(c.error);
       c.current = std::exchange(c.ahead, std::nullopt);
       c.begin = c.current->begin;
@@ -217,6 +223,7 @@ class StreamLoader::Reader {
   std::deque<std::int64_t> queue_;  // lanes whose next window is to be read
   std::int64_t step_ = 0;           // the last that next() was asked for, if taken_; else the one to come
   bool taken_ = false;
+  WaitClock waited_;
   std::vector<std::jthread> threads_;  // last: joined first
 };
 
@@ -228,5 +235,6 @@ std::vector<std::int32_t> StreamLoader::next(std::int64_t step, std::int64_t fir
 Position StreamLoader::position() const { return reader_->position(); }
 void StreamLoader::seek(const Position& position) { reader_->seek(position); }
 DocumentCounts StreamLoader::counts() const { return reader_->counts(); }
+double StreamLoader::waited_seconds() const { return reader_->waited_seconds(); }
 
 }  // namespace spikesink

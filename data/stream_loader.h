@@ -25,6 +25,7 @@ class StreamLoader final : public Loader {
   Position position() const override;
   void seek(const Position& position) override;
   DocumentCounts counts() const override;
+  double waited_seconds() const override;
 
  private:
   class Reader;

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "data/lane.h"
 #include "kernels/core/check.h"
@@ -36,7 +38,7 @@ std::vector<Tokens> run(Loader& loader, std::int64_t from, std::int64_t to, std:
 }
 
 /// Counts the tokens that it makes, and has one token a byte.
-class CountingTokens final : public Tokenizer {
+class CountingTokens : public Tokenizer {
  public:
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
     inner_->encode(text, ids);
@@ -267,6 +269,30 @@ TEST_CASE("reading ahead is bounded, and only lanes that are asked for are read"
   }
   CHECK(tokenizer.made >= 2 * kWindowTokens);
   CHECK(tokenizer.made <= 2 * (2 * kWindowTokens + 41));
+}
+
+TEST_CASE("waiting for a window counts, taking from one that is there does not", "[data][loader]") {
+  struct SlowTokens final : CountingTokens {
+    void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      CountingTokens::encode(text, ids);
+    }
+  };
+  const test::Scratch folder;
+  std::string text;
+  for (int d = 0; d < 100; ++d) text += test::line_of(std::string(400, 'a'));
+  test::write(folder / "a.jsonl", text);
+  DataConfig config;
+  config.train = {folder / "a.jsonl"};
+  config.lanes = 1;
+  const SlowTokens tokenizer;
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 4, .seed = 1});
+  CHECK(loader.waited_seconds() == 0);
+  loader.next(0, 0, 4);
+  const double first = loader.waited_seconds();
+  CHECK(first >= 0.005);  // no window is there before a document is read, and none was asked for
+  loader.next(1, 0, 4);   // of the same window
+  CHECK(loader.waited_seconds() == first);
 }
 
 TEST_CASE("what a background thread meets comes up in next(), each time", "[data][loader]") {
