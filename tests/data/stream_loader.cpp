@@ -265,10 +265,38 @@ TEST_CASE("reading ahead is bounded, and only lanes that are asked for are read"
   constexpr std::int64_t kWindowTokens = Lane::kWindow * 20;
   {
     StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 16, .seed = 1});
-    for (std::int64_t b = 0; b < 3; ++b) loader.next(b, 4, 4);  // lanes 2 and 3, still in their first window
+    for (std::int64_t b = 0; b < 3; ++b) loader.next(b, 4, 4);   // lanes 2 and 3, still in their first window
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // to read too much, if it does
   }
   CHECK(tokenizer.made >= 2 * kWindowTokens);
-  CHECK(tokenizer.made <= 2 * (2 * kWindowTokens + 41));
+  // A step takes two samples of a lane, so 16 steps are two windows, beside the one that is being dealt.
+  CHECK(tokenizer.made <= 2 * (3 * kWindowTokens + 41));
+}
+
+TEST_CASE("a big batch of few lanes is ahead as a whole, in few bytes for many steps", "[data][loader]") {
+  const test::Scratch folder;
+  std::string text;
+  for (int d = 0; d < 4000; ++d) text += test::line_of(std::string(40, static_cast<char>('a' + d % 26)));
+  test::write(folder / "a.jsonl", text);
+  DataConfig config;
+  config.train = {folder / "a.jsonl"};
+  config.lanes = 2;
+  const auto [context, sequences, windows] = GENERATE(table<int, int, int>({
+      {20, 128, 64},      // 64 samples of a lane a step: 16 steps are 64 windows
+      {1 << 17, 64, 3},   // little more than 8 MiB a window: 64 MiB have room for three in each lane
+      {1 << 17, 160, 5},  // a step is more: 80 samples, in five windows
+  }));
+  CAPTURE(context, sequences);
+  CountingTokens tokenizer;
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = context, .sequences = sequences, .seed = 1});
+  loader.next(0, 0, sequences);
+  const auto window = static_cast<std::int64_t>(Lane::kWindow) * context;
+  const std::int64_t dealt = (sequences / 2 + Lane::kWindow - 1) / Lane::kWindow;
+  const std::int64_t want = 2 * (dealt + windows) * window;
+  for (int i = 0; i < 3000 && tokenizer.made < want; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(tokenizer.made >= want);
+  CHECK(tokenizer.made <= want + 2 * 42);
 }
 
 TEST_CASE("waiting for a window counts, taking from one that is there does not", "[data][loader]") {
