@@ -37,6 +37,8 @@ class Loader {
   virtual void seek(const Position& position) = 0;
   /// Lines and documents read so far by this loader, again at every epoch; none where they were read before.
   virtual DocumentCounts counts() const = 0;
+  /// Seconds that calls of next() stood still so far because what they asked for was not ready.
+  virtual double waited_seconds() const = 0;
 };
 
 /// By what data.train names: token stores, or shards. DataError as these; UsageError for stores beside shards.

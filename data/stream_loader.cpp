@@ -12,18 +12,20 @@
 #include <utility>
 
 #include "data/lane.h"
+#include "data/wait_clock.h"
 #include "kernels/core/check.h"
 
 namespace spikesink {
 namespace {
 
-/// A lane, and up to two of its windows. One thread at a time reads the lane: `busy` hands it over.
+/// A lane, and its windows that are read. One thread at a time reads the lane: `busy` hands it over.
 struct Channel {
   LaneState begin;             // of `current`, or where the lane starts
   std::unique_ptr<Lane> lane;  // made when it is first asked for
-  std::optional<Window> current, ahead;
-  std::exception_ptr error;  // met in place of `ahead`
-  bool queued = false, busy = false;
+  std::optional<Window> current;
+  std::vector<Window> ahead;  // in order
+  std::exception_ptr error;   // met in place of what would follow `ahead`
+  bool asked = false, queued = false, busy = false;
 };
 
 struct Place {
@@ -77,6 +79,9 @@ class StreamLoader::Reader {
     std::unique_lock lock(mutex_);
     step_ = step;
     taken_ = true;
+    for (std::int64_t slot = first; slot < first + count; ++slot)
+      lanes_asked_ += !std::exchange(channel(place_of(step, slot).lane).asked, true);
+    depth_ = depth(count);
     for (std::int64_t slot = first; slot < first + count; ++slot) queue(place_of(step, slot).lane);
     for (std::int64_t slot = first; slot < first + count; ++slot) append_sample(lock, place_of(step, slot), samples);
     for (std::int64_t slot = first; slot < first + count; ++slot) queue(place_of(step + 1, slot).lane);
@@ -94,9 +99,10 @@ class StreamLoader::Reader {
     require_same_data(position.fingerprint, fingerprint_);
     require_sound(position);
     std::unique_lock lock(mutex_);
+    depth_ = 0;  // so that lanes that are busy are not queued anew
     queue_.clear();
-    for (Channel& channel : channels_) channel.queued = false;
     filled_.wait(lock, [this] { return std::ranges::none_of(channels_, &Channel::busy); });
+    lanes_asked_ = 0;
     for (std::size_t i = 0; i < channels_.size(); ++i) {
       channels_[i] = {};
       channels_[i].begin = position.lanes[i];
@@ -106,6 +112,11 @@ class StreamLoader::Reader {
   }
 
   DocumentCounts counts() const { return tally_.counts(); }
+
+  double waited_seconds() const {
+    const std::lock_guard lock(mutex_);
+    return waited_.seconds;
+  }
 
  private:
   std::int64_t row() const { return source_.context + 1; }
@@ -144,10 +155,21 @@ class StreamLoader::Reader {
 
   Channel& channel(std::int64_t lane) { return channels_[static_cast<std::size_t>(lane)]; }
 
-  /// Has the lane's next window read, unless it is there or on its way.
+  /// Windows to be ahead in every lane, where a step takes `count` slots.
+  std::size_t depth(std::int64_t count) const {
+    const std::int64_t lanes = source_.lanes;
+    const std::int64_t of_step =
+        sequences_ % lanes == 0 ? std::min(sequences_ / lanes, count) : (count + lanes - 1) / lanes;  // samples a lane
+    const auto windows = [](std::int64_t samples) { return (samples + Lane::kWindow - 1) / Lane::kWindow; };
+    const auto bytes = static_cast<std::int64_t>(sizeof(std::int32_t)) * Lane::kWindow * row();
+    return static_cast<std::size_t>(std::clamp(kAheadBytes / (bytes * std::max<std::int64_t>(lanes_asked_, 1)),
+                                               windows(of_step), windows(kAheadSteps * of_step)));
+  }
+
+  /// Has the lane's next window read, unless enough are there or one is on its way.
   void queue(std::int64_t lane) {
     Channel& c = channel(lane);
-    if (c.ahead || c.error || c.queued || c.busy) return;
+    if (c.ahead.size() >= depth_ || c.error || c.queued || c.busy) return;
     c.queued = true;
     queue_.push_back(lane);
     wake_.notify_one();
@@ -159,9 +181,10 @@ class StreamLoader::Reader {
     const std::int64_t window = place.sample / Lane::kWindow;
     while (!c.current || c.current->begin.window < window) {
       queue(place.lane);
-      filled_.wait(lock, [&c] { return c.ahead || c.error; });
-      if (c.error) std::rethrow_exception(c.error);
-      c.current = std::exchange(c.ahead, std::nullopt);
+      waited_.until([&c] { return !c.ahead.empty() || c.error; }, filled_, lock);
+      if (c.ahead.empty()) std::rethrow_exception(c.error);
+      c.current = std::move(c.ahead.front());
+      c.ahead.erase(c.ahead.begin());
       c.begin = c.current->begin;
       queue(place.lane);
     }
@@ -171,10 +194,12 @@ class StreamLoader::Reader {
     samples.insert(samples.end(), from, from + row());
   }
 
-  /// A lane that has no window at all goes before those that read ahead.
+  /// The lane that has the fewest windows; of several the one that has waited longest.
   std::int64_t take_most_urgent() {
-    auto it = std::ranges::find_if(queue_, [this](std::int64_t lane) { return !channel(lane).current; });
-    if (it == queue_.end()) it = queue_.begin();
+    const auto it = std::ranges::min_element(queue_, {}, [this](std::int64_t lane) {
+      const Channel& c = channel(lane);
+      return c.ahead.size() + (c.current ? 1 : 0);
+    });
     const std::int64_t lane = *it;
     queue_.erase(it);
     return lane;
@@ -200,8 +225,9 @@ class StreamLoader::Reader {
       }
       lock.lock();
       c.busy = false;
-      c.ahead = std::move(window);
+      if (window) c.ahead.push_back(std::move(*window));
       c.error = error;
+      queue(number);
       filled_.notify_all();
     }
   }
@@ -215,8 +241,11 @@ class StreamLoader::Reader {
   std::condition_variable_any wake_, filled_;
   std::vector<Channel> channels_;
   std::deque<std::int64_t> queue_;  // lanes whose next window is to be read
+  std::int64_t lanes_asked_ = 0;    // whose slots were asked for
+  std::size_t depth_ = 0;           // windows to be ahead in each
   std::int64_t step_ = 0;           // the last that next() was asked for, if taken_; else the one to come
   bool taken_ = false;
+  WaitClock waited_;
   std::vector<std::jthread> threads_;  // last: joined first
 };
 
@@ -228,5 +257,6 @@ std::vector<std::int32_t> StreamLoader::next(std::int64_t step, std::int64_t fir
 Position StreamLoader::position() const { return reader_->position(); }
 void StreamLoader::seek(const Position& position) { reader_->seek(position); }
 DocumentCounts StreamLoader::counts() const { return reader_->counts(); }
+double StreamLoader::waited_seconds() const { return reader_->waited_seconds(); }
 
 }  // namespace spikesink

@@ -10,10 +10,16 @@ namespace spikesink {
 /// step evenly keep apart lanes. Else with g = b * S + s: lane g mod L, sample g / L, so that every lane is used also
 /// where S < L.
 ///
-/// Only lanes of slots that are asked for are read. Memory: a lane has two windows of Lane::kWindow samples, the tokens
-/// of the document being packed (4 bytes each, of a line of at most LineReader::kMaxLineBytes), and a LineReader.
+/// Only lanes of slots that are asked for are read, each by one thread at a time. What is ahead is enough for
+/// kAheadSteps steps like the last, in kAheadBytes at most; but enough for one step, and a window a lane, in any case.
+///
+/// Memory: that, and of each lane the window of Lane::kWindow samples that is being dealt, the tokens of the document
+/// being packed (4 bytes each, of a line of at most LineReader::kMaxLineBytes), and a LineReader.
 class StreamLoader final : public Loader {
  public:
+  static constexpr std::int64_t kAheadSteps = 16;
+  static constexpr std::int64_t kAheadBytes = std::int64_t{64} << 20;
+
   /// Finds the shards; starts no reading. DataError, UsageError as find_shards() and begin_token().
   explicit StreamLoader(const LoaderOptions& options);
   ~StreamLoader() override;
@@ -25,6 +31,7 @@ class StreamLoader final : public Loader {
   Position position() const override;
   void seek(const Position& position) override;
   DocumentCounts counts() const override;
+  double waited_seconds() const override;
 
  private:
   class Reader;

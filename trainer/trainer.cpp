@@ -34,14 +34,16 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 struct StepNews {
   double seconds;         ///< that it took
   double busy_seconds;    ///< of these, in which the rank did not wait for others
+  double data_seconds;    ///< of these, in which it waited for its samples
   std::uint32_t samples;  ///< identity of those that it took: see identity_of()
   bool stop;              ///< it was asked to
 };
 
-/// Seconds of a rank's steps, and those in which it did not wait for others.
+/// Seconds of a rank's steps, those in which it did not wait for others, and those in which it waited for its samples.
 struct Busy {
-  double seconds = 0, busy = 0;
+  double seconds = 0, busy = 0, data = 0;
   double share() const { return seconds > 0 ? busy / seconds : 0; }
+  double data_share() const { return seconds > 0 ? data / seconds : 0; }
 };
 
 /// A sum over sequences of the CRC-32C of each one's slot and tokens: whoever takes them, the sum over ranks tells
@@ -199,7 +201,7 @@ class Loop {
 
   void one_step() {
     const auto begin = Clock::now();
-    const double waited = ranks_.waited_seconds();
+    const double waited = ranks_.waited_seconds(), data_waited = job_.loader.waited_seconds();
     const auto& [total, first, count, passes] = steps_.share();
     const std::vector<std::int32_t> samples = job_.loader.next(step_, first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
@@ -226,12 +228,14 @@ class Loop {
     const std::vector<StepNews> news =
         gather(ranks_, StepNews{.seconds = seconds,
                                 .busy_seconds = seconds - (ranks_.waited_seconds() - waited),
+                                .data_seconds = job_.loader.waited_seconds() - data_waited,
                                 .samples = identity_of(samples, first, count),
                                 .stop = StopSignals::requested()});
     samples_ = 0;
     for (std::size_t r = 0; r < news.size(); ++r) {
       busy_[r].seconds += news[r].seconds;
       busy_[r].busy += news[r].busy_seconds;
+      busy_[r].data += news[r].data_seconds;
       samples_ += news[r].samples;
       stop_ = stop_ || news[r].stop;
     }
@@ -260,12 +264,15 @@ class Loop {
     std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_, loss,
                                    count_text(rate), 100 * mfu, duration_text(left));
     if (!log) return log_.progress(text);
+    const double data_wait = std::ranges::max_element(busy_, {}, &Busy::data_share)->data_share();
+    if (data_wait > 0.01) text += fmt::format("  waited for data {:.0f} %", 100 * data_wait);
     Scalars scalars{{"tokens", static_cast<double>(tokens_)},
                     {"loss", loss},
                     {"lr", lr},
                     {"grad_norm", norm},
                     {"tokens_per_second", rate},
-                    {"mfu", mfu}};
+                    {"mfu", mfu},
+                    {"data_wait", data_wait}};
     std::vector<std::pair<std::string, std::int64_t>> identities{{"samples", samples_}};
     if (ranks_.world() > 1) {
       const auto busiest = std::ranges::max_element(busy_, {}, &Busy::share);

@@ -13,6 +13,7 @@
 
 #include "data/store/store_order.h"
 #include "data/train_data.h"
+#include "data/wait_clock.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
 
@@ -72,7 +73,7 @@ class StoreLoader::Reader {
     read_ahead(step, first, count);
     wake_.notify_all();
     const std::shared_ptr<Batch> batch = batches_.front();
-    filled_.wait(lock, [&] { return batch->missing == 0; });
+    waited_.until([&] { return batch->missing == 0; }, filled_, lock);
     batches_.pop_front();
     if (batch->error) std::rethrow_exception(batch->error);
     read_ahead(step + 1, first, count);
@@ -83,6 +84,11 @@ class StoreLoader::Reader {
   Position position() const {
     const std::lock_guard lock(mutex_);
     return {.step = step_ + (taken_ ? 1 : 0), .fingerprint = fingerprint_, .lanes = {}};
+  }
+
+  double waited_seconds() const {
+    const std::lock_guard lock(mutex_);
+    return waited_.seconds;
   }
 
   void seek(const Position& position) {
@@ -153,6 +159,7 @@ class StoreLoader::Reader {
   std::deque<std::shared_ptr<Batch>> batches_;  // of consecutive steps and equal slots
   std::int64_t step_ = 0;                       // the last that next() was asked for, if taken_; else the one to come
   bool taken_ = false;
+  WaitClock waited_;
   std::vector<std::jthread> threads_;  // last: joined first
 };
 
@@ -163,6 +170,7 @@ std::vector<std::int32_t> StoreLoader::next(std::int64_t step, std::int64_t firs
 }
 Position StoreLoader::position() const { return reader_->position(); }
 void StoreLoader::seek(const Position& position) { reader_->seek(position); }
+double StoreLoader::waited_seconds() const { return reader_->waited_seconds(); }
 
 std::vector<std::unique_ptr<TokenStore>> open_stores(const std::vector<std::string>& paths, const Tokenizer& tokenizer,
                                                      const std::string& key, StorePart part) {

@@ -26,6 +26,7 @@ class StoreLoader final : public Loader {
   Position position() const override;
   void seek(const Position& position) override;
   DocumentCounts counts() const override { return {}; }
+  double waited_seconds() const override;
 
  private:
   class Reader;

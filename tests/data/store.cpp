@@ -245,6 +245,7 @@ TEST_CASE("a store's samples are the same on any number of ranks, and after any 
   {
     StoreLoader loader(options);
     for (std::int64_t b = 0; b < kSteps; ++b) whole.push_back(loader.next(b, 0, kS));
+    CHECK(loader.waited_seconds() > 0);  // nothing is read before it is first asked for
   }
   const std::int64_t world = GENERATE(1, 2, 3, 4);
   std::vector<std::unique_ptr<StoreLoader>> ranks;

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "data/lane.h"
 #include "kernels/core/check.h"
@@ -36,7 +38,7 @@ std::vector<Tokens> run(Loader& loader, std::int64_t from, std::int64_t to, std:
 }
 
 /// Counts the tokens that it makes, and has one token a byte.
-class CountingTokens final : public Tokenizer {
+class CountingTokens : public Tokenizer {
  public:
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
     inner_->encode(text, ids);
@@ -263,10 +265,62 @@ TEST_CASE("reading ahead is bounded, and only lanes that are asked for are read"
   constexpr std::int64_t kWindowTokens = Lane::kWindow * 20;
   {
     StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 16, .seed = 1});
-    for (std::int64_t b = 0; b < 3; ++b) loader.next(b, 4, 4);  // lanes 2 and 3, still in their first window
+    for (std::int64_t b = 0; b < 3; ++b) loader.next(b, 4, 4);   // lanes 2 and 3, still in their first window
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));  // to read too much, if it does
   }
   CHECK(tokenizer.made >= 2 * kWindowTokens);
-  CHECK(tokenizer.made <= 2 * (2 * kWindowTokens + 41));
+  // A step takes two samples of a lane, so 16 steps are two windows, beside the one that is being dealt.
+  CHECK(tokenizer.made <= 2 * (3 * kWindowTokens + 41));
+}
+
+TEST_CASE("a big batch of few lanes is ahead as a whole, in few bytes for many steps", "[data][loader]") {
+  const test::Scratch folder;
+  std::string text;
+  for (int d = 0; d < 4000; ++d) text += test::line_of(std::string(40, static_cast<char>('a' + d % 26)));
+  test::write(folder / "a.jsonl", text);
+  DataConfig config;
+  config.train = {folder / "a.jsonl"};
+  config.lanes = 2;
+  const auto [context, sequences, windows] = GENERATE(table<int, int, int>({
+      {20, 128, 64},      // 64 samples of a lane a step: 16 steps are 64 windows
+      {1 << 17, 64, 3},   // little more than 8 MiB a window: 64 MiB have room for three in each lane
+      {1 << 17, 160, 5},  // a step is more: 80 samples, in five windows
+  }));
+  CAPTURE(context, sequences);
+  CountingTokens tokenizer;
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = context, .sequences = sequences, .seed = 1});
+  loader.next(0, 0, sequences);
+  const auto window = static_cast<std::int64_t>(Lane::kWindow) * context;
+  const std::int64_t dealt = (sequences / 2 + Lane::kWindow - 1) / Lane::kWindow;
+  const std::int64_t want = 2 * (dealt + windows) * window;
+  for (int i = 0; i < 3000 && tokenizer.made < want; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(tokenizer.made >= want);
+  CHECK(tokenizer.made <= want + 2 * 42);
+}
+
+TEST_CASE("waiting for a window counts, taking from one that is there does not", "[data][loader]") {
+  struct SlowTokens final : CountingTokens {
+    void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      CountingTokens::encode(text, ids);
+    }
+  };
+  const test::Scratch folder;
+  std::string text;
+  for (int d = 0; d < 100; ++d) text += test::line_of(std::string(400, 'a'));
+  test::write(folder / "a.jsonl", text);
+  DataConfig config;
+  config.train = {folder / "a.jsonl"};
+  config.lanes = 1;
+  const SlowTokens tokenizer;
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 20, .sequences = 4, .seed = 1});
+  CHECK(loader.waited_seconds() == 0);
+  loader.next(0, 0, 4);
+  const double first = loader.waited_seconds();
+  CHECK(first >= 0.005);  // no window is there before a document is read, and none was asked for
+  loader.next(1, 0, 4);   // of the same window
+  CHECK(loader.waited_seconds() == first);
 }
 
 TEST_CASE("what a background thread meets comes up in next(), each time", "[data][loader]") {

@@ -23,7 +23,8 @@ with tempfile.TemporaryDirectory() as temporary:
     probes = [line for line in lines if line.get("event") == "probe"]
     report.check([line["step"] for line in steps] == list(range(5, 61, 5)), "a line every five steps")
     report.check([line["step"] for line in probes] == [0, 25, 30, 50, 60], "probes at 0, every 30, checkpoints, end")
-    report.check(set(steps[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "samples"},
+    report.check(set(steps[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu",
+                                    "data_wait", "samples"},
                  "step keys")
     report.check(steps[-1]["loss"] < 0.7 * steps[0]["loss"], f"loss falls: {steps[0]['loss']} to {steps[-1]['loss']}")
     report.check(250 < probes[0]["perplexity"] < 300, f"first perplexity is the vocabulary: {probes[0]['perplexity']}")

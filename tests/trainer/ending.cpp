@@ -2,6 +2,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "data/stream_loader.h"
 #include "data/tokenizer.h"
 #include "io/failure.h"
 #include "kernels/core/gpu.h"
