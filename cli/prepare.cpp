@@ -21,7 +21,7 @@ struct Options {
   std::string tokenizer, out;
   int threads = 0;
   double holdout = 0.005, max_bad_share = 0.001;
-  std::optional<std::int64_t> min_bytes, max_bytes;
+  std::optional<std::int64_t> min_bytes, max_bytes, pad;
   bool deduplicate = false;
 };
 
@@ -36,9 +36,9 @@ class ProgressLine {
     const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
     std::string text =
         fmt::format("{}: {} of {} {}", p.phase, p.shards_done, p.shards, p.phase == "comparing" ? "parts" : "shards");
-    if (p.documents > 0)
-      text += fmt::format(", {} documents, {:.1f} MB/s of text", count_text(static_cast<double>(p.documents)),
-                          static_cast<double>(p.text_bytes) / 1e6 / std::max(seconds, 1e-3));
+    if (p.documents > 0) text += fmt::format(", {} documents", count_text(static_cast<double>(p.documents)));
+    if (p.text_bytes > 0)
+      text += fmt::format(", {:.1f} MB/s of text", static_cast<double>(p.text_bytes) / 1e6 / std::max(seconds, 1e-3));
     if (p.tokens > 0) text += fmt::format(", {} tokens", count_text(static_cast<double>(p.tokens)));
     const auto done = static_cast<double>(p.source_bytes_done - std::min(done_before_, p.source_bytes_done));
     if (p.waits)
@@ -66,9 +66,11 @@ void print_summary(const Manifest& m, const std::string& out) {
   }
   fmt::print("{}: {} tokens of {} documents in {} files, {} bytes a token; {} tokens are held out\n", out, tokens,
              documents, m.files.size(), m.token_bytes, held_out);
-  fmt::print("  text: {:.1f} MB, {:.2f} bytes of it a token\n", static_cast<double>(m.text_bytes) / 1e6,
-             tokens > documents ? static_cast<double>(m.text_bytes) / static_cast<double>(tokens - documents) : 0);
-  fmt::print("  left out: of {} lines {} are broken: {}", m.lines.lines(), m.lines.num_broken(), m.lines.broken_text());
+  if (m.text_bytes > 0)
+    fmt::print("  text: {:.1f} MB, {:.2f} bytes of it a token\n", static_cast<double>(m.text_bytes) / 1e6,
+               static_cast<double>(m.text_bytes) / static_cast<double>(tokens - documents));
+  fmt::print("  left out: of {} lines or documents {} are broken: {}", m.lines.lines(), m.lines.num_broken(),
+             m.lines.broken_text());
   if (m.min_bytes) fmt::print("; {} documents too short", m.too_short);
   if (m.max_bytes) fmt::print("; {} too long", m.too_long);
   if (m.deduplicated) fmt::print("; {} repeated", m.duplicates);
@@ -88,6 +90,7 @@ void run(const Options& options) {
                                            .max_bytes = options.max_bytes,
                                            .deduplicate = options.deduplicate,
                                            .max_bad_share = options.max_bad_share,
+                                           .pad = options.pad,
                                            .report = [&](const PrepareProgress& p) { line.show(p); }});
   line.close();
   print_summary(manifest, options.out);
@@ -105,8 +108,10 @@ void add_prepare_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("prepare", "Tokenise shards into a token store, once");
   auto options = std::make_shared<Options>();
   command
-      ->add_option("INPUT", options->inputs,
-                   "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; @FILE: one a line in FILE")
+      ->add_option(
+          "INPUT", options->inputs,
+          "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; or token files of others: .tar (DCLM's tokshuf), .bin "
+          "with .idx (Megatron-LM), .bin (llm.c); @FILE: one a line in FILE")
       ->required();
   command->add_option("--tokenizer", options->tokenizer, "bytes, or a tokenizer's file, as data.tokenizer")->required();
   command->add_option("--out", options->out, "folder of the store; data.train: [FOLDER] trains on it")->required();
@@ -121,9 +126,13 @@ void add_prepare_command(CLI::App& app) {
   command->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no store is made")
       ->capture_default_str()
       ->check(share);
+  command->add_option("--pad", options->pad, "id that fills up contexts in .tar files of tokens, left out there");
   command->footer(
       "Killed, it goes on where it was when it is run again. Run on several machines at once, with --out on a file\n"
       "system that they share, each takes shards that no other has in hand. The store's bytes do not depend on it.\n\n"
+      "Token files must have been made with the tokenizer that is named: ids are only checked to lie in its "
+      "vocabulary.\n"
+      "What lies between two ends of text is a document, as is a piece of one that a context or file cuts off.\n\n"
       "Example:\n"
       "  spikesink prepare 'dclm/*.jsonl.zst' --tokenizer tokenizer.model --out stores/dclm\n"
       "  spikesink train configs/llama/125m.yaml --set 'data.train=[stores/dclm]' --set "

@@ -36,12 +36,14 @@ bool is_shard_name(std::string_view name) {
   return name.ends_with(".jsonl") || name.ends_with(".json");
 }
 
-Shard checked(const std::string& path, const std::string& key) {
+Shard checked(const std::string& path, const std::string& key, const std::vector<std::string>& more_endings) {
   std::error_code error;
   if (fs::is_directory(path, error))
     throw DataError(fmt::format("{}: {} is a folder; name its shards, e.g. {}/*.jsonl.zst", key, path, path));
-  if (!is_shard_name(path))
-    throw DataError(fmt::format("{}: {} is no .jsonl, .jsonl.zst or .jsonl.gz file; name only such shards", key, path));
+  const auto ends_so = [&](const std::string& ending) { return path.ends_with(ending); };
+  if (!is_shard_name(path) && std::ranges::none_of(more_endings, ends_so))
+    throw DataError(fmt::format("{}: {} is no .jsonl, .jsonl.zst or .jsonl.gz file{}{}; name only such shards", key,
+                                path, more_endings.empty() ? "" : ", nor ", fmt::join(more_endings, " or ")));
   const std::uint64_t bytes = fs::file_size(path, error);
   if (error) throw DataError(fmt::format("{}: {} cannot be read: {}", key, path, error.message()));
   if (bytes == 0) throw DataError(fmt::format("{}: {} is empty; fetch it again or leave it out", key, path));
@@ -50,7 +52,8 @@ Shard checked(const std::string& path, const std::string& key) {
 
 }  // namespace
 
-std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key) {
+std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key,
+                               const std::vector<std::string>& more_endings) {
   if (patterns.empty()) throw DataError(key + ": names no shards; give files or globs, e.g. [data/*.jsonl.zst]");
   std::vector<std::string> paths;
   for (const std::string& pattern : patterns) {
@@ -68,7 +71,7 @@ std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const s
   for (const std::string& path : paths) {
     std::error_code error;
     const fs::path canonical = fs::canonical(path, error);
-    if (seen.insert(error ? path : canonical.string()).second) shards.push_back(checked(path, key));
+    if (seen.insert(error ? path : canonical.string()).second) shards.push_back(checked(path, key, more_endings));
   }
   return shards;
 }

@@ -15,7 +15,9 @@ struct Shard {
 
 /// The shards that the patterns (files or globs; ~ and {a,b} are understood) name: sorted by path, each file once.
 /// DataError naming `key` for a pattern that matches nothing, a folder, an empty file, or another kind of file.
-std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key);
+/// `more_endings`: names that are taken as well, for readers of other kinds.
+std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key,
+                               const std::vector<std::string>& more_endings = {});
 
 /// Count, size and a hash of names and sizes, in order: tells other data apart, wherever the same folder lies.
 std::string shards_fingerprint(const std::vector<Shard>& shards);

@@ -40,6 +40,7 @@ struct Manifest {
   double holdout = 0;                                ///< share of documents, by holdout_draw(), that are held out
   std::optional<std::int64_t> min_bytes, max_bytes;  ///< of a document's text; others are left out
   bool deduplicated = false;                         ///< of equal texts only the first is there
+  std::optional<std::int64_t> pad = {};              ///< id that filled up contexts of tokens, and was left out
   std::vector<StoreFile> files;                      ///< in the order of the sources
   std::int64_t text_bytes = 0;                       ///< of the documents that are in it, UTF-8
   DocumentCounts lines;                              ///< of the sources; broken ones by reason

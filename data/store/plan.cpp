@@ -50,6 +50,7 @@ std::string plan_text(const Manifest& m) {
               {"min_bytes", or_null(m.min_bytes)},
               {"max_bytes", or_null(m.max_bytes)},
               {"deduplicated", m.deduplicated},
+              {"pad", or_null(m.pad)},
               {"shards", shards}}
              .dump(1, ' ', false, Json::error_handler_t::replace) +
          "\n";

@@ -19,6 +19,8 @@
 #include "data/store/file_writer.h"
 #include "data/store/parts.h"
 #include "data/store/plan.h"
+#include "data/store/token_source.h"
+#include "data/store/usable.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -27,63 +29,18 @@ namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds kReport{500}, kWait{200};
-constexpr std::int64_t kJudgedLines = 1000;  // of a shard, before it is refused as a whole
-constexpr double kHopeless = 0.5;            // share of broken lines above which that is done
-
-/// A shard's documents that are of use: neither broken nor too short or long. Calls f(text, number among these).
-template <class F>
-void for_usable(const Shard& shard, const PrepareOptions& options, ShardRecord& record,
-                std::atomic<std::uint64_t>& done, F&& f) {
-  DocumentTally tally(1);  // all shards are judged together, at the end
-  DocumentReader reader(shard.path, tally);
-  std::uint32_t number = 0;
-  std::uint64_t counted = 0;
-  const auto count_bytes = [&] {
-    if (const std::uint64_t read = reader.file_bytes(); read > counted) done += read - std::exchange(counted, read);
-  };
-  const auto require_hope = [&] {
-    const DocumentCounts lines = tally.counts();
-    const double share = static_cast<double>(lines.num_broken()) / static_cast<double>(lines.lines());
-    if (lines.lines() >= kJudgedLines && share > std::max(kHopeless, options.max_bad_share))
-      throw DataError(fmt::format("{}: {} of its first {} lines are broken: {}; mend it or leave it out", shard.path,
-                                  lines.num_broken(), lines.lines(), lines.broken_text()));
-  };
-  while (reader.next()) {
-    count_bytes();
-    const auto text = reader.text();
-    if (!text) {
-      require_hope();
-      continue;
-    }
-    const auto bytes = static_cast<std::int64_t>(text->size());
-    if (options.min_bytes && bytes < *options.min_bytes)
-      ++record.too_short;
-    else if (options.max_bytes && bytes > *options.max_bytes)
-      ++record.too_long;
-    else
-      f(*text, number++);
-  }
-  count_bytes();
-  if (counted != shard.bytes)
-    throw DataError(
-        fmt::format("{}: had {} bytes at the start, {} were read; it was changed meanwhile: run again once "
-                    "nobody writes it",
-                    shard.path, shard.bytes, counted));
-  record.lines = tally.counts();
-  // Where the shards lie is no part of the store.
-  const std::string name = fs::path(shard.path).filename().string();
-  for (std::string& first : record.lines.first_broken)
-    if (first.starts_with(shard.path)) first.erase(0, shard.path.size() - name.size());
-}
 
 class Preparation {
  public:
   explicit Preparation(const PrepareOptions& options)
-      : options_(options), shards_(find_shards(with_lists(options.inputs), "prepare")), parts_(options.out) {
+      : options_(options),
+        shards_(find_shards(with_lists(options.inputs), "prepare", {".tar", ".bin"})),
+        parts_(options.out) {
     require(options.threads > 0, "prepare: ", options.threads, " threads");
     if (options.min_bytes && options.max_bytes && *options.min_bytes > *options.max_bytes)
       throw UsageError(fmt::format("--min-bytes {} is above --max-bytes {}: no document is left; change one of them",
                                    *options.min_bytes, *options.max_bytes));
+    require_one_kind();
     manifest_ = {.tokenizer = options.tokenizer.name(),
                  .vocab_size = options.tokenizer.vocab_size(),
                  .end_of_text = options.tokenizer.end_of_text(),
@@ -91,7 +48,8 @@ class Preparation {
                  .holdout = options.holdout,
                  .min_bytes = options.min_bytes,
                  .max_bytes = options.max_bytes,
-                 .deduplicated = options.deduplicate};
+                 .deduplicated = options.deduplicate,
+                 .pad = options.pad};
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       manifest_.files.push_back({.name = fmt::format("shard_{:08d}.h5", i),
                                  .source = fs::path(shards_[i].path).filename().string(),
@@ -116,6 +74,20 @@ class Preparation {
  private:
   using Work = std::function<void(std::int64_t)>;
   using Result = std::function<std::string(std::int64_t)>;
+
+  void require_one_kind() const {
+    const auto is_tokens = [](const Shard& shard) { return is_token_file(shard.path); };
+    const auto tokens = std::ranges::count_if(shards_, is_tokens);
+    if (tokens > 0 && static_cast<std::size_t>(tokens) < shards_.size())
+      throw UsageError(fmt::format("{} has tokens, but {} has text; make a store of each kind and train on both",
+                                   std::ranges::find_if(shards_, is_tokens)->path,
+                                   std::ranges::find_if_not(shards_, is_tokens)->path));
+    if (tokens > 0 && (options_.min_bytes || options_.max_bytes))
+      throw UsageError(
+          "--min-bytes and --max-bytes: have an effect on text only, and the input is tokens; remove them");
+    if (options_.pad && !std::ranges::all_of(shards_, [](const Shard& s) { return s.path.ends_with(".tar"); }))
+      throw UsageError("--pad: has an effect on .tar files of tokens only; remove it");
+  }
 
   /// Leaves the folder with this plan in it.
   void begin() const {
@@ -275,15 +247,24 @@ class Preparation {
     }
   }
 
+  void for_usable(std::int64_t i, ShardRecord& record, const std::function<void(const UsableDocument&)>& visit) {
+    for_usable_documents(shards_[static_cast<std::size_t>(i)],
+                         {.tokenizer = options_.tokenizer,
+                          .min_bytes = options_.min_bytes,
+                          .max_bytes = options_.max_bytes,
+                          .max_bad_share = options_.max_bad_share,
+                          .pad = options_.pad},
+                         record, source_done_, visit);
+  }
+
   void hash(std::int64_t i) {
     std::vector<TextHash> hashes;
     ShardRecord record;
-    for_usable(shards_[static_cast<std::size_t>(i)], options_, record, source_done_,
-               [&](std::string_view text, std::uint32_t) {
-                 hashes.push_back(hash_of(text));
-                 text_bytes_ += static_cast<std::int64_t>(text.size());
-                 ++documents_;
-               });
+    for_usable(i, record, [&](const UsableDocument& document) {
+      hashes.push_back(hash_of(document.content()));
+      text_bytes_ += static_cast<std::int64_t>(document.text.size());
+      ++documents_;
+    });
     write_hashes(parts_.hashes(i), hashes);
   }
 
@@ -294,17 +275,17 @@ class Preparation {
     ShardRecord record;
     StoreFileWriter writer(options_.out + "/" + manifest_.files[shard].name, manifest_.token_bytes);
     std::vector<std::int32_t> ids;
-    for_usable(shards_[shard], options_, record, source_done_, [&](std::string_view text, std::uint32_t number) {
-      if (std::ranges::binary_search(repeats, number)) {
+    for_usable(i, record, [&](const UsableDocument& document) {
+      if (std::ranges::binary_search(repeats, document.number)) {
         ++record.duplicates;
         return;
       }
-      ids.clear();
-      options_.tokenizer.encode(text, ids);
+      ids.assign(document.ids.begin(), document.ids.end());
+      if (!document.text.empty()) options_.tokenizer.encode(document.text, ids);
       ids.push_back(options_.tokenizer.end_of_text());
-      writer.add(ids, holdout_draw(text) < options_.holdout);
-      record.text_bytes += static_cast<std::int64_t>(text.size());
-      text_bytes_ += static_cast<std::int64_t>(text.size());
+      writer.add(ids, holdout_draw(document.content()) < options_.holdout);
+      record.text_bytes += static_cast<std::int64_t>(document.text.size());
+      text_bytes_ += static_cast<std::int64_t>(document.text.size());
       tokens_ += static_cast<std::int64_t>(ids.size());
       ++documents_;
     });

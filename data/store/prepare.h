@@ -20,7 +20,8 @@ struct PrepareProgress {
 };
 
 struct PrepareOptions {
-  std::vector<std::string> inputs;  ///< shards or globs; @FILE: one a line in FILE
+  std::vector<std::string>
+      inputs;  ///< shards, or files of tokens (see open_tokens()), or globs; @FILE: one a line in FILE
   const Tokenizer& tokenizer;
   std::string out;  ///< folder, made if it is not there
   int threads = 1;
@@ -28,6 +29,7 @@ struct PrepareOptions {
   std::optional<std::int64_t> min_bytes, max_bytes;  ///< of a document's text
   bool deduplicate = false;
   double max_bad_share = 0.001;
+  std::optional<std::int64_t> pad = {};                ///< of .tar files of tokens: the id that fills up contexts
   std::function<void(const PrepareProgress&)> report;  ///< called about twice a second, if given
 };
 
