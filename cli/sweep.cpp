@@ -22,6 +22,7 @@
 #include "sweeps/slurm.h"
 #include "sweeps/status_table.h"
 #include "sweeps/terminal.h"
+#include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 
 namespace spikesink::cli {
@@ -44,10 +45,24 @@ struct Look {
   bool slurm_is_silent = false;       ///< and may have jobs of ours
 };
 
+/// What a user may have overlooked about the folder, or empty.
+std::string foreign_to(const Sweep& sweep, const SweepFolder& folder) {
+  std::error_code error;
+  if (!std::filesystem::exists(folder.identity(), error))
+    return fmt::format("{}: no sweep has run there yet; dir is relative to the folder that this runs in",
+                       std::filesystem::absolute(folder.path()).string());
+  const std::vector<std::string> others = runs_of_other_rows(sweep, folder);
+  return others.empty() ? ""
+                        : fmt::format("{}: has {} of rows that {} does not have, or has under another name: {}",
+                                      folder.path(), counted(static_cast<std::int64_t>(others.size()), "run"),
+                                      sweep.file, fmt::join(others, ", "));
+}
+
 Look look_at(const Sweep& sweep, const SweepFolder& folder) {
   const SlurmView slurm = ask_slurm(folder);
   Look look{.slurm_is_silent = !slurm.queue.known && !slurm.no_squeue};
   if (!slurm.problem.empty()) look.problems.push_back(slurm.problem);
+  if (const std::string news = foreign_to(sweep, folder); !news.empty()) look.problems.push_back(news);
   for (const SweepRow& row : sweep.rows) {
     if (!row.refusal.empty()) look.problems.push_back(row.refusal);
     for (const SweepRun& run : row.runs) {
@@ -142,8 +157,10 @@ void collect_tables(const CollectOptions& options) {
   const SweepFolder folder(sweep.folder());
   require_own(sweep, folder);
   if (std::error_code error; !std::filesystem::exists(folder.identity(), error))
-    throw UsageError(fmt::format("{}: nothing to collect; start the runs with `spikesink sweep run {}`", folder.path(),
-                                 options.sweep));
+    throw UsageError(
+        fmt::format("{}: nothing to collect; `spikesink sweep run {}` starts the runs; dir is relative to the "
+                    "folder that it runs in",
+                    std::filesystem::absolute(folder.path()).string(), options.sweep));
   const CollectedSweep collected = collect(sweep, folder);
   if (options.format != "markdown")  // which has them
     for (const std::string& note : collected.notes) complain(note);

@@ -56,8 +56,9 @@ class Collector {
     out.scale = scale_;
     out.notes = notes_;
     for (const auto& [changes, runs] : changes_)
-      out.notes.push_back(fmt::format("{}{}: run with another config than the sweep file's: {}", runs.front(),
-                                      runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "", changes));
+      out.notes.push_back(fmt::format("{}{}: run with another config than the sweep file's, was -> is: {}",
+                                      runs.front(), runs.size() > 1 ? fmt::format(" and {} more", runs.size() - 1) : "",
+                                      changes));
     return out;
   }
 
@@ -91,7 +92,7 @@ class Collector {
     if (!std::filesystem::exists(file)) file = folder_.config(run.name);
     if (!std::filesystem::exists(file)) return run.config;
     Config config = read_config(file);
-    const std::vector<std::string> changes = changes_of_run(run.config, config);
+    const std::vector<std::string> changes = changes_of_run(config, run.config);
     if (!changes.empty()) changes_[fmt::format("{}", fmt::join(changes, ", "))].push_back(run.name);
     return config;
   }

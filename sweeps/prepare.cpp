@@ -124,6 +124,18 @@ std::vector<std::string> changes_of_run(const Config& before, const Config& afte
   return changes;
 }
 
+std::vector<std::string> runs_of_other_rows(const Sweep& sweep, const SweepFolder& folder) {
+  std::vector<std::string> others;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder.configs(), error)) {
+    const std::string run = entry.path().stem().string();
+    const auto has = [&](const SweepRow& row) { return std::ranges::count(row.runs, run, &SweepRun::name) > 0; };
+    if (entry.path().extension() == ".yaml" && std::ranges::none_of(sweep.rows, has)) others.push_back(run);
+  }
+  std::ranges::sort(others);
+  return others;
+}
+
 SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue& queue, const RunCheck& check) {
   require_own(sweep, folder);
   SweepPlan plan;

@@ -37,4 +37,7 @@ void write_sweep(const Sweep& sweep, const SweepFolder& folder, const SweepPlan&
 /// runs, where its data lies, when it saves and how often it logs. As config_difference() has it.
 std::vector<std::string> changes_of_run(const Config& before, const Config& after);
 
+/// Runs in the folder that the sweep does not have, sorted: of a row that was renamed or taken out.
+std::vector<std::string> runs_of_other_rows(const Sweep& sweep, const SweepFolder& folder);
+
 }  // namespace spikesink

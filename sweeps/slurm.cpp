@@ -82,8 +82,9 @@ std::string submit(const Sweep& sweep, const SweepFolder& folder, const SweepPla
                     result.err));
   const std::string job = result.out.substr(0, result.out.find_first_of(";\n"));  // JOB or JOB;CLUSTER
   if (result.code != 0 || job.empty() || job.find_first_not_of("0123456789") != std::string::npos)
-    throw UsageError(fmt::format("sbatch refuses {}: {}; change `slurm:` in {} or with --set", file,
-                                 words_of(result, "sbatch"), sweep.file));
+    throw UsageError(
+        fmt::format("sbatch refuses {}: {}; change `slurm:` in {} or with --set; it takes a machine of a Slurm cluster",
+                    file, words_of(result, "sbatch"), sweep.file));
   nlohmann::json runs = nlohmann::json::array();
   for (const SweepRun* run : plan.start) runs.push_back(run->name);
   const auto now = std::chrono::system_clock::now().time_since_epoch();

@@ -203,7 +203,7 @@ TEST_CASE("a run is finished at the last step of the config that it had", "[swee
   CHECK_THAT(scratch.shorten(collected.notes[0]),
              Catch::StartsWith("sandwich: cannot be read: configs/sandwich.yaml:1: "));
   CHECK(collected.notes[1] ==
-        "pre_norm_seed1 and 1 more: run with another config than the sweep file's: train.steps: 300 -> 20");
+        "pre_norm_seed1 and 1 more: run with another config than the sweep file's, was -> is: train.steps: 20 -> 300");
 }
 
 }  // namespace spikesink

@@ -175,6 +175,16 @@ TEST_CASE("a folder of another sweep, or of none, is refused", "[sweeps]") {
         "sweeps/s: has files, but is no sweep's folder (no sweep.json); give sweep.yaml another name or dir");
 }
 
+TEST_CASE("runs of a row that was renamed or taken out are named", "[sweeps]") {
+  TwoRows two;
+  CHECK(runs_of_other_rows(two.sweep, two.folder()).empty());
+  two.ran("a", 0, 0);
+  CHECK(runs_of_other_rows(two.sweep, two.folder()).empty());
+  two.sweep.rows[1].runs[0].name = "c";
+  two.sweep.rows.erase(two.sweep.rows.begin());
+  CHECK(runs_of_other_rows(two.sweep, two.folder()) == Names{"a", "b"});
+}
+
 TEST_CASE("a run folder that the sweep has not made is refused", "[sweeps]") {
   TwoRows two;
   write_sweep(two.sweep, two.folder(), {});
