@@ -59,6 +59,10 @@ with tempfile.TemporaryDirectory() as temporary:
     found_before_the_run = number  # what follows is; a shard may break in the middle of one
     (home / "no.model").write_bytes(b"\x00garbage")
     refuses("damaged tokenizer", DATA, ["no.model"], "--set", f"data.tokenizer={home}/no.model")
+    (home / "no.tiktoken").write_bytes(b"IQ== 0\nIg== 0\n")
+    refuses("ranks of no known encoding", DATA, ["no.tiktoken.json", "pattern"], "--set", f"data.tokenizer={home}/no.tiktoken")
+    (home / "no.tiktoken.json").write_text('{"encoding": "llama3"}')
+    refuses("damaged ranks", DATA, ["no.tiktoken:2:", "rank 0"], "--set", f"data.tokenizer={home}/no.tiktoken")
     refuses("missing tokenizer", DATA, ["gone.model"], "--set", "data.tokenizer=gone.model")
     refuses("tokenizer too large", USAGE, ["model.vocab_size", "258"], "--set", "model.vocab_size=100")
     refuses("heads", USAGE, ["model.attention.n_kv_heads"], "--set", "model.attention.n_kv_heads=3")

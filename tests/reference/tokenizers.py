@@ -78,10 +78,12 @@ def learn_ranks(text, tokens):
 
 
 def add_borders(ranks):
-    """Tokens of a character of each class and the first byte of another: with them the ids tell where pieces end."""
-    for before in b"a 1.\n":
-        for first in range(0x80, 0xF5):
-            ranks[bytes([before, first])] = len(ranks)
+    """Tokens of a character of each class and the first or last byte of another: with them the ids tell where pieces end."""
+    for one in b"a 1.'\n":
+        for first in range(0xC2, 0xF5):
+            ranks[bytes([one, first])] = len(ranks)
+        for last in range(0x80, 0xC0):
+            ranks[bytes([last, one])] = len(ranks)
     return ranks
 
 
@@ -112,7 +114,8 @@ def odd_texts(number):
     texts = ["".join(draw.choices(atoms, k=draw.randint(1, 30))) for _ in range(number)]
     texts += ["".join(chr(draw.choice([draw.randrange(0x80), draw.randrange(0xD800), draw.randrange(0xE000, 0x110000)]))
                       for _ in range(20)) for _ in range(number)]
-    return texts
+    endings = ["s", "S", "\u017f", "t", "T", "m", "M", "d", "D", "ll", "lL", "LL", "re", "Re", "VE", "ve", "l", "r", "v", "\u212a"]
+    return texts + [f"it'{end}a '{end}a'{end} .'{end}a\n'{end}a''{end}" for end in endings]
 
 
 def long_texts():
