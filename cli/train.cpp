@@ -20,6 +20,7 @@
 #include "io/failure.h"
 #include "io/lock.h"
 #include "trainer/dist/agree.h"
+#include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
 #include "trainer/trainer.h"
@@ -74,6 +75,14 @@ std::vector<std::string> notes_on(const DataConfig& data, const DocumentCounts& 
   return notes;
 }
 
+/// Threads that read ahead. On the CPU training itself takes the cores; beside a GPU they have little else to do.
+/// All ranks call.
+int data_threads(const Config& config, const Ranks& ranks) {
+  const int cores = cores_of_rank(ranks);
+  if (config.data.threads > 0) return static_cast<int>(config.data.threads);
+  return config.system.resolved_device() == Device::kCuda ? std::clamp(cores - 1, 2, 16) : 2;
+}
+
 void run(const TrainOptions& options, Ranks& ranks) {
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
@@ -97,7 +106,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                                       .tokenizer = *tokenizer,
                                                       .context = config.model.context,
                                                       .sequences = config.train.sequences(config.model.context),
-                                                      .seed = static_cast<std::uint64_t>(config.run.seed)});
+                                                      .seed = static_cast<std::uint64_t>(config.run.seed),
+                                                      .threads = data_threads(config, ranks)});
 
   require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1), ranks);
   communicator.barrier();

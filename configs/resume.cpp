@@ -11,9 +11,9 @@ namespace {
 // Everything else (length, learning rate, micro-batch, device, logging, probes) leaves past samples as they were.
 constexpr std::string_view kFixed[] = {"model.", "data.",
                                        "run.seed:", "train.batch_tokens:", "train.loss_from_position:"};
-// Only where the files are, and what is held to be too broken, may differ: the loader knows the data by its
+// Only where the files are, what is held to be too broken, and who reads may differ: the loader knows the data by its
 // fingerprint.
-constexpr std::string_view kFree[] = {"data.train:", "data.tokenizer:", "data.max_bad_share:"};
+constexpr std::string_view kFree[] = {"data.train:", "data.tokenizer:", "data.max_bad_share:", "data.threads:"};
 
 bool begins_with_any(std::string_view line, auto& prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return line.starts_with(prefix); });

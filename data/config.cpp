@@ -7,7 +7,8 @@
 namespace spikesink {
 namespace {
 constexpr std::int64_t kMostLanes = 65536;
-}
+constexpr std::int64_t kMostThreads = 1024;
+}  // namespace
 
 std::string problem_of(const DataConfig& c) {
   std::ostringstream out;
@@ -31,6 +32,9 @@ std::string problem_of(const DataConfig& c) {
         << ", as each keeps windows of samples and an open shard; 64 is usual";
   else if (!(c.max_bad_share >= 0 && c.max_bad_share <= 1))
     out << "data.max_bad_share: " << c.max_bad_share << ", must lie between 0 and 1";
+  else if (c.threads < 0 || c.threads > kMostThreads)
+    out << "data.threads: " << c.threads << ", must lie between 0 and " << kMostThreads
+        << "; 0 takes as many as the machine has cores for";
   return out.str();
 }
 

@@ -15,6 +15,7 @@ struct DataConfig {
   bool document_mask = false;
   bool begin_of_text = false;
   double max_bad_share = 0.001;
+  std::int64_t threads = 0;
 
   void fields(auto&& v) {
     v("train", train,
@@ -31,6 +32,8 @@ struct DataConfig {
     v("document_mask", document_mask, "attention stays inside a document");
     v("begin_of_text", begin_of_text, "put a begin-of-text token at the first position of every sample");
     v("max_bad_share", max_bad_share, "share of broken lines and documents above which the run stops");
+    v("threads", threads,
+      "threads of a rank that read and tokenise ahead; 0: 2, on a GPU all cores of the rank but one, up to 16");
   }
 };
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "data/draws.h"
@@ -103,7 +105,10 @@ void Lane::append(std::string_view text) {
 }
 
 void Lane::open_shard() {
-  reader_ = std::make_unique<DocumentReader>(source_.shards[number(order_[number(next_.shard)])].path, source_.tally);
+  const Shard& shard = this->shard();
+  reader_ = std::make_unique<DocumentReader>(shard.path, source_.tally);
+  std::error_code error;
+  if (const auto bytes = std::filesystem::file_size(shard.path, error); !error) require_same_size(bytes);
   const std::int64_t line = std::exchange(next_.line, 0);
   if (reader_->skip_lines(line) < line) changed("has fewer lines");
 }
@@ -119,7 +124,19 @@ void Lane::pass_foreign_lines() {
   reader_->skip_lines((lane_ - owner + source_.lanes) % source_.lanes);
 }
 
+const Shard& Lane::shard() const { return source_.shards[number(order_[number(next_.shard)])]; }
+
+/// A shard that was found with another size has been replaced, cut or is still being written.
+void Lane::require_same_size(std::uint64_t bytes) const {
+  if (bytes == shard().bytes) return;
+  throw DataError(
+      fmt::format("{}: has {} bytes, but had {} when this run began: the shard has changed since; put it back "
+                  "and --resume, or start a new run",
+                  shard().path, bytes, shard().bytes));
+}
+
 void Lane::end_shard() {
+  require_same_size(reader_->file_bytes());
   lines_in_epoch_ += reader_->line();
   reader_.reset();
   if (++next_.shard == static_cast<std::int64_t>(order_.size())) end_epoch();
@@ -164,7 +181,7 @@ void Lane::changed(const std::string& what) const {
   throw DataError(
       fmt::format("{}:{}: {}, but a checkpoint stands there: the shard has changed since; put it back, or "
                   "start a new run",
-                  source_.shards[number(order_[number(next_.shard)])].path, reader_->line(), what));
+                  shard().path, reader_->line(), what));
 }
 
 }  // namespace spikesink

@@ -53,7 +53,8 @@ class Lane {
   /// DataError if there can be no such state of this lane: it comes from a damaged checkpoint.
   static void require_sound(const LaneSource& source, std::int64_t lane, const LaneState& state);
 
-  /// DataError if a shard cannot be read, too many lines are broken, or no document is left at all.
+  /// DataError if a shard cannot be read or has another size than it was found with, too many lines are broken, or no
+  /// document is left at all.
   Window next_window();
 
  private:
@@ -67,6 +68,8 @@ class Lane {
   void end_epoch();
   void open_shard();
   void pass_foreign_lines();
+  const Shard& shard() const;  ///< that is next, or being read
+  void require_same_size(std::uint64_t bytes) const;
   void append_document();
   void append(std::string_view text);
   void drop_tokens_handed_on();

@@ -46,23 +46,32 @@ double counted_tokens(std::int64_t sequences, const SampleShape& shape) {
   return static_cast<double>(sequences * (shape.context - shape.loss_from_position + 1));
 }
 
-/// Inputs and targets of `samples`, for the device. Kernels on a GPU trust their values, so they are looked at here.
-PassInput upload(const Stream& stream, std::span<const std::int32_t> samples, const SampleShape& shape,
-                 std::int64_t vocab_size) {
+/// The ids that passes over `samples` read: inputs, targets and, if asked for, first positions, each (n * T).
+std::int64_t num_ids(std::span<const std::int32_t> samples, const SampleShape& shape) {
+  return num_sequences(samples, shape) * shape.context * (shape.end_of_text ? 3 : 2);
+}
+
+/// Writes those ids to `memory`, and uploads each kind. Kernels on a GPU trust their values, so they are looked at
+/// here.
+PassInput upload(std::span<const std::int32_t> samples, const SampleShape& shape, std::int64_t vocab_size,
+                 std::span<std::int32_t> memory, auto&& to_device) {
   for (const std::int32_t token : samples)
     require(token >= 0 && token < vocab_size, "token ", token, " of ", vocab_size);
-  const std::int64_t total = num_sequences(samples, shape), T = shape.context;
-  std::vector<std::int32_t> tokens, targets;
-  tokens.reserve(static_cast<std::size_t>(total * T));
-  targets.reserve(static_cast<std::size_t>(total * T));
-  for (std::int64_t b = 0; b < total; ++b) {
-    const auto sample = samples.begin() + b * (T + 1);
-    tokens.insert(tokens.end(), sample, sample + T);
-    targets.insert(targets.end(), sample + 1, sample + 1 + T);
-    std::fill_n(targets.end() - T, shape.loss_from_position - 1, -1);  // position p predicts the token after it
+  const auto T = static_cast<std::size_t>(shape.context), total = samples.size() / (T + 1);
+  const auto tokens = memory.first(total * T), targets = memory.subspan(total * T, total * T);
+  for (std::size_t b = 0; b < total; ++b) {
+    const auto sample = samples.subspan(b * (T + 1), T + 1);
+    std::ranges::copy(sample.first(T), tokens.subspan(b * T).begin());
+    const auto predicted = targets.subspan(b * T, T);
+    std::ranges::copy(sample.last(T), predicted.begin());
+    std::fill_n(predicted.begin(), shape.loss_from_position - 1, -1);  // position p predicts the token after it
   }
-  PassInput input{upload_ids(stream, tokens), upload_ids(stream, targets)};
-  if (shape.end_of_text) input.starts = upload_ids(stream, document_starts(tokens, T, *shape.end_of_text));
+  PassInput input{to_device(tokens), to_device(targets)};
+  if (shape.end_of_text) {
+    const auto starts = memory.last(total * T);
+    std::ranges::copy(document_starts(tokens, shape.context, *shape.end_of_text), starts.begin());
+    input.starts = to_device(starts);
+  }
   return input;
 }
 
@@ -84,6 +93,7 @@ TrainingPasses::TrainingPasses(const Stream& stream, const Decoder& model, const
       passes_(stream.device == Device::kCuda ? stream.with_own_pool() : stream),
       model_(model),
       shape_(shape),
+      staging_(stream),
       total_(stream.zeros({1}, DType::kF64)) {}
 
 void TrainingPasses::run(std::span<const std::int32_t> samples) {
@@ -93,7 +103,9 @@ void TrainingPasses::run(std::span<const std::int32_t> samples) {
 void TrainingPasses::run(std::span<const std::int32_t> samples, const StepShare& share) {
   require(num_sequences(samples, shape_) == share.count, "TrainingPasses: not the ", share.count,
           " sequences of the share");
-  run(upload(stream_, samples, shape_, model_.config().vocab_size), share);
+  run(upload(samples, shape_, model_.config().vocab_size, staging_.next(num_ids(samples, shape_)),
+             [this](auto ids) { return staging_.upload(ids); }),
+      share);
 }
 
 void TrainingPasses::run_dry(const StepShare& share) {
@@ -175,7 +187,9 @@ double mean_loss(const Stream& stream, const Decoder& model, std::span<const std
   const std::int64_t total = num_sequences(samples, shape), T = shape.context;
   const Tensor sum = stream.zeros({1}, DType::kF64);
   require(total > 0, "mean_loss: of no sequences");
-  const PassInput input = upload(stream, samples, shape, model.config().vocab_size);
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(num_ids(samples, shape)));
+  const PassInput input =
+      upload(samples, shape, model.config().vocab_size, ids, [&](auto part) { return upload_ids(stream, part); });
   for_passes(stream, total, shape.micro_batch, [&](std::int64_t first, std::int64_t B) {
     const PassInput part = input.slice(first, B, T);
     run_pass(stream, model, part, {B, T, part.starts}, Pass::Mode::kForwardOnly, observer, 0, sum);

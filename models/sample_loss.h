@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/core/graph.h"
+#include "kernels/core/staging.h"
 #include "models/decoder.h"
 #include "models/step_share.h"
 
@@ -52,8 +53,8 @@ struct PassInput {
   PassInput slice(std::int64_t first, std::int64_t count, std::int64_t length) const;
 };
 
-/// The training passes of one step after another over steps of equal shape. On a GPU the host waits for the upload of a
-/// step's samples, and so for what the stream held before, but not for the passes. From its second time on a pass of
+/// The training passes of one step after another over steps of equal shape. On a GPU the host waits neither for the
+/// upload of a step's samples, which goes by pinned memory, nor for the passes. From its second time on a pass of
 /// one size is a CUDA graph, replayed; passes of which the model's hooks have to know are not.
 class TrainingPasses {
  public:
@@ -93,6 +94,7 @@ class TrainingPasses {
   Stream passes_;  // activations: on a GPU in a pool of their own, whose blocks the graphs know
   const Decoder& model_;
   SampleShape shape_;
+  Staging staging_;
   Tensor total_;  // f64 (1)
   double counted_ = 0;
   std::map<std::int64_t, Recorded> recorded_;  // by sequences

@@ -126,6 +126,17 @@ void clear(void* stream, std::byte* memory, std::int64_t bytes) {
   CUDA_CHECK(cudaMemsetAsync(memory, 0, static_cast<std::size_t>(bytes), native(stream)));
 }
 
+std::shared_ptr<std::byte> pinned(std::int64_t bytes) {
+  void* memory = nullptr;
+  CUDA_CHECK(cudaMallocHost(&memory, static_cast<std::size_t>(bytes)));
+  return {static_cast<std::byte*>(memory), [](std::byte* m) { (void)cudaFreeHost(m); }};
+}
+
+void copy_from_pinned(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes) {
+  if (bytes == 0) return;
+  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, native(stream)));
+}
+
 void begin_recording(void* stream) {
   CUDA_CHECK(cudaStreamBeginCapture(native(stream), cudaStreamCaptureModeThreadLocal));
 }

@@ -55,6 +55,11 @@ void release(void* stream, std::byte* memory) noexcept;
 void copy(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes);
 void clear(void* stream, std::byte* memory, std::int64_t bytes);  ///< zero bytes
 
+/// Host memory that the GPU reads by itself. It must outlive the copies from it.
+std::shared_ptr<std::byte> pinned(std::int64_t bytes);
+/// From such memory to the device, in the order of the stream: the host does not wait.
+void copy_from_pinned(void* stream, std::byte* to, const std::byte* from, std::int64_t bytes);
+
 /// Between the two, what is put into the stream is recorded instead of run. Nothing may wait for the stream, allocate
 /// or release there.
 void begin_recording(void* stream);

@@ -16,9 +16,10 @@ std::vector<std::string> changes(const std::vector<std::string>& overrides) {
 }
 
 TEST_CASE("a resume may change what leaves past samples as they were", "[configs]") {
-  const std::string set = GENERATE(values<std::string>(
-      {"train.steps=20", "train.tokens=1e9", "train.micro_batch=1", "train.optimizer.lr=1e-3", "run.dir=elsewhere",
-       "system.device=cpu", "checkpoint.every_steps=5", "metrics.probe_every_steps=5", "data.train=[moved/a.jsonl]"}));
+  const std::string set = GENERATE(
+      values<std::string>({"train.steps=20", "train.tokens=1e9", "train.micro_batch=1", "train.optimizer.lr=1e-3",
+                           "run.dir=elsewhere", "system.device=cpu", "checkpoint.every_steps=5",
+                           "metrics.probe_every_steps=5", "data.train=[moved/a.jsonl]", "data.threads=5"}));
   CAPTURE(set);
   CHECK(changes({set}).empty());
 }

@@ -59,6 +59,8 @@ TEST_CASE("a data config that cannot work is refused with its key", "[data][conf
   CHECK_THAT(broken([](DataConfig& c) { c.lanes = 65537; }), Contains("data.lanes: 65537, must be at most 65536, as"));
   CHECK(broken([](DataConfig& c) { c.lanes = 65536; }).empty());
   CHECK_THAT(broken([](DataConfig& c) { c.max_bad_share = -0.1; }), Contains("data.max_bad_share:"));
+  for (const int threads : {-1, 1025})
+    CHECK_THAT(broken([&](DataConfig& c) { c.threads = threads; }), Contains("data.threads:"));
   CHECK_THAT(broken([](DataConfig& c) { c.tokenizer.clear(); }), Contains("data.tokenizer:"));
   CHECK(broken([](DataConfig& c) { c.holdout = 0, c.validation = {"v.jsonl"}; }).empty());
 }

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <set>
 #include <thread>
 
@@ -336,6 +338,40 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
     };
     CHECK_THAT(message(), Contains("s01.jsonl.zst: cannot be"));
   }
+  SECTION("a shard that was replaced by another") {
+    StreamLoader loader(options);
+    test::write(setup.folder / "s00.jsonl", test::line_of("1:5") + test::line_of("2:7"));
+    CHECK_THAT(test::failure_of([&] {
+                 for (std::int64_t b = 0; b < 300; ++b) loader.next(b, 0, 4);
+               }),
+               Contains("s00.jsonl: has ") && Contains(" when this run began: the shard has changed"));
+  }
+  SECTION("a shard that grows while it is read") {  // whole lines, so that nothing else gives it away
+    const std::string path = setup.folder / "s00.jsonl";
+    options.data.train = {path};
+    const auto bytes = std::filesystem::file_size(path);
+    StreamLoader loader(options);
+    loader.next(0, 0, 4);
+    std::ofstream(path, std::ios::app) << test::line_of("3:9");
+    CHECK_THAT(test::failure_of([&] {
+                 for (std::int64_t b = 1; b < 300; ++b) loader.next(b, 0, 4);
+               }),
+               Contains(fmt::format("but had {} when", bytes)));
+  }
+  SECTION("a zstd shard that is cut, far into it") {
+    const std::string path = setup.folder / "s01.jsonl.zst";
+    options.data.train = {path};
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) - 3);
+    StreamLoader loader(options);
+    const auto message = [&] {
+      return test::failure_of([&] {
+        for (std::int64_t b = loader.position().step; b < 300; ++b) loader.next(b, 0, 4);
+      });
+    };
+    CHECK_THAT(message(), Contains("s01.jsonl.zst: ") && Contains("in the middle of"));
+    CHECK(loader.counts().documents > 0);
+    CHECK_THAT(message(), Contains("s01.jsonl.zst: "));
+  }
   SECTION("too many broken lines") {
     test::write(setup.folder / "s00.jsonl", "no json\n" + test::line_of("1:5"));
     StreamLoader loader(options);
@@ -354,6 +390,36 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
     CHECK_THROWS_AS(loader.next(4, 0, 4), ContractError);
     CHECK_THROWS_AS(loader.next(6, 2, 3), ContractError);
   }
+}
+
+TEST_CASE("hostile lines among sound ones are counted by their reason and named, and the rest is trained on",
+          "[data][loader]") {
+  const test::Scratch folder;
+  const std::string path = folder / "a.jsonl.zst";
+  // 100 MB in one line, an empty text, a raw NUL byte, half of a surrogate pair. An escaped NUL is a character.
+  const std::string hostile = test::line_of(std::string(100'000'000, 'x')) + test::line_of("") + "{\"text\": \"a" +
+                              std::string(1, '\0') + "b\"}\n" + "{\"text\": \"\\ud800 alone\"}\n" +
+                              "{\"text\": \"a\\u0000b\"}\n";
+  const auto sound = [](int documents) {
+    std::string lines;
+    for (int d = 0; d < documents; ++d) lines += test::line_of("some sound text");
+    return lines;
+  };
+  test::write(path, test::zstd_frame(sound(200) + hostile + sound(3000)));  // so many that no second epoch is begun
+  DataConfig config;
+  config.train = {path};
+  config.lanes = 1;
+  config.holdout = 0;
+  config.max_bad_share = 0.01;
+  const auto tokenizer = make_tokenizer("bytes");
+  StreamLoader loader({.data = config, .tokenizer = *tokenizer, .context = 64, .sequences = 4, .seed = 1});
+  for (std::int64_t b = 0; loader.counts().lines() < 205; ++b) loader.next(b, 0, 4);
+  const DocumentCounts counts = loader.counts();
+  CHECK(counts.num_broken() == 4);
+  CHECK_THAT(counts.broken_text(), Contains("1 too long (first " + path + ":201: ") &&
+                                       Contains("1 with an empty `text` (first " + path + ":202: ") &&
+                                       Contains("1 not JSON (first " + path + ":203: ") &&
+                                       Contains("1 not UTF-8 (first " + path + ":204: "));
 }
 
 TEST_CASE("real text trains from the first second: DCLM-format shards give decodable samples", "[data][loader]") {

@@ -21,4 +21,7 @@ int threads_of(std::span<const RankCores> all, int rank);
 /// The same of this rank. All ranks call. Where OMP_NUM_THREADS is set, 0.
 int threads_of_rank(const Ranks& ranks);
 
+/// Cores that this rank may count as its own: those it may run on, shared likewise; at least one. All ranks call.
+int cores_of_rank(const Ranks& ranks);
+
 }  // namespace spikesink
