@@ -21,7 +21,7 @@ build        9        always
 unit         4        always
 house        2        always
 reference    4        always
-end_to_end   6        always
+end_to_end   8        always
 ranks        4        always
 slurm        4        always
 read_back    1        always
