@@ -25,7 +25,7 @@ end_to_end   8        always
 ranks        4        always
 slurm        4        always
 read_back    1        always
-emulated     7        always
+emulated     10       always
 cuda         7        always
 tidy         15       all
 cuda_archs   15       all
