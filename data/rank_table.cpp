@@ -11,7 +11,7 @@ RankTable::RankTable(const std::vector<Token>& tokens) {
   of_byte_.fill(kNone);
   std::int32_t highest = kNone;
   for (const Token& token : tokens) highest = std::max(highest, token.rank);
-  places_.resize(static_cast<std::size_t>(highest + 1));
+  places_.resize(static_cast<std::size_t>(std::int64_t{highest} + 1));
   slots_.resize(std::bit_ceil(2 * tokens.size() + 2));
   mask_ = slots_.size() - 1;
   for (const auto& [bytes, rank] : tokens) {

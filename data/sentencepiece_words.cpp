@@ -59,7 +59,7 @@ std::unique_ptr<SentencePieceWords> SentencePieceWords::make(const SentencePiece
   }
   if (std::ranges::find(byte_ids, RankTable::kNone) != byte_ids.end()) return nullptr;
   std::ranges::sort(scores, std::greater());
-  scores.erase(std::ranges::unique(scores).begin(), scores.end());
+  scores.erase(std::unique(scores.begin(), scores.end()), scores.end());
   std::vector<std::int32_t> priorities(model.pieces.size());
   for (const RankTable::Token& token : tokens) {
     const float score = model.pieces[static_cast<std::size_t>(token.rank)].score;
