@@ -73,7 +73,7 @@ std::optional<SentencePieceModel> parse_sentencepiece_model(std::string_view con
   const auto normalizer = [&](std::string_view message) {
     return for_each_field(message, [&](const Field& f) {
       if (f.number == 2) model.identity = f.bytes.empty();
-      if (f.number == 3) model.dummy_prefix = f.value != 0;
+      if (f.number == 3) model.space_in_front = f.value != 0;
       if (f.number == 4) model.remove_extra_whitespaces = f.value != 0;
       if (f.number == 5) model.escape_whitespaces = f.value != 0;
       return true;

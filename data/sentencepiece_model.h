@@ -20,8 +20,8 @@ struct SentencePieceModel {
   bool pair_encoding = false;  ///< BPE
   bool byte_fallback = false;
   bool whitespace_as_suffix = false;
-  bool identity = true;  ///< the normaliser has no table of its own
-  bool dummy_prefix = true;
+  bool identity = true;        ///< the normaliser has no table of its own
+  bool space_in_front = true;  // add_dummy_prefix
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
 };

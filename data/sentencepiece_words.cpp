@@ -67,13 +67,13 @@ std::unique_ptr<SentencePieceWords> SentencePieceWords::make(const SentencePiece
         static_cast<std::int32_t>(std::ranges::lower_bound(scores, score, std::greater()) - scores.begin());
   }
   return std::unique_ptr<SentencePieceWords>(
-      new SentencePieceWords(tokens, std::move(priorities), byte_ids, model.dummy_prefix));
+      new SentencePieceWords(tokens, std::move(priorities), byte_ids, model.space_in_front));
 }
 
 SentencePieceWords::SentencePieceWords(const std::vector<RankTable::Token>& tokens,
                                        std::vector<std::int32_t> priorities,
-                                       const std::array<std::int32_t, 256>& byte_ids, bool dummy_prefix)
-    : ranks_(tokens), priorities_(std::move(priorities)), byte_ids_(byte_ids), dummy_prefix_(dummy_prefix) {
+                                       const std::array<std::int32_t, 256>& byte_ids, bool space_in_front)
+    : ranks_(tokens), priorities_(std::move(priorities)), byte_ids_(byte_ids), space_in_front_(space_in_front) {
   by_merging_.resize(priorities_.size());
   std::vector<std::int32_t> merged;
   for (const auto& [text, id] : tokens) {
@@ -92,7 +92,7 @@ void SentencePieceWords::merge(std::string_view word, std::vector<std::int32_t>&
 
 void SentencePieceWords::encode(std::string_view text, std::vector<std::int32_t>& ids) const {
   if (text.empty()) return;
-  std::string escaped(dummy_prefix_ ? kSpace : "");
+  std::string escaped(space_in_front_ ? kSpace : "");
   escaped.reserve(escaped.size() + text.size() * 3 / 2);
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t space = std::min(text.find(' ', at), text.size());

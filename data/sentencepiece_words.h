@@ -23,13 +23,13 @@ class SentencePieceWords {
 
  private:
   SentencePieceWords(const std::vector<RankTable::Token>& tokens, std::vector<std::int32_t> priorities,
-                     const std::array<std::int32_t, 256>& byte_ids, bool dummy_prefix);
+                     const std::array<std::int32_t, 256>& byte_ids, bool space_in_front);
   void merge(std::string_view word, std::vector<std::int32_t>& ids) const;
 
   RankTable ranks_;                       ///< of the pieces, by id
   std::vector<std::int32_t> priorities_;  ///< by id: how many scores are better
   std::array<std::int32_t, 256> byte_ids_;
-  bool dummy_prefix_;
+  bool space_in_front_;
   std::vector<bool> by_merging_;  ///< by id: whether merging the piece's characters makes the piece
 };
 
