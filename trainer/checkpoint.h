@@ -19,6 +19,7 @@ struct TrainingState {
   std::int64_t tokens = 0;  ///< input tokens behind it
   int world = 1;            ///< ranks that computed it and have a file each
   int threads = 0;          ///< of each: the last bits depend on their number
+  bool probe_owed = false;  ///< due at `step` and left out, since the run was asked to stop: to be made after a resume
   std::string config;       ///< the resolved config, YAML
   std::string position;     ///< of the data: Loader's, as JSON
 };

@@ -83,12 +83,12 @@ class Loop {
   TrainResult run() {
     start();
     const StopSignals signals;
-    if (step_ == 0) probe();
+    if (step_ == 0 || probe_owed_) probe();
     while (step_ < total_ && !stop_) {
       one_step();
-      const bool saves = save_is_due();
-      if ((saves || probe_is_due()) && (!stop_ || step_ == total_)) probe();  // who asks for a stop is in a hurry
-      if (saves) checkpoint();
+      probe_owed_ = probe_is_due();
+      if (probe_owed_ && (!stop_ || step_ == total_)) probe();  // who asks for a stop is in a hurry: after the resume
+      if (save_is_due()) checkpoint();
     }
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.wait();
@@ -107,11 +107,11 @@ class Loop {
   }
 
  private:
-  bool save_is_due() const {
-    return step_ == total_ || stop_ || step_ % job_.checkpoint.every_steps == 0 || writer_failed_;
-  }
+  bool is_regular_save() const { return step_ == total_ || step_ % job_.checkpoint.every_steps == 0; }
+  bool save_is_due() const { return is_regular_save() || stop_ || writer_failed_; }
   bool probe_is_due() const {
-    return job_.logging.probe_every_steps > 0 && step_ % job_.logging.probe_every_steps == 0;
+    const std::int64_t every = job_.logging.probe_every_steps;
+    return is_regular_save() || (every > 0 && step_ % every == 0);
   }
 
   void start() {
@@ -127,6 +127,7 @@ class Loop {
       job_.loader.seek(position);
       step_ = state.step;
       tokens_ = state.tokens;
+      probe_owed_ = state.probe_owed;
       saved_step_ = step_;
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
       for (const std::string& change : changes) log_.line("  changed: " + change);
@@ -295,6 +296,7 @@ class Loop {
     const auto begin = Clock::now();
     const Scalars scalars = job_.probe.measure(step_, ranks_.rank() == 0 ? job_.folder.probe(step_) : "");
     if (metrics_) metrics_->probe(step_, scalars);
+    probe_owed_ = false;
     std::string text = fmt::format("probe at step {}:", step_);
     for (const auto& [name, value] : scalars)
       if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, value);
@@ -340,6 +342,7 @@ class Loop {
                                       {.step = step_,
                                        .tokens = tokens_,
                                        .threads = job_.stream.num_threads,
+                                       .probe_owed = probe_owed_,
                                        .config = job_.config,
                                        .position = position().to_json()});
     if (writer_failed_) writer_.wait();  // a second failure ends the run
@@ -362,6 +365,7 @@ class Loop {
   const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
   bool writer_failed_ = false, stop_ = false;
+  bool probe_owed_ = false;  // of step_: due, and not measured yet
   double peak_ = 0;
   std::vector<Busy> busy_;  // in the interval, by rank
   std::uint32_t samples_ = 0;

@@ -84,9 +84,11 @@ with tempfile.TemporaryDirectory() as temporary:
         error = process.communicate(timeout=120)[1]
         report.check(process.returncode == 75, f"stop {number}: exit code {process.returncode}: {error}")
 
-    # SIGTERM: the step is finished, a checkpoint saved, and the run goes on to the same end.
+    # SIGTERM: the step is finished, a checkpoint saved, and the run goes on to the same end. The probe due at that step, here
+    # at every one, is measured after the resume.
     stopped = home / "stopped"
-    process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", "run.name=stopped"),
+    keys += harness.sets(run__name="stopped", metrics__probe_every_steps=1)
+    process = subprocess.Popen(harness.command("train", harness.TINY, *keys),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     while not (stopped / "metrics.jsonl").exists() or '"loss"' not in (stopped / "metrics.jsonl").read_text():
         time.sleep(0.01)
@@ -94,6 +96,11 @@ with tempfile.TemporaryDirectory() as temporary:
     output, error = process.communicate(timeout=120)
     report.check(process.returncode == 75, f"SIGTERM gives exit code 75, not {process.returncode}: {error}")
     report.check(error.count("\n") == 1 and "--resume" in error, f"one line says how to go on: {error}")
-    harness.run("train", harness.TINY, *keys, "--set", "run.name=stopped", "--resume")
+    probed = [line["step"] for line in probes(stopped)]
+    harness.run("train", harness.TINY, *keys, "--resume")
     report.check(losses(stopped) == losses(whole), "losses after SIGTERM and --resume")
+    report.check(probed == list(range(len(probed))) and len(probed) <= steps, f"probes before SIGTERM: {probed}")
+    report.check([line["step"] for line in probes(stopped)] == list(range(steps + 1)), "a probe of every step after --resume")
+    again = {line["step"]: line for line in probes(stopped)}
+    report.check(all(again[line["step"]] == line for line in probes(whole)), "probes after SIGTERM and --resume")
 report.end()
