@@ -68,7 +68,7 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
 
 /// What the log shall say of the data, and of what was held out.
 std::vector<std::string> notes_on(const DataConfig& data, const DocumentCounts& held_out) {
-  std::vector<std::string> notes = notes_on_stores(data);
+  std::vector<std::string> notes = notes_on_data(data);
   if (held_out.num_broken() > 0)
     notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", held_out.num_broken(), held_out.lines(),
                                 held_out.broken_text()));
