@@ -55,6 +55,7 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
   json["tokens"] = state.tokens;
   json["world"] = state.world;
   json["threads"] = state.threads;
+  json["skipped"] = state.skipped;
   json["probe_owed"] = state.probe_owed;
   json["config"] = state.config;
   json["data"] = nlohmann::ordered_json::parse(state.position);
@@ -117,7 +118,8 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
                          .tokens = json.at("tokens"),
                          .world = json.at("world"),
                          .threads = json.at("threads"),
-                         .probe_owed = json.value("probe_owed", false),  // not in older checkpoints
+                         .skipped = json.value("skipped", std::int64_t{0}),  // these two not in older checkpoints
+                         .probe_owed = json.value("probe_owed", false),
                          .config = json.at("config"),
                          .position = json.at("data").dump()};
   });

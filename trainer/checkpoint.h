@@ -15,13 +15,14 @@ namespace spikesink {
 
 /// What a checkpoint holds besides tensors.
 struct TrainingState {
-  std::int64_t step = 0;    ///< optimizer steps behind it
-  std::int64_t tokens = 0;  ///< input tokens behind it
-  int world = 1;            ///< ranks that computed it and have a file each
-  int threads = 0;          ///< of each: the last bits depend on their number
-  bool probe_owed = false;  ///< due at `step` and left out, since the run was asked to stop: to be made after a resume
-  std::string config;       ///< the resolved config, YAML
-  std::string position;     ///< of the data: Loader's, as JSON
+  std::int64_t step = 0;     ///< optimizer steps behind it
+  std::int64_t tokens = 0;   ///< input tokens behind it
+  int world = 1;             ///< ranks that computed it and have a file each
+  int threads = 0;           ///< of each: the last bits depend on their number
+  std::int64_t skipped = 0;  ///< steps of the data that rollbacks have left out: step + skipped is the data's
+  bool probe_owed = false;   ///< due at `step` and left out, since the run was asked to stop: to be made after a resume
+  std::string config;        ///< the resolved config, YAML
+  std::string position;      ///< of the data: Loader's, as JSON
 };
 
 /// The name of a rank's file in a checkpoint.
