@@ -73,7 +73,7 @@ std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder&
   const auto after = all.lower_bound(step);
   if (after == all.begin()) return std::nullopt;
   const std::string& path = std::prev(after)->second;
-  return ResumePoint{.checkpoint = path, .state = read_state(path), .changes = {}};
+  return ResumePoint{.checkpoint = path, .state = read_state(path)};
 }
 
 /// What the log shall say of the data, and of what was held out.

@@ -62,8 +62,8 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
   for (std::size_t rank = 0; rank < checksums.size(); ++rank)
     json["crc32c"][rank_file(static_cast<int>(rank))] = fmt::format("{:08x}", checksums[rank]);
   write_atomically(unfinished + "/" + kStateFile, json.dump(1) + "\n");
-  std::error_code error;
-  fs::remove_all(checkpoint, error);  // of the same step, by a run that was cut back
+  if (std::error_code missing; fs::exists(checkpoint, missing))
+    remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
   commit_folder(unfinished, checkpoint);
   const fs::path path(checkpoint);
   replace_link((path.parent_path() / kLatest).string(), path.filename().string());
@@ -93,9 +93,15 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
 }
 
 void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
-  std::error_code error;
   for (const auto& [at, path] : whole_checkpoints(folder))
-    if (at > step) fs::remove_all(path, error);
+    if (at > step) remove_checkpoint(path);
+}
+
+void remove_checkpoint(const std::string& checkpoint) {
+  std::error_code error;
+  const std::string going = unfinished_name(checkpoint);
+  fs::rename(checkpoint, going, error);  // fails where that holds another, which is to take its place
+  fs::remove_all(error ? checkpoint : going, error);
 }
 
 std::string find_checkpoint(const std::string& path) {

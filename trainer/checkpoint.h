@@ -40,6 +40,8 @@ std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder)
 /// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing the whole one of the highest
 /// step; or nothing.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
+/// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
+void remove_checkpoint(const std::string& checkpoint);
 /// Takes back the checkpoints after `step`, which is resumed from; -1: all.
 void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.

@@ -13,7 +13,8 @@ namespace spikesink {
 struct ResumePoint {
   std::string checkpoint;  ///< folder
   TrainingState state;
-  std::vector<std::string> changes;  ///< of the config since, for the log
+  std::vector<std::string> damaged = {};  ///< of newer checkpoints, what is wrong with them
+  std::vector<std::string> changes = {};  ///< of the config since, for the log
 };
 
 /// The newest checkpoint of a run, if it has one. All ranks call: rank 0 finds it, and each verifies the checksums of

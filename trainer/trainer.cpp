@@ -129,7 +129,8 @@ class Loop {
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const auto& [checkpoint, state, changes] = *job_.resume;
+      const auto& [checkpoint, state, damaged, changes] = *job_.resume;
+      for (const std::string& newer : damaged) log_.line("passed over: " + newer);
       const Position position = Position::from_json(state.position);
       if (state.skipped < 0 || position.step != state.step + state.skipped)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
