@@ -20,7 +20,7 @@ POINTS = os.environ.get("SPIKESINK_FAULTS", "150")
 LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
 KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
 WRITES = ("write", "pwrite")
-KILLED, STOPPED_WITH_A_LINE = -9, (2, 3)
+KILLED, STOPPED_WITH_A_LINE, PATIENCE = -9, (2, 3), 120
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 
 report = harness.Report()
@@ -39,7 +39,14 @@ class Subject:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if faults:
             environment |= {"LD_PRELOAD": str(LIBRARY), "FAULTS_UNDER": str(folder)} | {f"FAULTS_{k}": str(v) for k, v in faults.items()}
-        return subprocess.run(self.line(folder), env=environment, capture_output=True, text=True, timeout=120)
+        process = subprocess.Popen(self.line(folder), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            return subprocess.CompletedProcess(process.args, "hangs", out, err)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def calls(self):
         """Of an undisturbed run: number and name of each call."""
