@@ -28,6 +28,10 @@ inline constexpr std::string_view kOnlyBlockNorms = "has no effect where norm.in
 inline bool has_block_norms(const Config& c) { return c.model.norm.input || c.model.norm.output; }
 inline bool has_norms(const Config& c) { return has_block_norms(c) || c.model.norm.final; }
 inline bool has_dynamic_tanh(const Config& c) { return has_norms(c) && c.model.norm.kind == NormKind::kDynamicTanh; }
+inline constexpr std::string_view kOnlyLlama3 = "has an effect only with rope_scaling.kind llama3";
+inline bool scales_as_llama3(const Config& c) {
+  return c.model.attention.rope_scaling.kind == RopeScalingKind::kLlama3;
+}
 
 // A choice stands before the keys that hang on it: a choice that is dropped itself takes them with it.
 inline constexpr std::array kConditions = {
@@ -47,6 +51,15 @@ inline constexpr std::array kConditions = {
     Condition{"model.norm.alpha.final", "model.norm.final", [](const Config& c) { return c.model.norm.final; },
               "has no effect without the final norm"},
     Condition{"model.norm.beta", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
+    Condition{"model.attention.rope_scaling.factor", "model.attention.rope_scaling.kind",
+              [](const Config& c) { return c.model.attention.rope_scaling.kind != RopeScalingKind::kNone; },
+              "has no effect without rope_scaling.kind"},
+    Condition{"model.attention.rope_scaling.low_freq_factor", "model.attention.rope_scaling.kind", scales_as_llama3,
+              kOnlyLlama3},
+    Condition{"model.attention.rope_scaling.high_freq_factor", "model.attention.rope_scaling.kind", scales_as_llama3,
+              kOnlyLlama3},
+    Condition{"model.attention.rope_scaling.original_context", "model.attention.rope_scaling.kind", scales_as_llama3,
+              kOnlyLlama3},
     Condition{"model.attention.gate.granularity", "model.attention.gate.source",
               [](const Config& c) { return c.model.attention.gate.source != GateSource::kNone; },
               "has no effect without a gate"},

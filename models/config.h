@@ -76,11 +76,33 @@ struct GateConfig {
   }
 };
 
+enum class RopeScalingKind { kNone, kLinear, kLlama3 };
+constexpr std::array<std::string_view, 3> names_of(RopeScalingKind) { return {"none", "linear", "llama3"}; }
+
+/// See kernels::RopeScaling.
+struct RopeScalingConfig {
+  RopeScalingKind kind = RopeScalingKind::kNone;
+  double factor = 8;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::int64_t original_context = 8192;
+
+  void fields(auto&& v) {
+    v("kind", kind, "none | linear: rotary frequencies divided by factor | llama3: only the low ones, as in Llama 3.1");
+    v("factor", factor, "how much longer the context is than the one that the model was first trained on");
+    v("low_freq_factor", low_freq_factor, "llama3: frequencies with fewer turns in original_context are divided");
+    v("high_freq_factor", high_freq_factor, "llama3: those with more are kept, and in between the two are mixed");
+    v("original_context", original_context, "llama3: the context that the model was first trained on");
+  }
+};
+
 struct AttentionConfig {
   std::int64_t n_heads = 32;
   std::optional<std::int64_t> n_kv_heads;  ///< absent: n_heads
   std::int64_t d_head = 128;
+  bool qkv_bias = false;
   double rope_theta = 10000;
+  RopeScalingConfig rope_scaling;
   GateConfig gate;
 
   std::int64_t kv_heads() const { return n_kv_heads.value_or(n_heads); }
@@ -95,7 +117,9 @@ struct AttentionConfig {
     v("n_heads", n_heads, "query heads; n_heads * d_head need not equal d_model");
     v("n_kv_heads", n_kv_heads, "key and value heads, a divisor of n_heads (grouped queries); absent: n_heads");
     v("d_head", d_head, "channels of a head, even");
+    v("qkv_bias", qkv_bias, "a learned bias on queries, keys and values, as in Qwen 2.5");
     v("rope_theta", rope_theta, "base of the rotary frequencies");
+    v("rope_scaling", rope_scaling, "of the rotary frequencies, for contexts longer than a model was first trained on");
     v("gate", gate, "sigmoid gate on the heads' output");
   }
 };
