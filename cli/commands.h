@@ -19,6 +19,8 @@ void add_data_command(CLI::App& app);
 void add_train_command(CLI::App& app, Ranks& ranks);
 void add_eval_command(CLI::App& app);
 void add_analyze_command(CLI::App& app);
+void add_export_command(CLI::App& app);
+void add_import_command(CLI::App& app);
 void add_bench_command(CLI::App& app, Ranks& ranks);
 void add_plan_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "cli/imported.h"
 #include "cli/options.h"
 #include "configs/reader.h"
 #include "configs/writer.h"
@@ -24,6 +25,7 @@ Config config_of(const MeasuredOptions& options, const TrainingState& state, con
   for (const std::string& change : changes)
     if (change.starts_with("model."))
       throw UsageError("--set " + change + ": the checkpoint's model is as it was trained; leave this out");
+  complete_imported(config, checkpoint);
   if (!options.data.empty()) config.data.train.clear();  // what is named is measured, trained on or not
   return config;
 }
