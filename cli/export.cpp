@@ -43,8 +43,8 @@ void copy_kept(const std::string& kept, const std::string& to, HfModel& hf) {
   }
 }
 
-/// Copies a run's tokenizer under the name that Hugging Face has for it.
-void copy_tokenizer(const std::string& spec, const std::string& to, HfModel& hf) {
+/// Copies a run's tokenizer under the name that Hugging Face has for it. `begins`: samples have a begin-of-text token.
+void copy_tokenizer(const std::string& spec, const std::string& to, bool begins, HfModel& hf) {
   const auto tokenizer = make_tokenizer(spec);
   hf.begin_of_text = tokenizer->begin_of_text();
   hf.end_of_text = tokenizer->end_of_text();
@@ -53,6 +53,14 @@ void copy_tokenizer(const std::string& spec, const std::string& to, HfModel& hf)
   const std::string name = spec.ends_with(".model") ? "tokenizer.model" : fs::path(spec).filename().string();
   copy_file(spec, to + "/" + name);
   if (const std::string beside = spec + ".json"; fs::exists(beside)) copy_file(beside, to + "/" + name + ".json");
+  if (name == "tokenizer.model")  // its class there; `legacy`: texts become the ids that sentencepiece gives
+    write_atomically(to + "/tokenizer_config.json", nlohmann::ordered_json{{"tokenizer_class", "LlamaTokenizer"},
+                                                                           {"legacy", true},
+                                                                           {"add_bos_token", begins},
+                                                                           {"add_eos_token", false},
+                                                                           {"clean_up_tokenization_spaces", false}}
+                                                            .dump(2) +
+                                                        "\n");
 }
 
 /// The tokenizer's files and ids. Without the tokenizer the model is whole still, so that is only said.
@@ -60,7 +68,7 @@ void add_tokenizer(const std::string& checkpoint, const Config& config, const st
   const std::string kept = checkpoint + "/" + kHfFolder;
   if (fs::is_directory(kept)) return copy_kept(kept, to, hf);
   try {
-    copy_tokenizer(config.data.tokenizer, to, hf);
+    copy_tokenizer(config.data.tokenizer, to, config.data.begin_of_text, hf);
   } catch (const Failure& failure) {
     fmt::print("the tokenizer does not go along: {}\n", failure.what());
   }
