@@ -36,7 +36,7 @@ double Measurement::perplexity() const { return std::exp(loss); }
 
 Measurement measure(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                     const MeasureOptions& options) {
-  const std::int64_t context = model.config().context, row = context + 1;
+  const std::int64_t context = options.context.value_or(model.config().context), row = context + 1;
   const auto total = static_cast<std::int64_t>(samples.size()) / row;
   require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "measure: ", samples.size(),
           " tokens are not whole rows of ", row);

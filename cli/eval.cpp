@@ -8,7 +8,9 @@
 #include "analysis/unigram.h"
 #include "cli/commands.h"
 #include "cli/measured.h"
+#include "cli/options.h"
 #include "data/held_out.h"
+#include "io/failure.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
@@ -16,8 +18,19 @@ namespace {
 
 struct EvalOptions {
   MeasuredOptions measured;
+  std::int64_t context = 0;  ///< 0: the model's
   bool json = false;
 };
+
+/// Tokens of a sequence.
+std::int64_t context_of(const EvalOptions& options, const Config& config) {
+  if (options.context == 0) return config.model.context;
+  if (options.context > config.model.context || options.context < config.train.loss_from_position)
+    throw UsageError(
+        fmt::format("--context {}: must lie between train.loss_from_position {} and the model's context {}",
+                    options.context, config.train.loss_from_position, config.model.context));
+  return options.context;
+}
 
 void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t context,
            double unigram, const Measurement& m) {
@@ -48,11 +61,13 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
 void run(const EvalOptions& options) {
   const Measured measured = open_measured(options.measured);
   const auto& [checkpoint, state, config, tokenizer] = measured;
-  const std::int64_t context = config.model.context;
+  const std::int64_t context = context_of(options, config);
   const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
   const Session session = load_model(measured);
 
-  const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config, *tokenizer));
+  MeasureOptions what = measure_options(config, *tokenizer);
+  what.context = context;
+  const Measurement measurement = measure(session.stream, *session.model, samples, what);
   const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);
   const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
   if (!options.json) return print(checkpoint, state, sequences, context, unigram, measurement);
@@ -69,6 +84,8 @@ void add_eval_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure a checkpoint: perplexity, sink ratio, spikes");
   auto options = std::make_shared<EvalOptions>();
   add_measured_options(*command, options->measured, "metrics.sequences");
+  command->add_option("--context", options->context, "tokens of a sequence; default, and the most: the model's context")
+      ->check(at_least_one);
   command->add_flag("--json", options->json, "print one JSON object");
   command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
   command->callback([options] { run(*options); });

@@ -94,7 +94,7 @@ void add_import_command(CLI::App& app) {
       "tokenizer comes along. `eval` and `analyze` read the checkpoint; it has no optimizer state to train on from.\n\n"
       "Example:\n"
       "  spikesink import models/Llama-3.2-1B --out checkpoints/llama-3.2-1b\n"
-      "  spikesink eval checkpoints/llama-3.2-1b --data dclm/*.jsonl.zst");
+      "  spikesink eval checkpoints/llama-3.2-1b --data dclm/*.jsonl.zst --context 4096");
   command->callback([options] { run(*options); });
 }
 

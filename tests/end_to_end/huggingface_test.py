@@ -228,6 +228,75 @@ def check_ours(home):
         report.check(len(out.hidden_states) == model.config.num_hidden_layers + 1 and sums, f"{name}: hidden states, attentions")
 
 
+LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+                  r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+TEXTS = ["Hello world, hello  world!\n\n  It's 12345 o'clock.", "", " ", "caf\u00e9 \u4f60\u597d \U0001f600\t\r\n x", "<|end|> is text"]
+
+
+def their_tokenizer(texts, by_pattern):
+    """A byte-level BPE as published ones are, trained on the texts."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not by_pattern)
+    split = [pre_tokenizers.Split(Regex(LLAMA3_PATTERN), "isolated"), whole]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split) if by_pattern else whole
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=700, special_tokens=["<|end|>", "<|begin|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    return tokenizer
+
+
+def our_ids(tokenizer, texts):
+    program = LOGITS.parent / "reference_encode"
+    given = b"".join(struct.pack("<I", len(t.encode())) + t.encode() for t in texts)
+    out = subprocess.run([program, tokenizer], input=given, capture_output=True, check=True).stdout
+    at, ids = out.index(b"\n") + 1, []
+    for _ in texts:
+        count = struct.unpack_from("<I", out, at)[0]
+        ids.append(list(struct.unpack_from(f"<{count}i", out, at + 4)))
+        at += 4 + 4 * count
+        at += 4 + struct.unpack_from("<I", out, at)[0]
+    return ids
+
+
+def check_tokenizers(home):
+    """A tokenizer.json is converted to the same ids, comes along, and text is measured with it; sentencepiece's goes out."""
+    pattern = harness.write_corpus(home.folder / "words", documents=60, shards=1)
+    texts = [json.loads(line)["text"] for line in Path(pattern.replace("*.jsonl*", "shard_00000000_processed.jsonl")).read_text().splitlines()]
+    for by_pattern in (True, False):
+        folder = home.new("with_tokenizer")
+        make_theirs(home, "llama3", vocab_size=700).save_pretrained(folder)
+        tokenizer = their_tokenizer(texts[:40] + TEXTS, by_pattern)
+        tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "bos_token": {"content": "<|begin|>"}}))
+        checkpoint = home.bring_in(folder)
+        others = TEXTS[:-1] + texts[40:]  # no special token in them
+        want = [tokenizer.encode(text, add_special_tokens=False).ids for text in others]
+        report.check(our_ids(checkpoint / "tokenizer.tiktoken", others) == want, f"ids of a converted tokenizer.json, {by_pattern}")
+        moved = home.new("moved")
+        checkpoint.rename(moved)
+        done = harness.run("eval", moved, "--data", pattern, "--sequences", 2, "--context", 50, "--json", check=False)
+        got = json.loads(done.stdout or "{}")
+        report.check(done.returncode == 0 and (got["sequences"], got["context"]) == (2, 50), f"eval of an import: {done.stderr}")
+        done = harness.run("eval", moved, "--data", pattern, "--context", 129, check=False)
+        report.check(done.returncode == 2 and "--context 129: must lie" in done.stderr, f"beyond the context: {done.stderr}")
+        back = home.send_out(moved)
+        report.check((back / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes(), "tokenizer.json goes out again")
+
+    model = home.folder / "words.model"
+    harness.run("tokenizer", "train", pattern, "--vocab", 400, "--out", model)
+    harness.run("train", harness.TINY, *harness.sets(
+        run__dir=home.folder, run__name="pieces", data__train=f"[{pattern}]", data__tokenizer=model, model__vocab_size=400, data__holdout=0.5,
+        model__context=32, train__batch_tokens=64, train__steps=1, metrics__sequences=1))
+    out = home.send_out(home.folder / "pieces")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out, use_fast=False)
+    want = [tokenizer.encode(text, add_special_tokens=False) for text in texts[:20]]
+    report.check(our_ids(model, texts[:20]) == want, "sentencepiece's ids by transformers")
+    kept = json.loads((home.bring_in(out) / "state.json").read_text())["config"]
+    report.check("tokenizer: huggingface/tokenizer.model" in kept, f"tokenizer of an export that came back: {kept}")
+
+
 def check_refusals(home):
     folder = home.new("good")
     make_theirs(home, "llama3").save_pretrained(folder)
@@ -270,13 +339,13 @@ def check_refusals(home):
     refused("model.safetensors: tensor", "of which there are", raw=good[:-4])
     refused("model.safetensors: its header is said to have", raw=struct.pack("<Q", 1 << 60) + good[8:])
     refused("model.safetensors: is too short for a header", raw=b"")
-    harness_out = home.bring_in(folder)
-    done = harness.run("import", folder, "--out", harness_out, check=False)
+    checkpoint = home.bring_in(folder)
+    done = harness.run("import", folder, "--out", checkpoint, check=False)
     report.check(done.returncode == 2 and "exists already" in done.stderr, f"--out that exists: {done.stderr}")
-    done = harness.run("eval", harness_out, check=False)
+    done = harness.run("eval", checkpoint, check=False)
     report.check(done.returncode == 2 and "--data" in done.stderr, f"eval without text: {done.stderr}")
     corpus = harness.write_corpus(home.folder / "text", documents=20, shards=1)
-    done = harness.run("eval", harness_out, "--data", corpus, check=False)
+    done = harness.run("eval", checkpoint, "--data", corpus, check=False)
     report.check(done.returncode == 2 and "--tokenizer" in done.stderr, f"eval without a tokenizer: {done.stderr}")
 
 
@@ -321,6 +390,6 @@ def check_memory(home):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         home = Home(temporary)
-        for check in (check_theirs, check_precisions, check_newer_config, check_ours, check_refusals, check_memory):
+        for check in (check_theirs, check_precisions, check_newer_config, check_ours, check_tokenizers, check_refusals, check_memory):
             check(home)
     report.end()
