@@ -126,7 +126,9 @@ void add_prepare_command(CLI::App& app) {
   command->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no store is made")
       ->capture_default_str()
       ->check(share);
-  command->add_option("--pad", options->pad, "id that fills up contexts in .tar files of tokens, left out there");
+  command->add_option("--pad", options->pad,
+                      "id that fills up contexts in .tar files of tokens, left out there; tokshuf's: 50256 with "
+                      "GPT-NeoX, 128258 with Llama 3");
   command->footer(
       "Killed, it goes on where it was when it is run again. Run on several machines at once, with --out on a file\n"
       "system that they share, each takes shards that no other has in hand. The store's bytes do not depend on it.\n\n"

@@ -7,6 +7,8 @@
 #include "cli/commands.h"
 #include "cli/follower.h"
 #include "cli/memory.h"
+#include "cli/options.h"
+#include "cli/replay.h"
 #include "cli/session.h"
 #include "configs/hyperparameters.h"
 #include "configs/reader.h"
@@ -32,43 +34,51 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   bool resume = false;
+  std::int64_t replay = 0;  ///< step; 0: none
 };
 
-/// The checkpoint to go on from, if there is one and its samples are those of `config`. Rank 0 finds it; each
-/// verifies the checksums of its share of the files.
-std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
-  std::string checkpoint;
-  rank_0_does(ranks, [&] { checkpoint = latest_checkpoint(folder.checkpoints()).value_or(""); });
-  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
-  checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
-  if (checkpoint.empty()) return std::nullopt;
-  ResumePoint point{.checkpoint = checkpoint};
-  std::string problem;
-  try {
-    point.state = read_state(checkpoint, ranks.rank(), ranks.world());
-  } catch (const DataError& error) {
-    problem = error.what();
-  }
-  for (const std::string& text : gather_texts(ranks, problem))
-    if (!text.empty()) throw DataError(text);
-  const Config before = read_config_text(point.state.config, checkpoint + "/state.json");
-  point.changes = config_difference(before, config);
+/// What has changed of the config since `text` of `file` was written; not the samples, or it is refused.
+std::vector<std::string> changes_since(const std::string& text, const std::string& file, const RunFolder& folder,
+                                       const Config& config, const char* flag) {
+  const Config before = read_config_text(text, file);
   if (const auto changed = changes_of_past_samples(before, config); !changed.empty())
     throw UsageError(
-        fmt::format("{}: --resume would change what was trained on: {}; take this back, or start a new run "
+        fmt::format("{}: {} would change what was trained on: {}; take this back, or start a new run "
                     "under another run.name",
-                    folder.path(), fmt::join(changed, ", ")));
-  if (const auto total = config.train.total_steps(config.model.context); total < point.state.step)
+                    folder.path(), flag, fmt::join(changed, ", ")));
+  return config_difference(before, config);
+}
+
+/// The checkpoint to go on from, if there is one.
+std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
+  auto point = newest_resume_point(folder, ranks);
+  if (!point) return point;
+  point->changes = changes_since(point->state.config, point->checkpoint + "/state.json", folder, config, "--resume");
+  if (const auto total = config.train.total_steps(config.model.context); total < point->state.step)
     throw UsageError(
         fmt::format("{}: its checkpoint is at step {}, but the config ends at step {}; raise train.steps "
                     "or train.tokens",
-                    folder.path(), point.state.step, total));
+                    folder.path(), point->state.step, total));
   return point;
+}
+
+/// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start.
+std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config) {
+  if (const auto total = config.train.total_steps(config.model.context); step > total)
+    throw UsageError(fmt::format("--replay {}: the run has {}", step, counted(total, "step")));
+  for (const std::string& change :
+       changes_since(read_file(folder.config()), folder.config(), folder, config, "--replay"))
+    fmt::print("  changed: {}\n", change);
+  const auto all = whole_checkpoints(folder.checkpoints());
+  const auto after = all.lower_bound(step);
+  if (after == all.begin()) return std::nullopt;
+  const std::string& path = std::prev(after)->second;
+  return ResumePoint{.checkpoint = path, .state = read_state(path)};
 }
 
 /// What the log shall say of the data, and of what was held out.
 std::vector<std::string> notes_on(const DataConfig& data, const DocumentCounts& held_out) {
-  std::vector<std::string> notes = notes_on_stores(data);
+  std::vector<std::string> notes = notes_on_data(data);
   if (held_out.num_broken() > 0)
     notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", held_out.num_broken(), held_out.lines(),
                                 held_out.broken_text()));
@@ -91,10 +101,12 @@ void run(const TrainOptions& options, Ranks& ranks) {
   Communicator& communicator = *of_ranks;
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
-  if (!options.resume) rank_0_does(communicator, [&] { folder.require_new(); });
+  const bool replays = options.replay > 0;
+  if (replays) require_replay(folder, ranks.world());
+  if (!options.resume && !replays) rank_0_does(communicator, [&] { folder.require_new(); });
 
   std::vector<std::string> follower;
-  if (std::ranges::count(config.metrics.logging.loggers, Logger::kWandb) > 0)
+  if (!replays && std::ranges::count(config.metrics.logging.loggers, Logger::kWandb) > 0)
     rank_0_does(communicator, [&] { follower = wandb_command(folder); });
 
   const auto tokenizer = make_tokenizer(config.data.tokenizer);
@@ -114,40 +126,45 @@ void run(const TrainOptions& options, Ranks& ranks) {
 
   // All input is good, on all ranks: only now is anything written.
   std::optional<FileLock> lock;
-  rank_0_does(communicator, [&] {
-    folder.make();
-    lock.emplace(folder.lock());
-    if (!options.resume) folder.require_new();
-    folder.remove_unfinished();
-  });
-  const auto resume = options.resume ? find_resume_point(folder, config, communicator) : std::nullopt;
+  if (!replays)
+    rank_0_does(communicator, [&] {
+      folder.make();
+      lock.emplace(folder.lock());
+      if (!options.resume) folder.require_new();
+      folder.remove_unfinished();
+    });
+  const auto resume = replays          ? checkpoint_before(options.replay, folder, config)
+                      : options.resume ? find_resume_point(folder, config, communicator)
+                                       : std::nullopt;
 
   const Session session = make_session(config, stream);
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));
+  const TrainJob job{.stream = session.stream,
+                     .communicator = communicator,
+                     .model = *session.model,
+                     .loader = *loader,
+                     .probe = probe,
+                     .folder = folder,
+                     .train = config.train,
+                     .precision = config.system.resolved_precision(),
+                     .state_precision = config.system.state_precision,
+                     .shards = {.kind = config.system.shard, .reduce = config.system.resolved_reduce()},
+                     .seed = static_cast<std::uint64_t>(config.run.seed),
+                     .checkpoint = config.checkpoint,
+                     .logging = config.metrics.logging,
+                     .end_of_text = document_end(config, *tokenizer),
+                     .config = write_config(config),
+                     .hyperparameters = hyperparameters_of(config),
+                     .follower = follower,
+                     .notes = notes_on(config.data, held_out_counts),
+                     .resuming = options.resume,
+                     .resume = resume};
+  if (replays) return print_replay(job, options.replay);
   rank_0_does(communicator, [&] {
     write_atomically(folder.config(), write_config(config));
     remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
   });
-  const TrainResult result = train({.stream = session.stream,
-                                    .communicator = communicator,
-                                    .model = *session.model,
-                                    .loader = *loader,
-                                    .probe = probe,
-                                    .folder = folder,
-                                    .train = config.train,
-                                    .precision = config.system.resolved_precision(),
-                                    .state_precision = config.system.state_precision,
-                                    .shards = {.kind = config.system.shard, .reduce = config.system.resolved_reduce()},
-                                    .seed = static_cast<std::uint64_t>(config.run.seed),
-                                    .checkpoint = config.checkpoint,
-                                    .logging = config.metrics.logging,
-                                    .end_of_text = document_end(config, *tokenizer),
-                                    .config = write_config(config),
-                                    .hyperparameters = hyperparameters_of(config),
-                                    .follower = follower,
-                                    .notes = notes_on(config.data, held_out_counts),
-                                    .resuming = options.resume,
-                                    .resume = resume});
+  const TrainResult result = train(job);
   if (!result.finished)
     throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");
 }
@@ -161,6 +178,11 @@ void add_train_command(CLI::App& app, Ranks& ranks) {
   command->add_option("--set", options->overrides, "key=value over the config; may be repeated")
       ->allow_extra_args(false);
   command->add_flag("--resume", options->resume, "go on from the newest checkpoint of the run's folder");
+  command
+      ->add_option("--replay", options->replay,
+                   "run this step again, from the checkpoint before it, and show all of it")
+      ->check(at_least_one)
+      ->excludes("--resume");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
       "SIGINT, SIGTERM, SIGHUP or SIGUSR1, to any rank, ends the step, saves a checkpoint and exits with 75. Under\n"

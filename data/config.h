@@ -20,8 +20,7 @@ struct DataConfig {
   void fields(auto&& v) {
     v("train", train,
       "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz; a line is a JSON object with a string `text`. Or token stores: "
-      "folders that "
-      "`prepare` made");
+      "folders that `prepare` made. Or bigram_backcopy: a toy task of made text, for the tokenizer bytes");
     v("weights", weights,
       "of several token stores: how much of the samples each gives, as shares of their sum; empty: by size");
     v("validation", validation, "shards to validate on; empty: a part of the training documents is held out");

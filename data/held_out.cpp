@@ -9,6 +9,7 @@
 
 #include "data/document_stream.h"
 #include "data/store/store_loader.h"
+#include "data/toy/bigram_backcopy.h"
 #include "data/train_data.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -20,7 +21,8 @@ std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cas
 
 std::vector<Shard> validation_shards(const DataConfig& config) {
   std::vector<Shard> shards = find_shards(config.validation, "data.validation");
-  if (config.train.empty() || are_stores(config.train, "data.train")) return shards;  // no shards are trained on
+  if (config.train.empty() || is_bigram_backcopy(config.train, "data.train") || are_stores(config.train, "data.train"))
+    return shards;  // no shards are trained on
   for (const Shard& shard : find_shards(config.train, "data.train"))
     if (std::ranges::find(shards, shard) != shards.end())
       throw DataError(
@@ -68,6 +70,11 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
                                            std::int64_t count, DocumentCounts* counts) {
   require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
   const bool own_shards = !config.validation.empty();
+  if (own_shards ? is_bigram_backcopy(config.validation, "data.validation")
+                 : is_bigram_backcopy(config.train, "data.train")) {
+    if (counts) *counts = {};
+    return held_out_backcopy(config, tokenizer, context, count);
+  }
   if (are_stores(own_shards ? config.validation : config.train, own_shards ? "data.validation" : "data.train")) {
     if (counts) *counts = {};
     return own_shards ? samples_of_stores(config.validation, StorePart::kTrain, config, tokenizer, context, count)

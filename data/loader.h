@@ -41,7 +41,8 @@ class Loader {
   virtual double waited_seconds() const = 0;
 };
 
-/// By what data.train names: token stores, or shards. DataError as these; UsageError for stores beside shards.
+/// By what data.train names: token stores, shards, or the toy task bigram_backcopy. DataError as these; UsageError for
+/// stores beside shards.
 std::unique_ptr<Loader> make_loader(const LoaderOptions& options);
 
 }  // namespace spikesink

@@ -7,6 +7,7 @@
 #include "data/shards.h"
 #include "data/store/manifest.h"
 #include "data/store/store_loader.h"
+#include "data/toy/bigram_backcopy.h"
 #include "io/failure.h"
 
 namespace spikesink {
@@ -20,6 +21,7 @@ bool are_stores(const std::vector<std::string>& paths, const std::string& key) {
 }
 
 std::string data_fingerprint(const std::vector<std::string>& paths, const std::string& key) {
+  if (is_bigram_backcopy(paths, key)) return std::string(BigramBackcopy::kName);
   if (!are_stores(paths, key)) return shards_fingerprint(find_shards(paths, key));
   std::vector<std::string> stores;
   for (const std::string& path : paths) stores.push_back(Manifest::read(path).fingerprint());
@@ -27,28 +29,35 @@ std::string data_fingerprint(const std::vector<std::string>& paths, const std::s
 }
 
 void require_data(const std::vector<std::string>& paths, const Tokenizer& tokenizer, const std::string& key) {
-  if (are_stores(paths, key))
+  if (is_bigram_backcopy(paths, key))
+    require_bytes(tokenizer, key);
+  else if (are_stores(paths, key))
     open_stores(paths, tokenizer, key);
   else
     find_shards(paths, key);
 }
 
-std::vector<std::string> notes_on_stores(const DataConfig& config) {
-  if (!are_stores(config.train, "data.train")) return {};
+std::vector<std::string> notes_on_data(const DataConfig& config) {
+  const bool toy = is_bigram_backcopy(config.train, "data.train");
+  if (!toy && !are_stores(config.train, "data.train")) return {};
   std::vector<std::string> notes;
-  for (const std::string& path : config.train)
-    if (const double holdout = Manifest::read(path).holdout; config.validation.empty() && holdout != config.holdout)
-      notes.push_back(fmt::format("data.holdout {}: has no effect on {}, which was prepared with {}", config.holdout,
-                                  path, holdout));
   const DataConfig usual;
-  if (config.lanes != usual.lanes)
-    notes.push_back(
-        fmt::format("data.lanes {}: has no effect on token stores, which are shuffled as a whole", config.lanes));
-  if (config.max_bad_share != usual.max_bad_share)
-    notes.push_back(
-        fmt::format("data.max_bad_share {}: has no effect on token stores, whose lines were judged when they "
-                    "were prepared",
-                    config.max_bad_share));
+  const auto note = [&notes](const char* key, auto value, auto usual_value, const std::string& why) {
+    if (value != usual_value) notes.push_back(fmt::format("{} {}: has no effect on {}", key, value, why));
+  };
+  if (toy) {
+    const std::string name = std::string(BigramBackcopy::kName) + ", which is made as it is needed";
+    note("data.holdout", config.holdout, usual.holdout, name);
+    note("data.lanes", config.lanes, usual.lanes, name);
+    note("data.max_bad_share", config.max_bad_share, usual.max_bad_share, name);
+    return notes;
+  }
+  for (const std::string& path : config.train)
+    if (const double holdout = Manifest::read(path).holdout; config.validation.empty())
+      note("data.holdout", config.holdout, holdout, fmt::format("{}, which was prepared with {}", path, holdout));
+  note("data.lanes", config.lanes, usual.lanes, "token stores, which are shuffled as a whole");
+  note("data.max_bad_share", config.max_bad_share, usual.max_bad_share,
+       "token stores, whose lines were judged when they were prepared");
   return notes;
 }
 

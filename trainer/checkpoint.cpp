@@ -52,6 +52,7 @@ void write_state(const std::string& folder, const TrainingState& state, std::spa
   json["tokens"] = state.tokens;
   json["world"] = state.world;
   json["threads"] = state.threads;
+  json["skipped"] = state.skipped;
   json["probe_owed"] = state.probe_owed;
   json["config"] = state.config;
   json["data"] = nlohmann::ordered_json::parse(state.position);
@@ -64,8 +65,8 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
                        std::span<const std::uint32_t> checksums) {
   const std::string unfinished = unfinished_name(checkpoint);
   write_state(unfinished, state, checksums);
-  std::error_code error;
-  fs::remove_all(checkpoint, error);  // of the same step, by a run that was cut back
+  if (std::error_code missing; fs::exists(checkpoint, missing))
+    remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
   commit_folder(unfinished, checkpoint);
   const fs::path path(checkpoint);
   replace_link((path.parent_path() / kLatest).string(), path.filename().string());
@@ -95,9 +96,15 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
 }
 
 void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
-  std::error_code error;
   for (const auto& [at, path] : whole_checkpoints(folder))
-    if (at > step) fs::remove_all(path, error);
+    if (at > step) remove_checkpoint(path);
+}
+
+void remove_checkpoint(const std::string& checkpoint) {
+  std::error_code error;
+  const std::string going = unfinished_name(checkpoint);
+  fs::rename(checkpoint, going, error);  // fails where that holds another, which is to take its place
+  fs::remove_all(error ? checkpoint : going, error);
 }
 
 std::string find_checkpoint(const std::string& path) {
@@ -120,7 +127,8 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
                          .tokens = json.at("tokens"),
                          .world = json.at("world"),
                          .threads = json.at("threads"),
-                         .probe_owed = json.value("probe_owed", false),  // not in older checkpoints
+                         .skipped = json.value("skipped", std::int64_t{0}),  // these two not in older checkpoints
+                         .probe_owed = json.value("probe_owed", false),
                          .config = json.at("config"),
                          .position = json.at("data").dump()};
   });

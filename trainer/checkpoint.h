@@ -16,13 +16,14 @@ namespace spikesink {
 
 /// What a checkpoint holds besides tensors.
 struct TrainingState {
-  std::int64_t step = 0;    ///< optimizer steps behind it
-  std::int64_t tokens = 0;  ///< input tokens behind it
-  int world = 1;            ///< ranks that computed it and have a file each
-  int threads = 0;          ///< of each: the last bits depend on their number
-  bool probe_owed = false;  ///< due at `step` and left out, since the run was asked to stop: to be made after a resume
-  std::string config;       ///< the resolved config, YAML
-  std::string position;     ///< of the data: Loader's, as JSON
+  std::int64_t step = 0;     ///< optimizer steps behind it
+  std::int64_t tokens = 0;   ///< input tokens behind it
+  int world = 1;             ///< ranks that computed it and have a file each
+  int threads = 0;           ///< of each: the last bits depend on their number
+  std::int64_t skipped = 0;  ///< steps of the data that rollbacks have left out: step + skipped is the data's
+  bool probe_owed = false;   ///< due at `step` and left out, since the run was asked to stop: to be made after a resume
+  std::string config;        ///< the resolved config, YAML
+  std::string position;      ///< of the data: Loader's, as JSON
 };
 
 /// The name of a rank's file in a checkpoint.
@@ -42,6 +43,8 @@ std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder)
 /// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing the whole one of the highest
 /// step; or nothing.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
+/// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
+void remove_checkpoint(const std::string& checkpoint);
 /// Takes back the checkpoints after `step`, which is resumed from; -1: all.
 void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.

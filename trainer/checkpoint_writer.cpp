@@ -106,8 +106,7 @@ void CheckpointWriter::put_in_place() {
   std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
   older.erase(state_.step);  // `latest` points to it
   while (config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
-    std::error_code error;
-    fs::remove_all(older.begin()->second, error);
+    remove_checkpoint(older.begin()->second);
     older.erase(older.begin());
   }
 }

@@ -31,6 +31,8 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
     out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
   else if (c.loss_from_position < 1 || c.loss_from_position > context)
     out << "train.loss_from_position: " << c.loss_from_position << ", must lie between 1 and model.context " << context;
+  else if (c.max_divergences < 0)
+    out << "train.max_divergences: " << c.max_divergences << ", must not be negative";
   else if (!(o.lr >= 0 && std::isfinite(o.lr)))
     out << "train.optimizer.lr: " << o.lr << ", must be finite and not negative";
   else if (o.betas.size() != 2)
@@ -97,6 +99,8 @@ std::string problem_of(const LoggingConfig& c) {
     out << "metrics.every_steps: " << c.every_steps << ", must be at least 1";
   else if (c.probe_every_steps < 0)
     out << "metrics.probe_every_steps: " << c.probe_every_steps << ", must not be negative";
+  else if (!(c.loss_spike_deviations >= 0))
+    out << "metrics.loss_spike_deviations: " << c.loss_spike_deviations << ", must not be negative";
   else if (const auto has = [&](Logger logger) { return std::ranges::count(c.loggers, logger) > 0; };
            has(Logger::kWandb) && !has(Logger::kJsonl))
     out << "metrics.loggers: wandb sends what jsonl writes; name both, [jsonl, wandb]";

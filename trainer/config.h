@@ -57,8 +57,8 @@ struct ScheduleConfig {
   }
 };
 
-enum class OnDivergence { kStop };
-constexpr std::array<std::string_view, 1> names_of(OnDivergence) { return {"stop"}; }
+enum class OnDivergence { kStop, kSkip, kRollback };
+constexpr std::array<std::string_view, 3> names_of(OnDivergence) { return {"stop", "skip", "rollback"}; }
 
 struct TrainConfig {
   std::optional<double> tokens;
@@ -67,6 +67,7 @@ struct TrainConfig {
   std::int64_t micro_batch = 4;
   std::int64_t loss_from_position = 1;
   OnDivergence on_divergence = OnDivergence::kStop;
+  std::int64_t max_divergences = 10;
   OptimizerConfig optimizer;
   ScheduleConfig schedule;
 
@@ -81,7 +82,10 @@ struct TrainConfig {
     v("batch_tokens", batch_tokens, "input tokens of a step; rounded down to whole sequences");
     v("micro_batch", micro_batch, "sequences a pass; gradients accumulate over passes");
     v("loss_from_position", loss_from_position, "1-based first position that the loss counts");
-    v("on_divergence", on_divergence, "when the loss or a gradient is not finite: stop");
+    v("on_divergence", on_divergence,
+      "when the loss or a gradient is not finite, which changes nothing yet: stop | skip: go on with the next step | "
+      "rollback: to the last checkpoint, and on from there without the samples since");
+    v("max_divergences", max_divergences, "skip, rollback: the run stops at one more than so many since its start");
     v("optimizer", optimizer, "AdamW");
     v("schedule", schedule, "of the learning rate");
   }
@@ -172,12 +176,15 @@ constexpr std::array<std::string_view, 3> names_of(Logger) { return {"jsonl", "t
 struct LoggingConfig {
   std::int64_t every_steps = 10;
   std::int64_t probe_every_steps = 500;
+  double loss_spike_deviations = 8;
   std::vector<Logger> loggers = {Logger::kJsonl, Logger::kTensorboard};
 
   void fields(auto&& v) {
     v("every_steps", every_steps, "steps between lines of metrics.jsonl and the log");
     v("probe_every_steps", probe_every_steps,
       "steps between probes; also at step 0, checkpoints and the end; 0: only those");
+    v("loss_spike_deviations", loss_spike_deviations,
+      "standard deviations above the mean of the 128 losses before from which a loss is noted as a spike; 0: never");
     v("loggers", loggers, "any of jsonl, tensorboard, and beside jsonl wandb, which sends it to Weights & Biases");
   }
 };

@@ -17,6 +17,7 @@ class RunFolder {
   std::string tensorboard() const { return path_ + "/tensorboard"; }
   std::string probes() const { return path_ + "/probes"; }
   std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string divergences() const { return path_ + "/divergences.jsonl"; }
   std::string follower_log() const { return path_ + "/wandb.log"; }
   std::string lock() const { return path_ + "/.lock"; }
   std::string probe(std::int64_t step) const { return probes() + "/" + step_name(step) + ".h5"; }

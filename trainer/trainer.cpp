@@ -10,12 +10,14 @@
 
 #include "io/checksum.h"
 #include "io/failure.h"
+#include "io/json_lines.h"
 #include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "models/cost.h"
 #include "models/layers/attention.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/dist/agree.h"
+#include "trainer/divergence.h"
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_follower.h"
 #include "trainer/metrics_log.h"
@@ -78,6 +80,7 @@ class Loop {
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
         cost_(cost_of(job.model.config(), job.train.loss_from_position)),
+        losses_(job.logging.loss_spike_deviations),
         busy_(static_cast<std::size_t>(ranks_.world())) {}
 
   TrainResult run() {
@@ -85,7 +88,7 @@ class Loop {
     const StopSignals signals;
     if (step_ == 0 || probe_owed_) probe();
     while (step_ < total_ && !stop_) {
-      one_step();
+      if (!one_step()) continue;
       probe_owed_ = probe_is_due();
       if (probe_owed_ && (!stop_ || step_ == total_)) probe();  // who asks for a stop is in a hurry: after the resume
       if (save_is_due()) checkpoint();
@@ -114,21 +117,27 @@ class Loop {
     return is_regular_save() || (every > 0 && step_ % every == 0);
   }
 
+  /// Takes the weights, moments and counts of a checkpoint; the data stays where it is.
+  void go_to(const std::string& checkpoint, const TrainingState& state) {
+    load_slices(job_.stream, checkpoint, steps_.optimizer().updated_slices());
+    steps_.optimizer().slices_written();
+    step_ = saved_step_ = state.step;
+    tokens_ = state.tokens;
+    probe_owed_ = state.probe_owed;
+  }
+
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const auto& [checkpoint, state, changes] = *job_.resume;
-      load_slices(job_.stream, checkpoint, steps_.optimizer().updated_slices());
-      steps_.optimizer().slices_written();
+      const auto& [checkpoint, state, damaged, changes] = *job_.resume;
+      for (const std::string& newer : damaged) log_.line("passed over: " + newer);
       const Position position = Position::from_json(state.position);
-      if (position.step != state.step)
+      if (state.skipped < 0 || position.step != state.step + state.skipped)
         throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
                                     checkpoint, state.step, position.step));
+      go_to(checkpoint, state);
       job_.loader.seek(position);
-      step_ = state.step;
-      tokens_ = state.tokens;
-      probe_owed_ = state.probe_owed;
-      saved_step_ = step_;
+      skipped_ = state.skipped;
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
       for (const std::string& change : changes) log_.line("  changed: " + change);
       if (state.world != ranks_.world())
@@ -141,8 +150,7 @@ class Loop {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
     }
-    rank_0_does(ranks_, [&] { job_.folder.cut_back(job_.resume ? step_ : -1); });
-    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
+    cut_back(job_.resume ? step_ : -1);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
     peak_ = 0;  // of all ranks
     for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;
@@ -170,6 +178,13 @@ class Loop {
                           count_text(static_cast<double>(total_ * sequences_ * context_)), job_.folder.path()));
     first_step_ = step_;
     begin_ = interval_ = Clock::now();
+  }
+
+  /// Metrics, probes and TensorBoard of later steps go away; what is logged from here on stands behind the rest.
+  void cut_back(std::int64_t step) {
+    metrics_.reset();
+    rank_0_does(ranks_, [&] { job_.folder.cut_back(step); });
+    if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
   }
 
   /// Device, rates and what was chosen for it, once in the log.
@@ -200,31 +215,17 @@ class Loop {
                       : fmt::format("MFU is a share of {:.1f} TFLOP/s, {}", peak_ / 1e12, kMeasured));
   }
 
-  void one_step() {
+  /// False if it led back to a step that was saved and measured before.
+  bool one_step() {
     const auto begin = Clock::now();
     const double waited = ranks_.waited_seconds(), data_waited = job_.loader.waited_seconds();
     const auto& [total, first, count, passes] = steps_.share();
-    const std::vector<std::int32_t> samples = job_.loader.next(step_, first, count);
+    const std::vector<std::int32_t> samples = job_.loader.next(step_ + skipped_, first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
     steps_.run(samples, lr, step_ + 1);
     const double loss = steps_.loss(), norm = steps_.grad_norm();  // waits for all of the step
     ++step_;
     tokens_ += sequences_ * context_;
-    if (!std::isfinite(loss) || !std::isfinite(norm)) {
-      const bool bad_loss = !std::isfinite(loss);
-      // The step changed nothing, so its forward can be seen again.
-      const std::string where =
-          bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
-      try {
-        writer_.wait();  // the last checkpoint is what the run goes on from
-      } catch (const DataError& error) {
-        log_.line(fmt::format("the last checkpoint was not written: {}", error.what()));
-      }
-      throw DivergenceError(fmt::format(
-          "step {}: the {} is {}, first in {}; lower train.optimizer.lr or lengthen the warm-up, and --resume from the "
-          "last checkpoint",
-          step_, bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, where));
-    }
     const double seconds = seconds_since(begin);
     const std::vector<StepNews> news =
         gather(ranks_, StepNews{.seconds = seconds,
@@ -240,10 +241,81 @@ class Loop {
       samples_ += news[r].samples;
       stop_ = stop_ || news[r].stop;
     }
+    if (!std::isfinite(loss) || !std::isfinite(norm)) return diverged(samples, loss, norm);
+    if (const auto deviations = losses_.look(loss)) note_loss_spike(loss, norm, *deviations);
     report(loss, lr, norm);
     writer_.advance();
     if (writer_.has_problem()) writer_failed_ = true;  // so this step's state is saved, while it is there
     report_writer();
+    return true;
+  }
+
+  Divergence divergence_of(const std::string& kind, double loss, double norm) const {
+    return {.step = step_,
+            .kind = kind,
+            .loss = loss,
+            .grad_norm = norm,
+            .data_step = step_ - 1 + skipped_,
+            .sequences = sequences_,
+            .action = "none"};
+  }
+  void record(const Divergence& divergence) {
+    if (ranks_.rank() == 0) JsonLines(job_.folder.divergences()).append(divergence.to_json());
+  }
+
+  void note_loss_spike(double loss, double norm, double deviations) {
+    Divergence spike = divergence_of("loss_spike", loss, norm);
+    spike.deviations = deviations;
+    record(spike);
+    log_.line(
+        fmt::format("step {}: the loss is {:.4f}, {:.1f} standard deviations above the mean of the {} steps before",
+                    step_, loss, deviations, LossWatch::kWindow));
+  }
+
+  /// After a step whose loss or gradient norm is not finite. It has changed nothing, so its forward can be seen again.
+  /// As one_step().
+  bool diverged(std::span<const std::int32_t> samples, double loss, double norm) {
+    const bool bad_loss = !std::isfinite(loss);
+    Divergence found = divergence_of("not_finite", loss, norm);
+    found.where = bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
+    const std::string what = fmt::format("step {}: the {} is {}, first in {}", step_,
+                                         bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, found.where);
+    try {
+      writer_.wait();  // the last checkpoint is what the run goes on from
+    } catch (const DataError& error) {
+      log_.line(fmt::format("the last checkpoint was not written: {}", error.what()));
+    }
+    const bool stops = job_.train.on_divergence == OnDivergence::kStop || ++divergences_ > job_.train.max_divergences;
+    if (stops) {
+      found.action = "stop";
+      record(found);
+      throw DivergenceError(
+          what +
+          (divergences_ > 1 ? fmt::format(", after {} that were passed over (train.max_divergences)", divergences_ - 1)
+                            : "") +
+          "; lower train.optimizer.lr or lengthen the warm-up, and --resume from the last checkpoint");
+    }
+    if (job_.train.on_divergence == OnDivergence::kSkip) {
+      found.action = "skip";
+      record(found);
+      log_.line(what + "; it is skipped");
+      return true;
+    }
+    const std::int64_t failed = step_;
+    if (const auto point = newest_resume_point(job_.folder, ranks_)) {
+      go_to(point->checkpoint, point->state);
+    } else {
+      steps_.optimizer().init();
+      step_ = tokens_ = 0;
+    }
+    skipped_ += failed - step_;
+    found.action = fmt::format("rollback to step {}", step_);
+    record(found);
+    cut_back(step_);
+    losses_.clear();
+    log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, step_,
+                          counted(failed - step_, "step")));
+    return false;
   }
 
   void report_writer() {
@@ -342,6 +414,7 @@ class Loop {
                                       {.step = step_,
                                        .tokens = tokens_,
                                        .threads = job_.stream.num_threads,
+                                       .skipped = skipped_,
                                        .probe_owed = probe_owed_,
                                        .config = job_.config,
                                        .position = position().to_json()});
@@ -364,6 +437,9 @@ class Loop {
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
+  std::int64_t skipped_ = 0;      // steps of the data that rollbacks left out
+  std::int64_t divergences_ = 0;  // that were passed over
+  LossWatch losses_;
   bool writer_failed_ = false, stop_ = false;
   bool probe_owed_ = false;  // of step_: due, and not measured yet
   double peak_ = 0;

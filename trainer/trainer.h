@@ -6,22 +6,15 @@
 #include "data/loader.h"
 #include "io/hparams.h"
 #include "models/decoder.h"
-#include "trainer/checkpoint.h"
 #include "trainer/config.h"
 #include "trainer/dist/communicator.h"
 #include "trainer/dist/shards.h"
 #include "trainer/memory.h"
 #include "trainer/probe.h"
+#include "trainer/resume_point.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
-
-/// The checkpoint that a run goes on from.
-struct ResumePoint {
-  std::string checkpoint;  ///< folder
-  TrainingState state;
-  std::vector<std::string> changes;  ///< of the config since, for the log
-};
 
 /// What a run is made of. Everything referred to outlives train().
 struct TrainJob {
@@ -56,8 +49,8 @@ struct TrainResult {
 /// Trains from the resume point, or from step 0, to the last step; measures, logs and saves on the way.
 /// Returns when the last step is behind it, or when a stop signal (trainer/stop_signals.h) to any rank has stopped it.
 /// All ranks call it; rank 0 alone writes the log, metrics and probes.
-/// DivergenceError when the loss or the gradient is not finite; DataError from the data, or when a file cannot be
-/// written.
+/// DivergenceError when the loss or the gradient is not finite and train.on_divergence says stop, or it came too often;
+/// DataError from the data, or when a file cannot be written.
 ///
 /// Step s (1-based) is logged with the loss that its gradients came from, before its update. A probe, then a checkpoint
 /// follow the update. A resume overwrites the model, and moves the loader.

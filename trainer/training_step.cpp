@@ -1,5 +1,7 @@
 #include "trainer/training_step.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <ranges>
@@ -48,8 +50,12 @@ std::string TrainingStep::first_not_finite_activation(std::span<const std::int32
     if (share_.in_pass(p, shape_.micro_batch) == 0) setup_.model.empty_pass(Pass::Mode::kForwardOnly);
   std::array<char, 256> text{};
   mine.copy(text.data(), text.size() - 1);
-  for (const auto& theirs : gather(setup_.communicator, text))
-    if (theirs.data() != last) return theirs.data();
+  int rank = 0;
+  for (const auto& theirs : gather(setup_.communicator, text)) {
+    if (theirs.data() != last)
+      return setup_.communicator.world() > 1 ? fmt::format("{} on rank {}", theirs.data(), rank) : theirs.data();
+    ++rank;
+  }
   return last;
 }
 

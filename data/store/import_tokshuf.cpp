@@ -17,6 +17,7 @@
 namespace spikesink {
 namespace {
 constexpr std::size_t kBlock = 512, kMaxMember = std::size_t{64} << 20;
+constexpr std::int64_t kTokshufEnd = 0;
 
 /// Unpacks the members of a gzip stream; false if it is broken, or larger than kMaxMember.
 bool unpack(std::string_view packed, std::string& to) {
@@ -116,8 +117,8 @@ class Tar {
 
 class TokshufSource final : public TokenSource {
  public:
-  TokshufSource(const std::string& path, std::int32_t end_of_text, std::optional<std::int64_t> pad)
-      : tar_(path), end_of_text_(end_of_text), pad_(pad) {}
+  TokshufSource(const std::string& path, const Tokenizer& tokenizer, std::optional<std::int64_t> pad)
+      : tar_(path), end_of_text_(tokenizer.end_of_text()), begin_of_text_(tokenizer.begin_of_text()), pad_(pad) {}
 
   bool next(TokenChunk& chunk) override {
     if (!tar_.next()) return false;
@@ -131,6 +132,7 @@ class TokshufSource final : public TokenSource {
     }
     parse(name, json, chunk.ids);
     chunk.ends = true;
+    drop_begins(chunk.ids);
     if (pad_) drop_padding(chunk);
     return true;
   }
@@ -146,6 +148,17 @@ class TokshufSource final : public TokenSource {
       ids.push_back(id);
     }
   }
+  /// With a tokenizer that has a begin of text tokshuf writes that before each document, and 0 behind it whatever the
+  /// end of text: a 0 before a begin of text, the padding or the context's end is one. Elsewhere 0 is a token like
+  /// others.
+  void drop_begins(std::vector<std::int64_t>& ids) const {
+    if (!begin_of_text_ || std::ranges::count(ids, *begin_of_text_) == 0) return;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const bool last = i + 1 == ids.size() || ids[i + 1] == *begin_of_text_ || ids[i + 1] == pad_;
+      if (ids[i] == kTokshufEnd && last) ids[i] = end_of_text_;
+    }
+    std::erase(ids, *begin_of_text_);
+  }
   void drop_padding(TokenChunk& chunk) const {
     auto& ids = chunk.ids;
     const auto last = std::find_if(ids.rbegin(), ids.rend(), [&](std::int64_t id) { return id != *pad_; });
@@ -156,6 +169,7 @@ class TokshufSource final : public TokenSource {
 
   Tar tar_;
   std::int32_t end_of_text_;
+  std::optional<std::int32_t> begin_of_text_;
   std::optional<std::int64_t> pad_;
   simdjson::dom::parser parser_;
   std::string text_;
@@ -163,9 +177,9 @@ class TokshufSource final : public TokenSource {
 
 }  // namespace
 
-std::unique_ptr<TokenSource> open_tokshuf(const std::string& path, std::int32_t end_of_text,
+std::unique_ptr<TokenSource> open_tokshuf(const std::string& path, const Tokenizer& tokenizer,
                                           std::optional<std::int64_t> pad) {
-  return std::make_unique<TokshufSource>(path, end_of_text, pad);
+  return std::make_unique<TokshufSource>(path, tokenizer, pad);
 }
 
 }  // namespace spikesink

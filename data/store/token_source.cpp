@@ -12,9 +12,9 @@ namespace spikesink {
 
 bool is_token_file(const std::string& path) { return path.ends_with(".tar") || path.ends_with(".bin"); }
 
-std::unique_ptr<TokenSource> open_tokens(const std::string& path, std::int32_t end_of_text,
+std::unique_ptr<TokenSource> open_tokens(const std::string& path, const Tokenizer& tokenizer,
                                          std::optional<std::int64_t> pad) {
-  if (path.ends_with(".tar")) return open_tokshuf(path, end_of_text, pad);
+  if (path.ends_with(".tar")) return open_tokshuf(path, tokenizer, pad);
   const std::string index = path.substr(0, path.size() - 3) + "idx";
   std::error_code error;
   return std::filesystem::exists(index, error) ? open_megatron(path, index) : open_llmc(path);
@@ -24,7 +24,7 @@ TokenDocuments::TokenDocuments(const std::string& path, const Tokenizer& tokeniz
     : path_(path),
       tokenizer_(tokenizer),
       may_pad_(path.ends_with(".tar")),
-      source_(open_tokens(path, tokenizer.end_of_text(), pad)) {}
+      source_(open_tokens(path, tokenizer, pad)) {}
 
 bool TokenDocuments::next() {
   ids_.clear();

@@ -34,16 +34,18 @@ bool is_token_file(const std::string& path);
 /// Kinds, told by name and first bytes:
 ///   .tar       contexts as DCLM's tokshuf-rs writes them: members .json or .json.gz, each an array of ids. A context
 ///   is
-///              a stretch of its own. Ids `pad` at its end, behind an end of text, are left out.
+///              a stretch of its own. Ids `pad` at its end, behind an end of text, are left out. In a context with the
+///              tokenizer's begin of text (Llama 3) each is left out, and 0 before it, before the padding and at the
+///              context's end is the end of text, as tokshuf writes it.
 ///              Source: github.com/mlfoundations/dclm, rust_processing/tokshuf-rs.
 ///   .bin+.idx  Megatron-LM's IndexedDataset, its index beside it; a document is a stretch.
 ///              Source: github.com/NVIDIA/Megatron-LM, megatron/core/datasets/indexed_dataset.py. Memory: 20 bytes a
 ///              sequence.
 ///   .bin       llm.c's: 256 words of header, and ids of 2 or 4 bytes.
 ///              Source: github.com/karpathy/llm.c, dev/data/data_common.py.
-std::unique_ptr<TokenSource> open_tokens(const std::string& path, std::int32_t end_of_text,
+std::unique_ptr<TokenSource> open_tokens(const std::string& path, const Tokenizer& tokenizer,
                                          std::optional<std::int64_t> pad);
-std::unique_ptr<TokenSource> open_tokshuf(const std::string& path, std::int32_t end_of_text,
+std::unique_ptr<TokenSource> open_tokshuf(const std::string& path, const Tokenizer& tokenizer,
                                           std::optional<std::int64_t> pad);
 std::unique_ptr<TokenSource> open_megatron(const std::string& path, const std::string& index);
 std::unique_ptr<TokenSource> open_llmc(const std::string& path);

@@ -17,6 +17,7 @@ void require_qk_norm_rope(const Stream& stream, const auto& a, std::int64_t N, s
           ", on cuda at most ", kMaxRopeHead);
   require(a.length > 0 && N % a.length == 0, "qk_norm_rope: ", N, " rows are not whole sequences of ", a.length);
   require(a.theta > 0, "qk_norm_rope theta: ", a.theta, ", expected > 0");
+  require_scaling(a.scaling);
   require((a.n_heads + 2 * a.n_kv_heads) * a.d_head == W, "qk_norm_rope x: rows of ", W, ", expected ", a.n_heads,
           " + 2 * ", a.n_kv_heads, " heads of ", a.d_head);
   require_tensor(a.x, "qk_norm_rope x", {N, W}, dtype, stream.device);

@@ -1,6 +1,7 @@
 #pragma once
 #include "kernels/core/scratch.h"
 #include "kernels/core/stream.h"
+#include "kernels/rope/rope_scaling.h"
 
 namespace spikesink::kernels {
 
@@ -21,7 +22,8 @@ struct QkNormRopeForward {
   std::int64_t d_head;      ///< D, even; on CUDA at most 512
   std::int64_t length;      ///< T, divides N; row n has position n % T
   double theta;             ///< base of the rotary frequencies, > 0
-  double eps;               ///< > 0, in units of x^2
+  RopeScaling scaling = {};
+  double eps;  ///< > 0, in units of x^2
   QkNormMode mode;
 };
 void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& args);
@@ -39,6 +41,7 @@ struct QkNormRopeBackward {
   Tensor k_weight;
   std::int64_t n_heads, n_kv_heads, d_head, length;
   double theta;
+  RopeScaling scaling = {};
   QkNormMode mode;
 };
 void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& args);

@@ -85,7 +85,7 @@ void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& a, Scra
     const auto [N, W] = matrix_dims(a.x);
     const std::int64_t D = a.d_head, v_column = (a.n_heads + a.n_kv_heads) * D, S = a.rstd.shape()[1];
     const T *q_weight = a.q_weight.data<T>(), *k_weight = a.k_weight.data<T>();
-    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, scratch);
+    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, a.scaling, scratch);
     parallel_ranges(stream, N, row_grain(W), [&, W = W](std::int64_t begin, std::int64_t end) {
       for (std::int64_t n = begin; n < end; ++n) {
         const T *x = a.x.data<T>() + n * W, *angles = table + n % a.length * D;
@@ -106,7 +106,7 @@ void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& a, Sc
     const auto [N, W] = matrix_dims(a.x);
     const std::int64_t D = a.d_head, v_column = (a.n_heads + a.n_kv_heads) * D, S = a.rstd.shape()[1];
     const T *q_weight = a.q_weight.data<T>(), *k_weight = a.k_weight.data<T>();
-    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, scratch);
+    const T* const table = rope_angles<T>(stream, a.length, D, a.theta, a.scaling, scratch);
     add_row_sums<T>(stream, N, W, {a.dq_weight, a.dk_weight}, scratch, [&, N = N, W = W](std::int64_t n, T* dq_weight) {
       T* dk_weight = dq_weight + a.q_weight.numel();
       const T *x = a.x.data<T>() + n * W, *dy = a.dy.data<T>() + n * W, *rstd = a.rstd.data<T>() + n * S,

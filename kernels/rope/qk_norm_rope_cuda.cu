@@ -430,7 +430,7 @@ void qk_norm_rope_forward(const Stream& stream, const QkNormRopeForward& a, Scra
       const std::int64_t rows = full ? 1 : sizes.rows;
       launch(stream, full ? full_forward_kernel<W, T> : head_forward_kernel<W, T>, (sizes.N + rows - 1) / rows,
              kThreads, rope_table_bytes(rows, a.d_head), y, a.rstd.data<float>(), x, q_weight, k_weight,
-             rope_frequencies(a.d_head, a.theta), sizes, static_cast<float>(a.eps));
+             rope_frequencies(a.d_head, a.theta, a.scaling), sizes, static_cast<float>(a.eps));
     });
   });
 }
@@ -450,7 +450,7 @@ void qk_norm_rope_backward(const Stream& stream, const QkNormRopeBackward& a, Sc
       launch(stream, full ? held ? held_backward_kernel<W, T> : full_backward_kernel<W, T> : head_backward_kernel<W, T>,
              P, kThreads, full ? angles + (held ? 0 : sizes.turned() * floats) : std::max(angles, group_sums), dx,
              dq_partial, dk_partial, dy, x, a.rstd.data<float>(), q_weight, k_weight,
-             rope_frequencies(a.d_head, a.theta), sizes);
+             rope_frequencies(a.d_head, a.theta, a.scaling), sizes);
     });
   });
   add_column_sums(stream, a.dq_weight.data<float>(), dq_partial, P, q);

@@ -10,16 +10,16 @@
 
 namespace spikesink::kernels::cuda {
 
-/// theta^(-2 i / D) in turns a position, passed to kernels by value.
+/// rope_frequency() in turns a position, passed to kernels by value.
 struct RopeFrequencies {
   double turns[kMaxRopeHead / 2];
 };
 
-inline RopeFrequencies rope_frequencies(std::int64_t d_head, double theta) {
+inline RopeFrequencies rope_frequencies(std::int64_t d_head, double theta, const RopeScaling& scaling) {
   require(d_head <= kMaxRopeHead, "rope_frequencies: heads of ", d_head);
   RopeFrequencies f{};
   for (std::int64_t i = 0; i < d_head / 2; ++i)
-    f.turns[i] = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d_head)) / (2 * std::numbers::pi);
+    f.turns[i] = rope_frequency(i, d_head, theta, scaling) / (2 * std::numbers::pi);
   return f;
 }
 

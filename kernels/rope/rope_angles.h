@@ -1,6 +1,7 @@
 #pragma once
 #include "kernels/core/scratch.h"
 #include "kernels/core/stream.h"
+#include "kernels/rope/rope_scaling.h"
 
 namespace spikesink::kernels {
 
@@ -15,10 +16,11 @@ inline std::int64_t rope_angles_bytes(const Stream& stream, std::int64_t length,
          scratch_bytes<double>(stream.num_threads * 2 * d_head);
 }
 
-/// (length, D): for each position D / 2 cosines, then D / 2 sines, of position * theta^(-2 i / D). T is float or
-/// double.
+/// (length, D): for each position D / 2 cosines, then D / 2 sines, of position * rope_frequency(i). T is
+/// float or double.
 template <class T>
-const T* rope_angles(const Stream& stream, std::int64_t length, std::int64_t d_head, double theta, Scratch& scratch);
+const T* rope_angles(const Stream& stream, std::int64_t length, std::int64_t d_head, double theta,
+                     const RopeScaling& scaling, Scratch& scratch);
 
 }  // namespace cpu
 }  // namespace spikesink::kernels

@@ -13,8 +13,8 @@ namespace {
 /// position is the one before, turned by the frequency, which costs a tenth of calling sin and cos and errs by less
 /// than 1e-14.
 template <class T>
-void fill_table(const Stream& stream, T* table, double* turning, std::int64_t length, std::int64_t d_head,
-                double theta) {
+void fill_table(const Stream& stream, T* table, double* turning, std::int64_t length, std::int64_t d_head, double theta,
+                const RopeScaling& scaling) {
   constexpr std::int64_t kBlock = 64;
   const std::int64_t half = d_head / 2;
   parallel_ranges(stream, (length + kBlock - 1) / kBlock, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -23,7 +23,7 @@ void fill_table(const Stream& stream, T* table, double* turning, std::int64_t le
     for (std::int64_t block = begin; block < end; ++block) {
       const std::int64_t first = block * kBlock;
       for (std::int64_t i = 0; i < half; ++i) {
-        const double frequency = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(d_head));
+        const double frequency = rope_frequency(i, d_head, theta, scaling);
         step_cos[i] = std::cos(frequency);
         step_sin[i] = std::sin(frequency);
         cos[i] = std::cos(static_cast<double>(first) * frequency);
@@ -46,13 +46,14 @@ void fill_table(const Stream& stream, T* table, double* turning, std::int64_t le
 }  // namespace
 
 template <class T>
-const T* rope_angles(const Stream& stream, std::int64_t length, std::int64_t d_head, double theta, Scratch& scratch) {
+const T* rope_angles(const Stream& stream, std::int64_t length, std::int64_t d_head, double theta,
+                     const RopeScaling& scaling, Scratch& scratch) {
   T* const table = scratch.take<T>(length * d_head);
   double* const turning = scratch.take<double>(stream.num_threads * 2 * d_head);
-  fill_table(stream, table, turning, length, d_head, theta);
+  fill_table(stream, table, turning, length, d_head, theta, scaling);
   return table;
 }
-template const float* rope_angles(const Stream&, std::int64_t, std::int64_t, double, Scratch&);
-template const double* rope_angles(const Stream&, std::int64_t, std::int64_t, double, Scratch&);
+template const float* rope_angles(const Stream&, std::int64_t, std::int64_t, double, const RopeScaling&, Scratch&);
+template const double* rope_angles(const Stream&, std::int64_t, std::int64_t, double, const RopeScaling&, Scratch&);
 
 }  // namespace spikesink::kernels::cpu

@@ -11,11 +11,11 @@ namespace {
 
 /// y = x turned; `direction` is 1, or -1 for the way back.
 void rotate(const Stream& stream, const Tensor& out, const Tensor& in, std::int64_t num_heads, std::int64_t d_head,
-            std::int64_t length, double theta, int direction, Scratch scratch) {
+            std::int64_t length, double theta, const RopeScaling& scaling, int direction, Scratch scratch) {
   with_dtype(in.dtype(), [&]<class T>() {
     const auto [N, W] = matrix_dims(in);
     const std::int64_t half = d_head / 2, turned = num_heads * d_head;
-    const T* const table = rope_angles<T>(stream, length, d_head, theta, scratch);
+    const T* const table = rope_angles<T>(stream, length, d_head, theta, scaling, scratch);
     parallel_ranges(stream, N, row_grain(W), [&, W = W](std::int64_t begin, std::int64_t end) {
       const T sign = static_cast<T>(direction);
       for (std::int64_t n = begin; n < end; ++n) {
@@ -37,11 +37,11 @@ void rotate(const Stream& stream, const Tensor& out, const Tensor& in, std::int6
 }  // namespace
 
 void rope_forward(const Stream& stream, const RopeForward& a, Scratch scratch) {
-  rotate(stream, a.y, a.x, a.num_heads, a.d_head, a.length, a.theta, 1, scratch);
+  rotate(stream, a.y, a.x, a.num_heads, a.d_head, a.length, a.theta, a.scaling, 1, scratch);
 }
 
 void rope_backward(const Stream& stream, const RopeBackward& a, Scratch scratch) {
-  rotate(stream, a.dx, a.dy, a.num_heads, a.d_head, a.length, a.theta, -1, scratch);
+  rotate(stream, a.dx, a.dy, a.num_heads, a.d_head, a.length, a.theta, a.scaling, -1, scratch);
 }
 
 }  // namespace spikesink::kernels::cpu

@@ -51,7 +51,7 @@ __global__ void rotate_kernel(T* y, const T* x, const RopeFrequencies frequencie
 
 /// y = x turned; `direction` is 1, or -1 for the way back.
 void rotate(const Stream& stream, const Tensor& out, const Tensor& in, std::int64_t num_heads, std::int64_t d_head,
-            std::int64_t length, double theta, float direction) {
+            std::int64_t length, double theta, const RopeScaling& scaling, float direction) {
   with_cuda_dtype(in.dtype(), [&]<class T>() {
     const auto [N, width] = matrix_dims(in);
     const std::int64_t half = d_head / 2, turned = num_heads * d_head, rows = rope_rows(d_head);
@@ -60,18 +60,18 @@ void rotate(const Stream& stream, const Tensor& out, const Tensor& in, std::int6
     const bool wide = half % kWidth<T> == 0 && width % kWidth<T> == 0 && aligned_16({y, x});
     with_width<T>(wide, [&, N = N]<int W>() {
       launch(stream, rotate_kernel<W, T>, (N + rows - 1) / rows, kThreads, rope_table_bytes(rows, d_head), y, x,
-             rope_frequencies(d_head, theta), columns, N, length, rows, direction);
+             rope_frequencies(d_head, theta, scaling), columns, N, length, rows, direction);
     });
   });
 }
 }  // namespace
 
 void rope_forward(const Stream& stream, const RopeForward& a, Scratch) {
-  rotate(stream, a.y, a.x, a.num_heads, a.d_head, a.length, a.theta, 1);
+  rotate(stream, a.y, a.x, a.num_heads, a.d_head, a.length, a.theta, a.scaling, 1);
 }
 
 void rope_backward(const Stream& stream, const RopeBackward& a, Scratch) {
-  rotate(stream, a.dx, a.dy, a.num_heads, a.d_head, a.length, a.theta, -1);
+  rotate(stream, a.dx, a.dy, a.num_heads, a.d_head, a.length, a.theta, a.scaling, -1);
 }
 
 }  // namespace spikesink::kernels::cuda

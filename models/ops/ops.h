@@ -11,7 +11,9 @@ namespace spikesink::ops {
 /// Sizes of qk_norm_rope().
 struct QkNormRopeConfig {
   std::int64_t n_heads, n_kv_heads, d_head;
-  double theta, eps;
+  double theta;
+  kernels::RopeScaling scaling;
+  double eps;
   kernels::QkNormMode mode;
 };
 
@@ -19,6 +21,8 @@ struct QkNormRopeConfig {
 Var embedding(Pass& pass, const Tensor& tokens, const Param& weight);
 /// x (N, C) weight^T (O, C) -> (N, O). Keeps x.
 Var linear(Pass& pass, Var x, const Param& weight);
+/// x + bias, (N, C), in x's place where nobody else holds that. Keeps nothing.
+Var add_bias(Pass& pass, Var x, const Param& bias);
 /// x / rms(x) * weight, (N, C). Keeps x and 1 / rms (N).
 Var rms_norm(Pass& pass, Var x, const Param& weight, double eps);
 /// (x - mean) / std * weight + bias, (N, C). Keeps x, mean and 1 / std (N).
@@ -29,7 +33,8 @@ Var dynamic_tanh(Pass& pass, Var x, const Param& weight, const Param& alpha, con
 Var scale(Pass& pass, Var x, const Param& factor);
 /// Rotates the first num_heads heads of rows of x (N, W) by their position; in place where x is not shared. Keeps
 /// nothing.
-Var rope(Pass& pass, Var x, std::int64_t num_heads, std::int64_t d_head, double theta);
+Var rope(Pass& pass, Var x, std::int64_t num_heads, std::int64_t d_head, double theta,
+         const kernels::RopeScaling& scaling);
 /// RMSNorm of q and k, then their rotation, in one: qkv (N, (H + 2 K) D) -> the same shape. Keeps qkv and 1 / rms.
 Var qk_norm_rope(Pass& pass, Var qkv, const Param& q_weight, const Param& k_weight, const QkNormRopeConfig& config);
 /// Causal attention over qkv (N, (H + 2 K) D) -> (N, H D), inside the pass's documents. Keeps qkv, the output and its

@@ -20,6 +20,7 @@ Var qk_norm_rope(Pass& pass, Var qkv, const Param& q_weight, const Param& k_weig
                                                 .d_head = c.d_head,
                                                 .length = length,
                                                 .theta = c.theta,
+                                                .scaling = c.scaling,
                                                 .eps = c.eps,
                                                 .mode = c.mode});
     return y;
@@ -39,6 +40,7 @@ Var qk_norm_rope(Pass& pass, Var qkv, const Param& q_weight, const Param& k_weig
                                                  .d_head = c.d_head,
                                                  .length = length,
                                                  .theta = c.theta,
+                                                 .scaling = c.scaling,
                                                  .mode = c.mode});
     to_x.add(pass, dx);
   };

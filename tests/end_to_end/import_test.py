@@ -122,6 +122,10 @@ with tempfile.TemporaryDirectory() as temporary:
         manifest = home.same_as_texts(tar, pieces_of(contexts), "--pad", PAD)
         report.check(manifest["pad"] == PAD and manifest["lines"]["broken"] == {}, f"manifest: {manifest}")
     home.prepare(tar, code=3, words=[f"has id {PAD}, but the tokenizer bytes has 258", "--pad"])
+    # With a begin of text, as of Llama 3: 0 is the end of text where a document ends, and a token elsewhere.
+    begin = 257
+    tokshuf(tar, [[begin, 97, 0, 98, 0, begin, 0, 99], [98, 0, begin, 99, 0], [begin, 97, 0, PAD, PAD], [0, 97, 0, 98]])
+    home.same_as_texts(tar, ["a\0b", "\0c", "b", "c", "a", "\0a\0b"], "--pad", PAD)
     # Ids that only look like filling up are text: nothing before them ends.
     tokshuf(tar, [[1, 2, 3, 97, 97], [1, END, 97, 97, 97], [END, 2, 3, 4, 97], [97] * 5])
     home.same_as_texts(tar, ["\1\2\3aa", "\1", "\2\3\4a"], "--pad", 97)

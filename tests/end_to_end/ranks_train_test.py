@@ -159,12 +159,21 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check("resumed from" in out and len(killed) == behind + 20, f"it goes on: {out}")
     report.check(samples(killed)[:common] == samples(long)[:common], "with the samples of a run that was not killed")
 
-    # A damaged file, which rank 1 of two verifies: all refuse it, in one line.
-    damaged = (home.folder / "killed/checkpoints/latest").resolve() / "rank_0003.h5"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    # A damaged file, which rank 1 of two verifies: all go on from the checkpoint before, and say so once. With all of them damaged
+    # the newest is named, in one line.
+    checkpoints = home.folder / "killed/checkpoints"
+    newest, *older = sorted(checkpoints.glob("step_*"), reverse=True)
+    damage = [newest / "rank_0003.h5", *(checkpoint / "rank_0000.h5" for checkpoint in older)]
+    damage[0].write_bytes(damage[0].read_bytes()[:-1] + b"?")
+    out, _ = home.train(2, "killed", "--resume", **{**moving, "train__steps": behind + 20})
+    report.check(out.count(f"passed over: {damage[0]}: checksum differs") == 1 and f"resumed from {older[0]}" in out, f"a damaged file: {out}")
+    report.check(samples(home.steps("killed")) == samples(killed), "the samples from there on are those that were")
+    damage = [next(checkpoint.glob("rank_*.h5")) for checkpoint in sorted(checkpoints.glob("step_*"), reverse=True)]
+    for file in damage:
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
     _, err = home.train(2, "killed", "--resume", code=3, **{**moving, "train__steps": behind + 30})
     ours = [line for line in err.splitlines() if line.startswith("spikesink: ")]
-    report.check(len(ours) == 1 and f"{damaged.name}: checksum differs" in ours[0], f"a damaged file: {err}")
+    report.check(len(ours) == 1 and f"{damage[0]}: checksum differs" in ours[0], f"all damaged: {err}")
 
     # An error of one rank, whose second shard breaks off, is in rank 0's log and on its terminal, once.
     broken, held_out = home.folder / "broken", home.folder / "held_out"

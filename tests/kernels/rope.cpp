@@ -64,6 +64,43 @@ TEST_CASE("rope turns by the exact angle at positions of 131072 and beyond, for 
   check_close(y, reference(x, 1, D, T, theta), 4);
 }
 
+TEST_CASE("rope scales its frequencies as Llama 3.1's code does, by wavelength, or all alike", "[kernels][rope]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const std::int64_t D = 128, T = 3000, old = 1024;
+  const double theta = 5e5;
+  const kernels::RopeScaling llama3{.kind = kernels::RopeScaling::Kind::kLlama3, .factor = 8, .original_context = old};
+  const kernels::RopeScaling linear{.kind = kernels::RopeScaling::Kind::kLinear, .factor = 3};
+  const Tensor x = on(stream, filled({T, D}, DType::kF32, 1));
+  std::array<int, 3> seen{};
+  for (const auto& scaling : {llama3, linear}) {
+    const Tensor y = on(stream, poisoned({T, D}, DType::kF32)), back = on(stream, poisoned({T, D}, DType::kF32));
+    kernels::rope_forward(
+        stream, {.y = y, .x = x, .num_heads = 1, .d_head = D, .length = T, .theta = theta, .scaling = scaling});
+    kernels::rope_backward(
+        stream, {.dx = back, .dy = y, .num_heads = 1, .d_head = D, .length = T, .theta = theta, .scaling = scaling});
+    std::vector<double> want(static_cast<std::size_t>(T * D));
+    for (std::int64_t i = 0; i < D / 2; ++i) {
+      const double plain = std::pow(theta, -2.0 * static_cast<double>(i) / D), wavelength = 2 * M_PI / plain;
+      double frequency = plain / scaling.factor;
+      if (&scaling != &linear && scaling.kind == llama3.kind) {
+        const double smooth = (static_cast<double>(old) / wavelength - 1) / (4.0 - 1);
+        const int band = wavelength > old ? 0 : wavelength < old / 4.0 ? 2 : 1;
+        ++seen.at(static_cast<std::size_t>(band));
+        if (band == 2) frequency = plain;
+        if (band == 1) frequency = (1 - smooth) * plain / 8 + smooth * plain;
+      }
+      for (std::int64_t t = 0; t < T; ++t) {
+        const double angle = static_cast<double>(t) * frequency;
+        want[static_cast<std::size_t>(t * D + i)] = std::cos(angle) - std::sin(angle);
+        want[static_cast<std::size_t>(t * D + i + D / 2)] = std::cos(angle) + std::sin(angle);
+      }
+    }
+    check_close(y, want, 4);
+    check_close(back, values(x), 8);
+  }
+  for (const int pairs : seen) CHECK(pairs > 2);  // of each band
+}
+
 TEST_CASE("rope takes rows that no wide access is aligned to", "[kernels][rope]") {
   const Stream stream = GENERATE(from_range(streams()));
   const DType dtype = GENERATE_COPY(from_range(dtypes(stream)));

@@ -69,6 +69,15 @@ inline void vary_outside_the_product(ModelConfig& c, SampleShape& shape) {
     c.norm.qk = QkNorm::kHead;
     c.attention.gate.source = GateSource::kConditional;
   }
+  SECTION("biases of queries, keys and values") { c.attention.qkv_bias = true; }
+  SECTION("biases with QK-norm and scaled frequencies") {
+    c.attention.qkv_bias = true;
+    c.norm.qk = QkNorm::kHead;
+    c.attention.rope_scaling = {.kind = RopeScalingKind::kLlama3, .factor = 3, .original_context = 4};
+  }
+  SECTION("frequencies divided by a factor") {
+    c.attention.rope_scaling = {.kind = RopeScalingKind::kLinear, .factor = 3};
+  }
   SECTION("heads that do not add up to d_model") { c.attention = {.n_heads = 3, .d_head = 2}; }
 }
 

@@ -114,6 +114,13 @@ def extras():
     add("grouped_gate_channel", attention(n_kv_heads=2, gate={"source": "conditional", "granularity": "channel"}))
     add("heads_wider_than_model", attention(n_heads=8, d_head=10))
     add("heads_narrow", attention(n_heads=3, d_head=2, rope_theta=50))
+    add("qkv_bias", attention(qkv_bias=True))
+    add("qkv_bias_grouped_gate", attention(qkv_bias=True, n_kv_heads=2, gate={"source": "conditional"}))
+    add("rope_linear", attention(rope_theta=50, rope_scaling={"kind": "linear", "factor": 3}))
+    llama3 = {"kind": "llama3", "factor": 5, "low_freq_factor": 0.5, "high_freq_factor": 2.5, "original_context": 10}
+    add("rope_llama3", attention(rope_theta=50, d_head=12, rope_scaling=llama3))
+    for qk in ("head", "full"):
+        add(f"rope_llama3_qk_{qk}_bias", merged(attention(rope_theta=50, d_head=12, rope_scaling=llama3, qkv_bias=True), norm(qk=qk)))
     add("tied", {"model": {"tie_embeddings": True}})
     add("ffn_default_width", {}, drop_hidden=True)
     add("ffn_gelu_exact", ffn(kind="gelu", gelu="exact"))

@@ -24,12 +24,31 @@ def layer_norm(x, weight, bias, eps):
     return centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + eps) * weight + bias
 
 
-def rope(x, theta):
+def rope_frequencies(D, theta, scaling):
+    """Radians a position of each pair, as Llama 3.1's code scales them by wavelength."""
+    frequencies = theta ** (-2 * torch.arange(D // 2, dtype=torch.float64) / D)
+    kind = scaling["kind"]
+    if kind == "none":
+        return frequencies
+    if kind == "linear":
+        return frequencies / scaling["factor"]
+    out, old = [], scaling["original_context"]
+    for frequency in frequencies.tolist():
+        wavelength = 2 * math.pi / frequency
+        if wavelength > old / scaling["low_freq_factor"]:
+            frequency /= scaling["factor"]
+        elif wavelength >= old / scaling["high_freq_factor"]:
+            smooth = (old / wavelength - scaling["low_freq_factor"]) / (scaling["high_freq_factor"] - scaling["low_freq_factor"])
+            frequency *= (1 - smooth) / scaling["factor"] + smooth
+        out.append(frequency)
+    return torch.tensor(out, dtype=torch.float64)
+
+
+def rope(x, theta, scaling={"kind": "none"}):
     """x (B, T, heads, D): channel i and i + D/2 turn by t * theta^(-2i/D). Su et al. 2021, arXiv:2104.09864, in the
     half-split order of Hugging Face's Llama."""
     T, D = x.shape[1], x.shape[3]
-    i = torch.arange(D // 2, dtype=torch.float64)
-    angle = torch.arange(T, dtype=torch.float64)[:, None] * theta ** (-2 * i / D)  # (T, D/2)
+    angle = torch.arange(T, dtype=torch.float64)[:, None] * rope_frequencies(D, theta, scaling)  # (T, D/2)
     cos, sin = (f(angle).to(x.dtype)[None, :, None, :] for f in (torch.cos, torch.sin))
     a, b = x[..., :D // 2], x[..., D // 2:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
@@ -100,6 +119,8 @@ def shapes(config):
     def add_attention(path):
         for name, rows in (("q", H * D), ("k", K * D), ("v", K * D)):
             out[f"{path}.{name}_proj.weight"] = (rows, C)
+            if attention["qkv_bias"]:
+                out[f"{path}.{name}_proj.bias"] = (rows,)
         out[path + ".o_proj.weight"] = (C, H * D)
         if norm["qk"] != "none":
             whole = norm["qk"] == "full"
@@ -182,6 +203,8 @@ class Reference:
         H, D = a["n_heads"], a["d_head"]
         K = a.get("n_kv_heads", H)
         q, k, v = (x @ self.weights[f"{path}.{name}_proj.weight"].T for name in "qkv")
+        if a["qkv_bias"]:
+            q, k, v = (y + self.weights[f"{path}.{name}_proj.bias"] for y, name in zip((q, k, v), "qkv"))
         if norm["qk"] == "full":  # over all heads at once, OLMo et al. 2024, arXiv:2501.00656
             q = rms_norm(q, self.weights[path + ".q_norm.weight"], norm["eps"])
             k = rms_norm(k, self.weights[path + ".k_norm.weight"], norm["eps"])
@@ -189,7 +212,7 @@ class Reference:
         if norm["qk"] == "head":
             q = rms_norm(q, self.weights[path + ".q_norm.weight"], norm["eps"])
             k = rms_norm(k, self.weights[path + ".k_norm.weight"], norm["eps"])
-        heads = attend(rope(q, a["rope_theta"]), rope(k, a["rope_theta"]), v, visible)  # (B, T, H, D)
+        heads = attend(*(rope(y, a["rope_theta"], a["rope_scaling"]) for y in (q, k)), v, visible)  # (B, T, H, D)
         if a["gate"]["source"] != "none":  # Qiu et al. 2025, arXiv:2505.06708, position G1
             logits = self.gate_logits(path + ".gate", x, token_embedding)
             shape = {"channel": (H, D), "head": (H, 1), "single": (1, 1)}[a["gate"]["granularity"]]
@@ -305,7 +328,8 @@ def self_test():
     config = {"model": {"d_model": 10, "n_layers": 1, "context": 5, "vocab_size": 13, "tie_embeddings": False,
                         "embedding_scale": "none", "ffn": {"kind": "linear"},
                         "norm": {"kind": "rmsnorm", "input": True, "output": False, "final": True, "qk": "none", "eps": 1e-5},
-                        "attention": {"n_heads": 2, "d_head": 4, "rope_theta": 100.0, "gate": {"source": "none"}}}}
+                        "attention": {"n_heads": 2, "d_head": 4, "rope_theta": 100.0, "qkv_bias": False,
+                                      "rope_scaling": {"kind": "none"}, "gate": {"source": "none"}}}}
     weights = {name: real(*shape) for name, shape in shapes(config).items()}
     x, visible = real(2, 5, 10), visible_keys(torch.zeros(2, 5).long(), None)
     path = "model.layers.0.self_attn"

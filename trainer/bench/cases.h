@@ -117,6 +117,7 @@ void time_gelu(Bench& b);
 void time_gate(Bench& b);
 void time_add(Bench& b);
 void time_round(Bench& b);
+void time_bias(Bench& b);
 void time_scale(Bench& b);
 void time_embedding(Bench& b);
 void time_linear(Bench& b);

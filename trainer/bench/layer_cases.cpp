@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "kernels/elementwise/add.h"
+#include "kernels/elementwise/bias.h"
 #include "kernels/elementwise/round.h"
 #include "kernels/elementwise/scale.h"
 #include "kernels/embed/embedding.h"
@@ -175,6 +176,13 @@ void time_round(Bench& b) {
   const Tensor y = b.stream.empty({N, C}, DType::kBF16), x = b.stream.zeros({N, C}, DType::kF32);
   initialise(b.stream, {.out = x, .std = 1});
   b.time("f32 to bf16", by({N, C}), moved({y, x}), [&] { kernels::round(b.stream, {.y = y, .x = x}); });
+}
+
+void time_bias(Bench& b) {
+  const std::int64_t N = b.sizes.N, C = b.sizes.C;
+  const Tensor y = b.zeros({N, C}), x = b.normal({N, C}), bias = b.normal({C}), db = b.zeros({C}, b.acc());
+  b.time("forward", by({N, C}), moved({y, x}), [&] { bias_forward(b.stream, {.y = y, .x = x, .b = bias}); });
+  b.time("backward", by({N, C}), moved({x}), [&] { bias_backward(b.stream, {.db = db, .dy = x}); });
 }
 
 void time_scale(Bench& b) {

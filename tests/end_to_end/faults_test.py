@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Every call that changes a file may fail: an error, a full disk, a short write, a kill before it or in the middle of it. A training run
+then goes on or stops with one line, and when it is run again it has the losses and probes of an undisturbed one, to the last
+bit; `prepare` the same bytes.
+
+SPIKESINK_FAULTS: how many points are tried of a training run, and a third as many of `prepare`; "all" tries each call with
+each fault (half an hour)."""
+
+import collections
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import harness
+
+POINTS = os.environ.get("SPIKESINK_FAULTS", "150")
+LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
+KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
+WRITES = ("write", "pwrite")
+KILLED, STOPPED_WITH_A_LINE = -9, (2, 3)
+EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
+
+report = harness.Report()
+rng = random.Random(5)
+
+
+class Subject:
+    """A command whose calls fail, in a folder of its own each time."""
+
+    def __init__(self, home, name):
+        self.home, self.name, self.outcomes = home / name, name, collections.Counter()
+        self.home.mkdir()
+        self.number = 0
+
+    def run(self, folder, **faults):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        if faults:
+            environment |= {"LD_PRELOAD": str(LIBRARY), "FAULTS_UNDER": str(folder)} | {f"FAULTS_{k}": str(v) for k, v in faults.items()}
+        return subprocess.run(self.line(folder), env=environment, capture_output=True, text=True, timeout=120)
+
+    def calls(self):
+        """Of an undisturbed run: number and name of each call."""
+        log = self.home / "calls"
+        whole = self.home / "whole"
+        done = self.run(whole, LOG=log)
+        if done.returncode != 0:
+            sys.exit(f"{self.name}: exit {done.returncode}: {done.stderr}")
+        self.expected = self.result(whole)
+        return [(int(number), call) for number, call, *_ in map(str.split, log.read_text().splitlines())]
+
+    def points(self, calls, count):
+        """Of each name of a call some, each with a fault of its turn; writes are many, the others of more kinds."""
+        if count == "all":
+            return [(number, call, kind) for number, call in calls for kind in KINDS if kind not in ("short", "torn") or call in WRITES]
+        by_call = collections.defaultdict(list)
+        for number, call in calls:
+            by_call[call].append(number)
+        chosen, kinds = [], {call: rng.sample(list(KINDS), len(KINDS)) for call in by_call}
+        while len(chosen) < count and any(by_call.values()):
+            for call, numbers in by_call.items():
+                if numbers and len(chosen) < count:
+                    kind = next(k for k in kinds[call] if call in WRITES or k not in ("short", "torn"))
+                    kinds[call].append(kinds[call].pop(kinds[call].index(kind)))
+                    chosen.append((numbers.pop(rng.randrange(len(numbers))), call, kind))
+        return chosen
+
+    def try_point(self, number, call, kind):
+        self.number += 1
+        folder = self.home / f"point{self.number}"
+        what = f"{self.name}: {kind} at call {number}, {call}"
+        done = self.run(folder, AT=number, KIND=kind)
+        outcome = {0: "went on", KILLED: "killed"}.get(done.returncode, "stopped with a line")
+        if outcome == "stopped with a line":
+            one_line = done.returncode in STOPPED_WITH_A_LINE and done.stderr.count("\n") == 1 and "internal error" not in done.stderr
+            report.check(one_line and str(folder) in done.stderr, f"{what}: exit {done.returncode}: {done.stderr}")
+        report.check(outcome != "killed" or kind in ("kill", "torn"), f"{what}: killed")
+        report.check(kind != "short" or outcome == "went on", f"{what}: exit {done.returncode}: {done.stderr}")
+        if outcome != "went on":
+            again = self.run(folder)
+            report.check(again.returncode == 0, f"{what}: run again: exit {again.returncode}: {again.stderr}")
+        found = self.result(folder)
+        other = [key for key in self.expected | found if found.get(key) != self.expected.get(key)]
+        report.check(not other, f"{what}, {outcome}: not what an undisturbed run gives: {other}")
+        self.outcomes[kind, outcome, found == self.expected] += 1
+        subprocess.run(["rm", "-r", str(folder)], check=True)
+
+    def table(self):
+        print(f"{self.name}: {self.number} points")
+        print(f"  {'fault':<28}{'went on':>10}{'stopped':>10}{'killed':>10}{'recovered':>12}")
+        for kind, meaning in KINDS.items():
+            row = [sum(n for (k, o, _), n in self.outcomes.items() if k == kind and o == outcome)
+                   for outcome in ("went on", "stopped with a line", "killed")]  # fmt: skip
+            recovered = sum(n for (k, _, good), n in self.outcomes.items() if k == kind and good)
+            print(f"  {kind + ': ' + meaning:<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}{f'{recovered} of {sum(row)}':>12}")
+
+
+class Training(Subject):
+    def __init__(self, home):
+        super().__init__(home, "train")
+        self.keys = harness.sets(
+            data__train=f"[{harness.write_corpus(home / 'data', documents=60)}]", data__holdout=0.1, data__lanes=3, run__name="run",
+            train__steps=9, train__batch_tokens=256, train__schedule__warmup_steps=2, checkpoint__every_steps=2, checkpoint__keep=2,
+            metrics__every_steps=1, metrics__sequences=2, model__context=32, model__d_model=16, model__n_layers=1,
+            model__attention__n_heads=1, model__attention__d_head=16)  # fmt: skip
+
+    def line(self, folder):
+        return harness.command("train", harness.TINY, *self.keys, *harness.sets(run__dir=folder), "--resume")
+
+    def result(self, folder):
+        run = folder / "run"
+        lines = harness.metrics(run)
+        losses = [tuple(line[k] for k in EXACT) for line in lines if "event" not in line]
+        probes = [line for line in lines if line.get("event") == "probe"]
+        files = {path.name: path.read_bytes() for path in (run / "probes").iterdir()}
+        # Which older checkpoints there are depends on the fault: one that cannot be written is written a step later.
+        return {"losses": losses, "probes": probes, "probe files": files, "latest": os.readlink(run / "checkpoints/latest")}
+
+
+class Preparing(Subject):
+    def __init__(self, home):
+        super().__init__(home, "prepare")
+        self.shards = harness.write_corpus(home / "texts", documents=60)
+
+    def line(self, folder):
+        return harness.command("prepare", self.shards, "--tokenizer", "bytes", "--out", folder / "store", "--threads", 1, "--holdout", 0.1, "--dedup")
+
+    def result(self, folder):  # what is in parts/ is left over where it could not be removed
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and "parts" not in path.parts}
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    for subject, share in ((Training(home), 1), (Preparing(home), 3)):
+        calls = subject.calls()
+        for point in subject.points(calls, "all" if POINTS == "all" else int(POINTS) // share):
+            subject.try_point(*point)
+        subject.table()
+report.end()

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""A step that is run again has the loss and gradient norm that it had, to the last bit, and shows what was not finite; a run that
+diverges says so, stops or goes on as it is told, and records which samples it was."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import harness
+
+USAGE, DIVERGED = 2, 4
+report = harness.Report()
+
+
+def steps(folder):
+    return {line["step"]: line for line in harness.metrics(folder) if "event" not in line}
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    corpus = harness.write_corpus(home / "data")
+    keys = harness.sets(
+        data__train=f"[{corpus}]", data__holdout=0.05, run__dir=home, run__name="run", train__steps=24, model__n_layers=2,
+        train__schedule__warmup_steps=5, metrics__every_steps=1, metrics__sequences=4, checkpoint__every_steps=10,
+        checkpoint__keep=5)  # fmt: skip
+    harness.run("train", harness.TINY, *keys)
+    run = steps(home / "run")
+    before = {path: path.read_bytes() for path in sorted((home / "run").rglob("*")) if path.is_file()}
+    for step, checkpoint in ((17, 10), (10, 0), (21, 20)):
+        shown = harness.run("train", harness.TINY, *keys, "--replay", step).stdout
+        found = json.loads((home / f"run/replays/step_{step:08d}.json").read_text())
+        report.check((found["loss"], found["grad_norm"]) == (run[step]["loss"], run[step]["grad_norm"]), f"step {step}: the same bits")
+        report.check(found["checkpoint"] == checkpoint, f"step {step} is reached from {found['checkpoint']}")
+        report.check(f"step {step}: loss " in shown and "model.layers.0.mlp" in shown, f"step {step}: {shown}")
+        losses = [each["loss"] for each in found["sequences"]]
+        report.check(abs(sum(losses) / len(losses) - found["loss"]) < 1e-5, "the step's loss is the mean of its sequences'")
+        report.check([each["draw"] for each in found["sequences"]] == list(range((step - 1) * 16, step * 16)), "draws")
+        for each in found["parameters"]:
+            report.check(each["gradient"]["max"] > 0 and each["gradient"]["not_finite"] == 0, f"gradient of {each['name']}")
+        report.check(len(found["parameters"]) == 2 + 1 + 2 * 9, f"{len(found['parameters'])} parameters")
+    after = {path: path.read_bytes() for path in before}
+    report.check(before == after, "a replay leaves the run's files as they were")
+
+    def refused(words, *more):
+        done = harness.run("train", harness.TINY, *keys, *more, check=False)
+        report.check(done.returncode == USAGE and all(word in done.stderr for word in words), f"{more}: {done.stderr}")
+
+    refused(["--replay 25: the run has 24 steps"], "--replay", 25)
+    refused(["run.seed: 1 -> 2"], "--set", "run.seed=2", "--replay", 3)
+    refused(["has no run to replay"], "--set", "run.name=other", "--replay", 3)
+    refused(["--replay"], "--resume", "--replay", 3)
+    refused(["train.max_divergences", "has an effect only with on_divergence skip and rollback"], "--set", "train.max_divergences=1")
+
+    # A learning rate that blows the model up at the second step, for ever.
+    wild = keys + harness.sets(train__optimizer__lr=1e30, train__optimizer__clip=0, train__schedule__warmup_steps=0)
+    for policy, lines in (("stop", 1), ("skip", 4), ("rollback", 4)):
+        name = harness.sets(run__name=policy, train__on_divergence=policy, **({} if policy == "stop" else {"train__max_divergences": 3}))
+        done = harness.run("train", harness.TINY, *wild, *name, check=False)
+        report.check(done.returncode == DIVERGED and done.stderr.count("\n") == 1, f"{policy}: {done.returncode}: {done.stderr}")
+        records = [json.loads(line) for line in (home / policy / "divergences.jsonl").read_text().splitlines()]
+        report.check(len(records) == lines and records[-1]["action"] == "stop", f"{policy}: {records}")
+        report.check(records[0]["step"] == 2 and records[0]["samples"] == {"data_step": 1, "first": 16, "count": 16}, f"{policy}: {records[0]}")
+        report.check(records[0]["where"].startswith("the gradient of model."), f"{policy}: {records[0]}")
+        report.check(("after 3 that were passed over" in done.stderr) == (policy != "stop"), f"{policy}: {done.stderr}")
+        report.check([line["step"] for line in harness.metrics(home / policy) if "event" not in line] == [1], f"{policy}: metrics")
+    shown = harness.run("train", harness.TINY, *wild, "--set", "run.name=stop", "--replay", 2).stdout
+    found = json.loads((home / "stop/replays/step_00000002.json").read_text())
+    bad = ["the gradient of " + each["name"] for each in found["parameters"] if each["gradient"]["not_finite"] > 0]
+    record = json.loads((home / "stop/divergences.jsonl").read_text())
+    report.check(bad and bad[-1] == record["where"] and "not finite" in shown, f"the replay finds what the run found: {bad}, {record}")
+report.end()

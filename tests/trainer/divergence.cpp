@@ -1,0 +1,224 @@
+#include "trainer/divergence.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "io/failure.h"
+#include "tests/trainer/support.h"
+#include "trainer/trainer.h"
+
+namespace spikesink {
+namespace {
+using Catch::Contains;
+using Lines = std::vector<nlohmann::json>;
+
+/// The samples of a step of the data are a function of it.
+class CountedLoader final : public Loader {
+ public:
+  explicit CountedLoader(std::int64_t context) : row_(context + 1) {}
+  std::vector<std::int32_t> next(std::int64_t step, std::int64_t, std::int64_t count) override {
+    asked.push_back(step);
+    position_.step = step + 1;
+    std::vector<std::int32_t> samples(static_cast<std::size_t>(count * row_));
+    for (std::size_t i = 0; i < samples.size(); ++i)
+      samples[i] = static_cast<std::int32_t>((static_cast<std::size_t>(step) * 5 + i * i) % 12);
+    return samples;
+  }
+  Position position() const override { return position_; }
+  void seek(const Position& position) override { position_ = position; }
+  DocumentCounts counts() const override { return {}; }
+  double waited_seconds() const override { return 0; }
+
+  std::vector<std::int64_t> asked;
+
+ private:
+  std::int64_t row_;
+  Position position_;
+};
+
+/// Changes the model after a step, which is when it is asked to measure it.
+struct Saboteur final : Probe {
+  std::function<void(std::int64_t)> after = [](std::int64_t) {};
+  Scalars measure(std::int64_t step, const std::string&) override {
+    after(step);
+    return {{"seen", static_cast<double>(step)}};
+  }
+};
+
+class Run {
+ public:
+  explicit Run(TrainConfig training) : training_(std::move(training)), run_(folder_ / "run") {
+    training_.batch_tokens = 2 * config_.context;
+    run_.make();
+  }
+  /// On a model that is new, from the newest checkpoint if there is one.
+  void train(Decoder& model, Saboteur& saboteur) {
+    CountedLoader loader(config_.context);
+    const auto communicator = alone();
+    std::exception_ptr error;
+    try {
+      spikesink::train({.stream = stream_,
+                        .communicator = *communicator,
+                        .model = model,
+                        .loader = loader,
+                        .probe = saboteur,
+                        .folder = run_,
+                        .train = training_,
+                        .precision = DType::kF64,
+                        .state_precision = StatePrecision::kF32,
+                        .shards = {},
+                        .seed = 1,
+                        .checkpoint = {.every_steps = 4, .keep = 9},
+                        .logging = {.every_steps = 1, .probe_every_steps = 1},
+                        .resuming = true,
+                        .resume = newest_resume_point(run_, *communicator)});
+    } catch (...) {
+      error = std::current_exception();
+    }
+    asked = loader.asked;
+    if (error) std::rethrow_exception(error);
+  }
+  Lines lines(const std::string& file) const {
+    Lines all;
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line);) all.push_back(nlohmann::json::parse(line));
+    return all;
+  }
+  std::vector<std::int64_t> logged(bool probes = false) const {
+    std::vector<std::int64_t> steps;
+    for (const auto& line : lines(run_.metrics()))
+      if (line.contains("event") == probes) steps.push_back(line.at("step"));
+    return steps;
+  }
+  double last_loss() const {
+    double loss = 0;
+    for (const auto& line : lines(run_.metrics()))
+      if (!line.contains("event")) loss = line.at("loss");
+    return loss;
+  }
+  Lines divergences() const { return lines(run_.divergences()); }
+  const ModelConfig& config() const { return config_; }
+  const RunFolder& folder() const { return run_; }
+
+  std::vector<std::int64_t> asked;
+
+ private:
+  const test::TemporaryFolder folder_;
+  const ModelConfig config_ = test::small_model();
+  const Stream stream_ = Stream::cpu(1);
+  TrainConfig training_;
+  RunFolder run_;
+};
+
+double& weight(Decoder& model) {
+  for (Param& param : model.params().all())
+    if (param.name() == "model.layers.0.mlp.down_proj.weight") return param.value.span<double>()[3];
+  throw std::logic_error("no such weight");
+}
+
+using Steps = std::vector<std::int64_t>;
+
+}  // namespace
+
+TEST_CASE("on_divergence skip: the step changes nothing and the next goes on", "[trainer][divergence]") {
+  Run run({.steps = 8, .on_divergence = OnDivergence::kSkip});
+  Decoder model(run.config());
+  Saboteur saboteur;
+  double kept = 0;
+  saboteur.after = [&](std::int64_t step) {
+    if (step == 5) kept = std::exchange(weight(model), NAN);
+    if (step == 6) weight(model) = kept;
+  };
+  run.train(model, saboteur);
+  CHECK(run.asked == Steps{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 7, 8});
+  CHECK(std::isfinite(run.last_loss()));
+  const Lines found = run.divergences();
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].at("step") == 6);
+  CHECK(found[0].at("kind") == "not_finite");
+  CHECK(found[0].at("where") == "model.layers.0.mlp");
+  CHECK(found[0].at("loss").is_null());
+  CHECK(found[0].at("action") == "skip");
+  CHECK(found[0].at("samples") == nlohmann::json({{"data_step", 5}, {"first", 10}, {"count", 2}}));
+}
+
+TEST_CASE("on_divergence rollback: back to the checkpoint, and on without the samples since", "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  Decoder model(run.config());
+  Saboteur saboteur;
+  bool done = false;
+  saboteur.after = [&](std::int64_t step) {
+    if (step == 6 && !std::exchange(done, true)) weight(model) = INFINITY;
+  };
+  run.train(model, saboteur);
+  CHECK(run.asked == Steps{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});  // step 7 fails on data 6, and 5 comes on data 7
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+  CHECK(run.logged(true) == Steps{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+  REQUIRE(run.divergences().size() == 1);
+  CHECK(run.divergences()[0].at("step") == 7);
+  CHECK(run.divergences()[0].at("action") == "rollback to step 4");
+
+  // What is left out stays left out for who goes on from a later checkpoint, and for who is killed before one.
+  const double loss = run.last_loss();
+  const auto whole = whole_checkpoints(run.folder().checkpoints());
+  CHECK(read_state(whole.at(8)).skipped == 3);
+  CHECK(read_state(whole.at(4)).skipped == 0);
+  std::filesystem::remove_all(whole.at(10));
+  std::filesystem::remove(run.folder().checkpoints() + "/latest");
+  Decoder again(run.config());
+  Saboteur none;
+  run.train(again, none);
+  CHECK(run.asked == Steps{11, 12});
+  CHECK(run.last_loss() == loss);
+}
+
+TEST_CASE("on_divergence rollback: without a checkpoint the run begins anew on other samples",
+          "[trainer][divergence]") {
+  Run run({.steps = 3, .on_divergence = OnDivergence::kRollback});
+  Decoder model(run.config());
+  Saboteur saboteur;
+  saboteur.after = [&](std::int64_t step) {
+    if (step == 1 && run.divergences().empty()) weight(model) = NAN;
+  };
+  run.train(model, saboteur);
+  CHECK(run.asked == Steps{0, 1, 2, 3, 4});
+  CHECK(run.logged() == Steps{1, 2, 3});
+  CHECK(run.divergences().at(0).at("action") == "rollback to step 0");
+}
+
+TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
+  const OnDivergence policy = GENERATE(OnDivergence::kStop, OnDivergence::kSkip, OnDivergence::kRollback);
+  Run run({.steps = 20, .on_divergence = policy, .max_divergences = 2});
+  Decoder model(run.config());
+  Saboteur saboteur;
+  saboteur.after = [&](std::int64_t step) {
+    if (step >= 5) weight(model) = NAN;
+  };
+  CHECK_THROWS_AS(run.train(model, saboteur), DivergenceError);
+  const Lines found = run.divergences();
+  CHECK(found.size() == (policy == OnDivergence::kStop ? 1 : 3));
+  CHECK(found.back().at("action") == "stop");
+}
+
+TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {
+  LossWatch watch(8), never(0);
+  const auto usual = [](int i) { return 3 + 0.01 * ((i * 7) % 5); };
+  for (int i = 0; i < 31; ++i) CHECK_FALSE(watch.look(usual(i)));
+  CHECK_FALSE(watch.look(9));  // one too few to judge by
+  watch.clear();
+  for (int i = 0; i < 40; ++i) CHECK_FALSE(watch.look(usual(i)));
+  CHECK_FALSE(watch.look(3.05));
+  CHECK_FALSE(watch.look(1));  // below
+  watch.clear();
+  for (int i = 0; i < 200; ++i) never.look(usual(i)), watch.look(usual(i));
+  const auto deviations = watch.look(3.5);
+  REQUIRE(deviations);
+  CHECK(*deviations == Approx((3.5 - 3.02) / (0.01 * std::sqrt(2.0))).epsilon(0.02));
+  CHECK_FALSE(never.look(100));
+}
+
+}  // namespace spikesink

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+namespace spikesink {
+
+/// A step that went wrong: a line of a run's divergences.jsonl, which is never cut back.
+struct Divergence {
+  std::int64_t step;       ///< 1-based
+  std::string kind;        ///< "not_finite" or "loss_spike"
+  double loss, grad_norm;  ///< null in the file where they are not finite
+  std::string where;       ///< not_finite: the module or gradient that was so first, and its rank
+  double deviations = 0;   ///< loss_spike: standard deviations above the mean of the losses before
+  std::int64_t data_step;  ///< 0-based step of the data: its samples are draws data_step * sequences and on
+  std::int64_t sequences;
+  std::string action;  ///< "stop", "skip", "rollback to step 1000", or "none"
+
+  std::string to_json() const;
+};
+
+/// Judges each loss by those of the steps before it.
+class LossWatch {
+ public:
+  static constexpr std::size_t kWindow = 128, kFewest = 32;  ///< losses that it judges by
+
+  /// `threshold`: standard deviations above the mean that are a spike; 0: none is.
+  explicit LossWatch(double threshold) : threshold_(threshold) {}
+  /// How many standard deviations a loss that is a spike is above the mean; nothing for any other. Takes it in.
+  std::optional<double> look(double loss);
+  /// Forgets all, for losses that come again.
+  void clear() { losses_.clear(); }
+
+ private:
+  double threshold_;
+  std::deque<double> losses_;
+};
+
+}  // namespace spikesink

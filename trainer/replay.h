@@ -1,0 +1,51 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "trainer/trainer.h"
+
+namespace spikesink {
+
+/// A tensor's size in two numbers, and how many of its elements are not finite; these are left out of the two.
+struct TensorFigures {
+  double max = 0;  ///< max |x|
+  double rms = 0;  ///< root of the mean of squares
+  std::int64_t not_finite = 0;
+};
+
+/// All that one step of a run was.
+struct StepReport {
+  std::int64_t step = 0;        ///< 1-based
+  std::int64_t checkpoint = 0;  ///< step of the checkpoint that it was reached from; 0: none
+  std::int64_t data_step = 0;   ///< 0-based
+  double loss = 0, grad_norm = 0, lr = 0;
+
+  struct Sequence {
+    std::int64_t draw;  ///< data_step * sequences a step + slot: of a token store as `data show --draw` has it
+    double loss;        ///< nats a counted token
+  };
+  std::vector<Sequence> sequences;
+  struct Module {
+    std::string path;
+    TensorFigures output;  ///< over all passes of the step, before its update
+  };
+  std::vector<Module> modules;  ///< in the order of the forward pass
+  struct Parameter {
+    std::string name;
+    TensorFigures value, gradient;  ///< before the update; of the step's mean loss, before clipping
+  };
+  std::vector<Parameter> parameters;
+
+  nlohmann::ordered_json to_json() const;
+};
+
+/// Runs a step again, on one rank, from the checkpoint that `job.resume` names or from the start: the steps between
+/// with the run's samples and updates, then this one with all that can be seen of it. Writes nothing; moves the job's
+/// model and loader. Losses have the run's bits where it ran on one rank and as many threads. `progress(step)` is told
+/// each step before.
+StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress);
+
+}  // namespace spikesink

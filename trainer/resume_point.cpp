@@ -1,0 +1,44 @@
+#include "trainer/resume_point.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <span>
+#include <utility>
+
+#include "io/failure.h"
+#include "trainer/dist/agree.h"
+
+namespace spikesink {
+
+std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks) {
+  std::vector<std::string> damaged;
+  while (true) {
+    std::string checkpoint;
+    rank_0_does(ranks, [&] {
+      const auto latest = latest_checkpoint(folder.checkpoints());
+      if (!latest) return;
+      auto all = whole_checkpoints(folder.checkpoints());
+      const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
+      if (step) all.erase(all.upper_bound(*step), all.end());
+      if (damaged.size() == all.size()) throw DataError(damaged.front());
+      checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(damaged.size()))->second;
+    });
+    const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
+    checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
+    if (checkpoint.empty()) return std::nullopt;
+    TrainingState state;
+    std::string problem;
+    try {
+      state = read_state(checkpoint, ranks.rank(), ranks.world());
+    } catch (const DataError& error) {
+      problem = error.what();
+    }
+    const std::vector<std::string> problems = gather_texts(ranks, problem);
+    const auto bad = std::ranges::find_if_not(problems, &std::string::empty);
+    if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};
+    damaged.push_back(*bad);
+  }
+}
+
+}  // namespace spikesink
