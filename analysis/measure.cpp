@@ -22,6 +22,9 @@ class All final : public Observer {
   void gate(std::string_view path, const GateTap& tap) override {
     for (Observer* each : observers_) each->gate(path, tap);
   }
+  void swiglu(std::string_view path, const SwiGluTap& tap) override {
+    for (Observer* each : observers_) each->swiglu(path, tap);
+  }
 
  private:
   std::vector<Observer*> observers_;
@@ -33,7 +36,7 @@ double Measurement::perplexity() const { return std::exp(loss); }
 
 Measurement measure(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                     const MeasureOptions& options) {
-  const std::int64_t context = model.config().context, row = context + 1;
+  const std::int64_t context = options.context.value_or(model.config().context), row = context + 1;
   const auto total = static_cast<std::int64_t>(samples.size()) / row;
   require(total > 0 && total * row == static_cast<std::int64_t>(samples.size()), "measure: ", samples.size(),
           " tokens are not whole rows of ", row);

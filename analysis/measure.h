@@ -17,6 +17,7 @@ struct MeasureOptions {
   std::int64_t micro_batch = 1;                            ///< sequences a pass
   std::int64_t loss_from_position = 1;                     ///< 1-based first position that the loss counts
   std::optional<std::int32_t> end_of_text = std::nullopt;  ///< as SampleShape's: attention stays inside documents
+  std::optional<std::int64_t> context = std::nullopt;      ///< tokens of a sequence; absent: the model's context
 };
 
 /// A model's figures on fixed sequences.
@@ -31,8 +32,8 @@ struct Measurement {
   double perplexity() const;  ///< exp(loss)
 };
 
-/// Measures `model` on `samples` (n, context + 1), n >= 1. Figures at a shorter length are of the first tokens of every
-/// sample.
+/// Measures `model` on `samples` (n, context + 1), n >= 1, context at most the model's. Figures at a shorter length are
+/// of the first tokens of every sample.
 Measurement measure(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
                     const MeasureOptions& options);
 

@@ -168,7 +168,7 @@ std::string make_store(const TemporaryFolder& folder, const Tokenizer& tokenizer
 template <class T>
 void write_sparse(const std::string& path, std::int64_t tokens, std::int32_t last) {
   H5File file = H5File::create(path);
-  file.make<T>("tokens", tokens);
+  file.make<T>("tokens", {tokens});
   const T end = static_cast<T>(last);
   file.write_stretch<T>("tokens", tokens - 1, std::span(&end, 1));
   const std::array<std::int64_t, 2> starts{0, tokens};

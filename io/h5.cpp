@@ -15,6 +15,7 @@
 
 #include "io/failure.h"
 #include "io/file_descriptor.h"
+#include "io/h5_boxes.h"
 #include "io/h5_sink.h"
 
 namespace spikesink {
@@ -296,19 +297,20 @@ void H5File::write(const std::string& name, std::span<const T> data, const std::
 }
 
 template <H5Number T>
-void H5File::make(const std::string& name, std::int64_t count) {
-  state_->make_dataset(name, file_type<T>(), {count});
+void H5File::make(const std::string& name, const std::vector<std::int64_t>& dims) {
+  state_->make_dataset(name, file_type<T>(), dims);
 }
 
 template <H5Number T>
 void H5File::write_stretch(const std::string& name, std::int64_t first, std::span<const T> data) {
   if (data.empty()) return;
   const Id dataset = state_->open_dataset(name), space(H5Dget_space(dataset), H5Sclose);
-  const hsize_t begin = static_cast<hsize_t>(first), size = data.size();
-  const Id memory(H5Screate_simple(1, &size, nullptr), H5Sclose);
-  if (H5Sselect_hyperslab(space, H5S_SELECT_SET, &begin, nullptr, &size, nullptr) < 0 ||
-      H5Dwrite(dataset, memory_type<T>(), memory, space, H5P_DEFAULT, data.data()) < 0)
-    throw state_->error(name + ": cannot be written");
+  const T* next = data.data();
+  h5_boxes(state_->dims_of(name, dataset), first, data.size(), space, [&](hid_t memory, hid_t box, hsize_t size) {
+    if (H5Dwrite(dataset, memory_type<T>(), memory, box, H5P_DEFAULT, next) < 0)
+      throw state_->error(name + ": cannot be written");
+    next += size;
+  });
   state_->check_sink();
 }
 
@@ -324,6 +326,14 @@ H5Place H5File::place_of(const std::string& name) const {
     throw DataError(fmt::format("{}: {} is no contiguous row of numbers of {} bytes; make the file anew", state_->path,
                                 name, sizeof(T)));
   return place;
+}
+
+void H5File::copy(const H5File& from, const std::string& name) {
+  from.state_->require_exists(name);
+  state_->make_groups_of(name);
+  if (H5Ocopy(from.state_->open_file(), name.c_str(), state_->open_file(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT) < 0)
+    throw state_->error(name + ": cannot be copied from " + from.state_->path);
+  state_->check_sink();
 }
 
 bool H5File::exists(const std::string& name) const { return state_->exists(name); }
@@ -366,33 +376,26 @@ std::vector<T> H5File::read(const std::string& name) const {
 }
 
 template <H5Number T>
+bool H5File::stores(const std::string& name) const {
+  const Id dataset = state_->open_dataset(name), type(H5Dget_type(dataset), H5Tclose);
+  return H5Tequal(type, file_type<T>()) > 0;
+}
+
+template <H5Number T>
 void H5File::read_stretch(const std::string& name, std::int64_t first, std::span<T> to) const {
-  const Id dataset = state_->open_dataset(name);
+  const Id dataset = state_->open_dataset(name), space(H5Dget_space(dataset), H5Sclose);
   const std::vector<std::int64_t> dims = state_->dims_of(name, dataset);
-  const std::size_t rank = dims.size();
-  std::vector<hsize_t> strides(rank, 1);  // elements behind one step along a dimension
-  for (std::size_t d = rank; d-- > 1;) strides[d - 1] = strides[d] * static_cast<hsize_t>(dims[d]);
-  const hsize_t size = rank == 0 ? 1 : strides[0] * static_cast<hsize_t>(dims[0]);
-  hsize_t at = static_cast<hsize_t>(first), left = to.size();
-  if (first < 0 || left > size || at > size - left)
+  const auto size = std::accumulate(dims.begin(), dims.end(), std::int64_t{1}, std::multiplies<>());
+  const auto wanted = static_cast<std::int64_t>(to.size());
+  if (first < 0 || wanted > size || first > size - wanted)
     throw DataError(fmt::format("{}: {} holds {} numbers, {} from {} on are wanted; it is of another model or setting",
-                                state_->path, name, size, left, first));
-  const Id space(H5Dget_space(dataset), H5Sclose);
-  // Box by box, each the largest that begins here: HDF5 selects boxes, and a stretch is few of them.
-  for (T* next = to.data(); left > 0;) {
-    std::size_t d = 0;
-    while (d < rank && (at % strides[d] != 0 || left < strides[d])) ++d;
-    std::vector<hsize_t> start(rank), count(rank, 1);
-    for (std::size_t i = 0; i < rank; ++i) start[i] = at / strides[i] % static_cast<hsize_t>(dims[i]);
-    for (std::size_t i = d + 1; i < rank; ++i) count[i] = static_cast<hsize_t>(dims[i]);
-    if (rank > 0) count[d] = std::min(left / strides[d], static_cast<hsize_t>(dims[d]) - start[d]);
-    const hsize_t box = rank > 0 ? count[d] * strides[d] : 1;
-    const Id memory(H5Screate_simple(1, &box, nullptr), H5Sclose);
-    if ((rank > 0 && H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, count.data(), nullptr) < 0) ||
-        H5Dread(dataset, memory_type<T>(), memory, space, H5P_DEFAULT, next) < 0)
+                                state_->path, name, size, wanted, first));
+  T* next = to.data();
+  h5_boxes(dims, first, to.size(), space, [&](hid_t memory, hid_t box, hsize_t count) {
+    if (H5Dread(dataset, memory_type<T>(), memory, box, H5P_DEFAULT, next) < 0)
       throw state_->error(name + ": cannot be read");
-    at += box, left -= box, next += box;
-  }
+    next += count;
+  });
 }
 
 void H5File::attribute(const std::string& object, const std::string& key, const std::string& value) {
@@ -455,9 +458,10 @@ std::vector<std::int64_t> H5File::list_attribute(const std::string& object, cons
 
 #define SPIKESINK_H5_NUMBER(T)                                                                              \
   template void H5File::write<T>(const std::string&, std::span<const T>, const std::vector<std::int64_t>&); \
-  template void H5File::make<T>(const std::string&, std::int64_t);                                          \
+  template void H5File::make<T>(const std::string&, const std::vector<std::int64_t>&);                      \
   template void H5File::write_stretch<T>(const std::string&, std::int64_t, std::span<const T>);             \
   template H5Place H5File::place_of<T>(const std::string&) const;                                           \
+  template bool H5File::stores<T>(const std::string&) const;                                                \
   template void H5File::read_into<T>(const std::string&, std::span<T>) const;                               \
   template std::vector<T> H5File::read<T>(const std::string&) const;                                        \
   template void H5File::read_stretch<T>(const std::string&, std::int64_t, std::span<T>) const;              \

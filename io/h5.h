@@ -44,16 +44,22 @@ class H5File {
 
   /// The same without its values, which write_stretch() brings: what it does not write is 0.
   template <H5Number T>
-  void make(const std::string& name, std::int64_t count);
-  /// `data` as the elements of a one-dimensional dataset from `first` on.
+  void make(const std::string& name, const std::vector<std::int64_t>& dims);
+  /// `data` as the elements of a dataset from `first` of its row-major order on, which it has that many of.
   template <H5Number T>
   void write_stretch(const std::string& name, std::int64_t first, std::span<const T> data);
+
+  /// A dataset of `from`, or a group with all that is in it, under the same name, with its attributes.
+  void copy(const H5File& from, const std::string& name);
 
   /// Whether there is a dataset or group of this name.
   bool exists(const std::string& name) const;
   /// Names in a group, sorted. "" or "/" is the root.
   std::vector<std::string> children(const std::string& group) const;
   std::vector<std::int64_t> dims(const std::string& name) const;
+  /// Whether a dataset's numbers are stored as T's.
+  template <H5Number T>
+  bool stores(const std::string& name) const;
   /// A whole dataset, converted from the number type that the file has. `to` must have its size.
   template <H5Number T>
   void read_into(const std::string& name, std::span<T> to) const;

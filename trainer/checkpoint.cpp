@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <vector>
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
@@ -45,9 +44,7 @@ std::string rank_file(int rank) { return fmt::format("rank_{:04d}.h5", rank); }
 
 std::string unfinished_name(const std::string& checkpoint) { return checkpoint + ".unfinished"; }
 
-void finish_checkpoint(const std::string& checkpoint, const TrainingState& state,
-                       std::span<const std::uint32_t> checksums) {
-  const std::string unfinished = unfinished_name(checkpoint);
+void write_state(const std::string& folder, const TrainingState& state, std::span<const std::uint32_t> checksums) {
   nlohmann::ordered_json json;
   json["format"] = kFormat;
   json["program"] = "spikesink " SPIKESINK_VERSION;
@@ -61,7 +58,13 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
   json["data"] = nlohmann::ordered_json::parse(state.position);
   for (std::size_t rank = 0; rank < checksums.size(); ++rank)
     json["crc32c"][rank_file(static_cast<int>(rank))] = fmt::format("{:08x}", checksums[rank]);
-  write_atomically(unfinished + "/" + kStateFile, json.dump(1) + "\n");
+  write_atomically(folder + "/" + kStateFile, json.dump(1) + "\n");
+}
+
+void finish_checkpoint(const std::string& checkpoint, const TrainingState& state,
+                       std::span<const std::uint32_t> checksums) {
+  const std::string unfinished = unfinished_name(checkpoint);
+  write_state(unfinished, state, checksums);
   if (std::error_code missing; fs::exists(checkpoint, missing))
     remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
   commit_folder(unfinished, checkpoint);
@@ -131,11 +134,15 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
   });
 }
 
-void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices) {
+std::vector<std::string> rank_files(const std::string& checkpoint) {
   const int world = with_state(checkpoint, [](const nlohmann::json& json) { return json.at("world").get<int>(); });
   std::vector<std::string> files;
   for (int rank = 0; rank < world; ++rank) files.push_back(file_of(checkpoint, rank));
-  load_slices(stream, files, slices);
+  return files;
+}
+
+void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices) {
+  load_slices(stream, rank_files(checkpoint), slices);
 }
 
 }  // namespace spikesink

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "trainer/slice_file.h"
 
@@ -29,6 +30,8 @@ struct TrainingState {
 std::string rank_file(int rank);
 /// What a checkpoint's folder is called until all of it is there.
 std::string unfinished_name(const std::string& checkpoint);
+/// Writes state.json beside the files of all ranks. `checksums`: CRC-32C of each. DataError.
+void write_state(const std::string& folder, const TrainingState& state, std::span<const std::uint32_t> checksums);
 /// Makes `unfinished`, which holds the files of all ranks, synced, the checkpoint `checkpoint`, to which `latest`
 /// beside it then points; one of the same name goes away. `checksums`: CRC-32C of each rank's file. DataError leaves
 /// the folder unfinished.
@@ -50,6 +53,8 @@ std::string find_checkpoint(const std::string& path);
 /// Reads state.json and verifies the checksums of the files of ranks `first`, `first` + `stride`, ...: of all, or a
 /// rank's share. DataError names the file that is missing or does not fit.
 TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
+/// The files of a checkpoint's ranks, which are all there.
+std::vector<std::string> rank_files(const std::string& checkpoint);
 /// load_slices() from the files of a checkpoint, of whatever world size.
 void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices);
 

@@ -49,7 +49,7 @@ void StoreFileWriter::add(std::span<const std::int32_t> tokens, bool held_out) {
 template <class T>
 TokenRow StoreFileWriter::copy(H5File& file, const std::string& group, Row& row) const {
   const std::int64_t count = row.starts.back();
-  file.make<T>(group + "tokens", count);
+  file.make<T>(group + "tokens", {count});
   if (lseek(row.spool.get(), 0, SEEK_SET) != 0) throw file_error(row.spool.path(), "read", errno);
   std::vector<T> stretch;
   for (std::int64_t at = 0; at < count; at += kStretch) {

@@ -364,13 +364,13 @@ TEMPLATE_TEST_CASE("a dataset written stretch by stretch lies in its file where 
     file.close();
   }
   H5File file = H5File::create(folder / "a.h5");
-  file.make<TestType>("tokens", kCount);
+  file.make<TestType>("tokens", {kCount});
   for (std::int64_t first = 0; first < kCount; first += 70'001)
     file.write_stretch<TestType>(
         "tokens", first,
         std::span<const TestType>(values).subspan(
             static_cast<std::size_t>(first), static_cast<std::size_t>(std::min<std::int64_t>(70'001, kCount - first))));
-  file.make<std::int64_t>("empty", 0);
+  file.make<std::int64_t>("empty", {0});
   file.close();
 
   const H5File again = H5File::open(folder / "a.h5");
@@ -385,6 +385,48 @@ TEMPLATE_TEST_CASE("a dataset written stretch by stretch lies in its file where 
   CHECK(raw.good());
   CHECK(bytes == values);
   CHECK_THROWS_WITH(again.place_of<std::int64_t>("tokens"), Contains("no contiguous row of numbers of 8 bytes"));
+}
+
+TEST_CASE("a matrix written by stretches that cut its rows is the matrix, and knows its numbers' type", "[io]") {
+  const TempFolder folder;
+  const std::vector<std::int64_t> dims{5, 7, 3};
+  std::vector<float> values(105);
+  std::iota(values.begin(), values.end(), 1.0F);
+  const std::size_t piece = GENERATE(1, 4, 10, 21, 50, 105);
+  H5File file = H5File::create(folder / "a.h5");
+  file.make<float>("m", dims);
+  file.make<bf16>("b", {2});
+  for (std::size_t at = 0; at < values.size(); at += piece)
+    file.write_stretch<float>("m", static_cast<std::int64_t>(at),
+                              std::span<const float>(values).subspan(at, std::min(piece, values.size() - at)));
+  file.close();
+  const H5File again = H5File::open(folder / "a.h5");
+  CHECK(again.dims("m") == dims);
+  CHECK(again.read<float>("m") == values);
+  CHECK(again.stores<float>("m"));
+  CHECK_FALSE(again.stores<double>("m"));
+  CHECK_FALSE(again.stores<float>("b"));
+  CHECK(again.stores<bf16>("b"));
+}
+
+TEST_CASE("a group is copied from another HDF5 file with all in it, and the copy has equal bytes each time", "[io]") {
+  const TempFolder folder;
+  write_sample(folder / "a.h5");
+  const auto copy_to = [&](const std::string& path) {
+    const H5File from = H5File::open(folder / "a.h5");
+    H5File to = H5File::create(path);
+    to.copy(from, "weights");
+    to.copy(from, "top");
+    CHECK_THROWS_AS(to.copy(from, "missing"), DataError);
+    to.close();
+  };
+  copy_to(folder / "b.h5");
+  copy_to(folder / "c.h5");
+  const H5File copied = H5File::open(folder / "b.h5");
+  CHECK(copied.dims("weights/blocks.0/k") == std::vector<std::int64_t>{10, 20});
+  CHECK(copied.read<float>("weights/blocks.0/q") == counted<float>(6));
+  CHECK(copied.text_attribute("top", "units") == "tokens");
+  CHECK(slurp(folder / "b.h5") == slurp(folder / "c.h5"));
 }
 
 }  // namespace spikesink

@@ -20,9 +20,9 @@
 #include "io/failure.h"
 #include "io/h5.h"
 #include "kernels/core/random.h"
-#include "kernels/linear/linear.h"
 #include "models/decoder.h"
 #include "models/sample_loss.h"
+#include "tests/reference/logits_of.h"
 
 namespace spikesink {
 namespace {
@@ -51,27 +51,14 @@ void perturb(ParamSet& params) {
     });
 }
 
-/// Logits of all inputs (S T, V), in one pass without gradients.
-Tensor logits_of(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
-                 const SampleShape& shape) {
-  const std::int64_t T = shape.context, S = static_cast<std::int64_t>(samples.size()) / (T + 1), N = S * T;
+/// The first T tokens of each row of T + 1.
+std::vector<std::int32_t> inputs_of(std::span<const std::int32_t> samples, std::int64_t T) {
   std::vector<std::int32_t> tokens;
-  for (std::int64_t s = 0; s < S; ++s)
-    tokens.insert(tokens.end(), samples.begin() + s * (T + 1), samples.begin() + s * (T + 1) + T);
-  Batch batch{S, T};
-  if (shape.end_of_text) batch.document_starts = upload_ids(stream, document_starts(tokens, T, *shape.end_of_text));
-  Pass pass(stream, batch, Pass::Mode::kForwardOnly);
-  const Tensor hidden = model.hidden(pass, upload_ids(stream, tokens)).value;
-
-  const ModelConfig& config = model.config();
-  const auto& params = model.params().all();
-  const auto head = std::find_if(params.begin(), params.end(), [&](const Param& param) {
-    return param.name() == (config.tie_embeddings ? "model.embed_tokens.weight" : "lm_head.weight");
-  });
-  require(head != params.end(), "reference_dump: the model has no head");
-  const Tensor logits = stream.empty({N, config.vocab_size}, hidden.dtype());
-  kernels::linear_forward(stream, {.y = logits, .x = hidden, .weight = head->value});
-  return logits;
+  for (std::size_t at = 0; at < samples.size(); at += static_cast<std::size_t>(T + 1)) {
+    const auto row = samples.subspan(at, static_cast<std::size_t>(T));
+    tokens.insert(tokens.end(), row.begin(), row.end());
+  }
+  return tokens;
 }
 
 /// `t` on the host, bf16 as f32.
@@ -167,7 +154,7 @@ void dump(const Stream& stream, const Config& config, const std::string& path, D
   SampleShape shape{T, config.train.micro_batch, config.train.loss_from_position};
   if (config.data.document_mask) shape.end_of_text = kEndOfText;
   const double loss = accumulate_gradients(stream, model, samples, shape);
-  const Tensor logits = read(stream, logits_of(stream, model, samples, shape));
+  const Tensor logits = read(stream, logits_of(stream, model, inputs_of(samples, T), T, shape.end_of_text));
 
   Output file(path);
   file.attribute("config", write_config(config));

@@ -1,0 +1,112 @@
+#include "cli/import_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cli/imported.h"
+#include "cli/new_folder.h"
+#include "data/hf_tokenizer.h"
+#include "data/tokenizer.h"
+#include "io/atomic_file.h"
+#include "io/failure.h"
+
+namespace spikesink::cli {
+namespace fs = std::filesystem;
+namespace {
+using nlohmann::json;
+
+constexpr std::uintmax_t kMostFileBytes = 256'000'000;
+const std::string kConverted = "tokenizer.tiktoken";
+
+bool travels_along(const std::string& name) {
+  constexpr std::array<std::string_view, 10> kNames{"config.json",
+                                                    "generation_config.json",
+                                                    "tokenizer.json",
+                                                    "tokenizer.model",
+                                                    "tokenizer_config.json",
+                                                    "special_tokens_map.json",
+                                                    "added_tokens.json",
+                                                    "vocab.json",
+                                                    "merges.txt",
+                                                    "chat_template.jinja"};
+  return std::ranges::find(kNames, name) != kNames.end() || name.ends_with(".tiktoken") ||
+         name.ends_with(".tiktoken.json");
+}
+
+json json_of(const std::string& path) {
+  return fs::exists(path) ? json::parse(read_file(path), nullptr, /*allow_exceptions=*/false) : json();
+}
+
+/// The name of a special token: what tokenizer_config.json calls `key`, else the added token of this id.
+std::string special_name(const json& config, const json& tokenizer, const char* key, std::optional<std::int64_t> id) {
+  if (config.is_object() && config.contains(key)) {
+    const json& token = config[key];
+    if (token.is_string()) return token.get<std::string>();
+    if (token.is_object() && token.contains("content") && token["content"].is_string())
+      return token["content"].get<std::string>();
+    return {};  // null: there is none
+  }
+  if (id && tokenizer.is_object() && tokenizer.contains("added_tokens") && tokenizer["added_tokens"].is_array())
+    for (const json& token : tokenizer["added_tokens"])
+      if (token.is_object() && token.value("id", std::int64_t{-1}) == *id) return token.value("content", "");
+  return {};
+}
+
+/// Converts the tokenizer.json in `files` into ranks in `checkpoint`.
+void convert(const std::string& files, const std::string& checkpoint, const HfModel& hf) {
+  const std::string path = files + "/tokenizer.json", to = checkpoint + "/" + kConverted;
+  if (fs::file_size(path) > kMostFileBytes) throw DataError(path + ": is too large for a tokenizer");
+  const std::string text = read_file(path);
+  const json config = json_of(files + "/tokenizer_config.json"), tokenizer = json::parse(text, nullptr, false);
+  const std::string end = special_name(config, tokenizer, "eos_token", hf.end_of_text),
+                    begin = special_name(config, tokenizer, "bos_token", hf.begin_of_text);
+  if (end.empty())
+    throw DataError(path + ": nothing says which token ends a text; name another tokenizer with --tokenizer");
+  const HfRanks converted = convert_tokenizer_json(text, path, end, begin);
+  write_atomically(to, converted.ranks);
+  write_atomically(to + ".json", converted.encoding);
+  if (converted.normalises)
+    fmt::print(
+        "tokenizer.json puts text into Unicode's form NFC first, which is not done here: other text gets other ids\n");
+}
+
+}  // namespace
+
+std::string import_tokenizer(const std::string& folder, const std::string& checkpoint, const HfModel& hf) {
+  const std::string files = checkpoint + "/" + kHfFolder;
+  fs::create_directories(files);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file() || !travels_along(name)) continue;
+    copy_file(entry.path().string(), files + "/" + name);
+    if (name == "tokenizer.model" || name == "tokenizer.json" || name.ends_with(".tiktoken")) names.push_back(name);
+  }
+  if (hf.bytes) return "bytes";
+  std::ranges::sort(names, {}, [](const std::string& name) { return std::pair(name.ends_with(".json"), name); });
+  for (const std::string& name : names) {
+    const bool is_converted = name == "tokenizer.json";
+    const std::string place = is_converted ? kConverted : fmt::format("{}/{}", kHfFolder, name);
+    try {
+      if (is_converted) convert(files, checkpoint, hf);
+      require_fits(*make_tokenizer(checkpoint + "/" + place), hf.model.vocab_size);
+      return place;
+    } catch (const json::exception&) {
+      fmt::print("{} is not used: it, or tokenizer_config.json, is damaged\n", name);
+    } catch (const Failure& failure) {
+      std::string what = failure.what();  // of the folder that the user knows
+      if (const auto at = what.find(files); at != what.npos) what.replace(at, files.size(), folder);
+      fmt::print("{} is not used: {}\n", name, what);
+    }
+  }
+  return kNoTokenizer;
+}
+
+}  // namespace spikesink::cli
