@@ -22,6 +22,9 @@ class All final : public Observer {
   void gate(std::string_view path, const GateTap& tap) override {
     for (Observer* each : observers_) each->gate(path, tap);
   }
+  void swiglu(std::string_view path, const SwiGluTap& tap) override {
+    for (Observer* each : observers_) each->swiglu(path, tap);
+  }
 
  private:
   std::vector<Observer*> observers_;

@@ -5,6 +5,15 @@
 #include "kernels/metrics/attention_mass.h"
 
 namespace spikesink {
+namespace {
+
+/// Mean of A[t,1] over queries t >= 2, from alpha_1: query 1 sees position 1 only, A[1,1] = 1.
+double mass_after_first(double alpha, std::int64_t length) {
+  const auto T = static_cast<double>(length);
+  return length > 1 ? (T * alpha - 1) / (T - 1) : 0;
+}
+
+}  // namespace
 
 SinkObserver::Layer& SinkObserver::layer_of(std::string_view path, const AttentionTap& tap) {
   auto at = index_.find(path);
@@ -27,7 +36,9 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
   kernels::attention_mass(stream_,
                           {.alpha = mass, .qkv = tap.qkv, .lse = tap.lse, .starts = tap.starts, .dims = tap.dims});
   const Tensor alpha = stream_.on_host(mass);
+  const auto before = static_cast<std::size_t>(layer.sequences);
   layer.sequences += B;
+  sequences_.resize(std::max(sequences_.size(), static_cast<std::size_t>(layer.sequences)));
   with_dtype(alpha.dtype(), [&]<class Scalar>() {
     for (std::int64_t b = 0; b < B; ++b)
       for (std::int64_t h = 0; h < H; ++h) {
@@ -35,11 +46,14 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
         HeadSums& sums = layer.heads[static_cast<std::size_t>(h)];
         for (std::int64_t k = 0; k < T; ++k) sums.alpha[static_cast<std::size_t>(k)] += static_cast<double>(row[k]);
         const Scalar* top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
-        if (static_cast<double>(*top) > epsilon_) {
-          ++sums.sinks;
-          ++sums.sink_token[static_cast<std::size_t>(top - row)];
-        }
-        sums.firsts += static_cast<double>(row[0]) > epsilon_;
+        const bool sink = static_cast<double>(*top) > epsilon_, first = static_cast<double>(row[0]) > epsilon_;
+        sums.sinks += sink;
+        sums.sink_token[static_cast<std::size_t>(top - row)] += sink;
+        sums.firsts += first;
+        SequenceSums& sequence = sequences_[before + static_cast<std::size_t>(b)];
+        sequence.sinks += sink;
+        sequence.firsts += first;
+        sequence.first_alpha += static_cast<double>(row[0]);
       }
   });
 }
@@ -49,21 +63,24 @@ SinkFigures SinkObserver::figures() const {
   SinkFigures out{.length = length_, .n_heads = static_cast<std::int64_t>(layers_.front().heads.size())};
   for (const Layer& layer : layers_)
     for (const HeadSums& sums : layer.heads) {
-      const auto n = static_cast<double>(layer.sequences), T = static_cast<double>(length_);
+      const auto n = static_cast<double>(layer.sequences);
       HeadSinks head{.alpha = sums.alpha,
                      .sink_share = static_cast<double>(sums.sinks) / n,
                      .first_share = static_cast<double>(sums.firsts) / n};
       for (double& a : head.alpha) a /= n;
       const auto most = std::ranges::max_element(sums.sink_token);
       if (*most > 0) head.sink_token = most - sums.sink_token.begin() + 1;
-      // Query 1 sees position 1 only: A[1,1] = 1.
-      if (length_ > 1) head.first_token_mass = (T * head.alpha.front() - 1) / (T - 1);
+      head.first_token_mass = mass_after_first(head.alpha.front(), length_);
       out.sink_ratio += head.sink_share;
       out.sink_first += head.first_share;
       out.first_token_mass += head.first_token_mass;
       out.heads.push_back(std::move(head));
     }
   const auto heads = static_cast<double>(out.heads.size());
+  for (const SequenceSums& sums : sequences_)
+    out.sequences.push_back({.sink_ratio = static_cast<double>(sums.sinks) / heads,
+                             .sink_first = static_cast<double>(sums.firsts) / heads,
+                             .first_token_mass = mass_after_first(sums.first_alpha / heads, length_)});
   out.sink_ratio /= heads;
   out.sink_first /= heads;
   out.first_token_mass /= heads;

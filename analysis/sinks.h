@@ -19,16 +19,22 @@ struct HeadSinks {
   double first_token_mass = 0;  ///< mean of A[t,1] over queries t >= 2 and sequences
 };
 
+/// The same figures of one sequence, over its heads.
+struct SequenceSinks {
+  double sink_ratio = 0, sink_first = 0, first_token_mass = 0;
+};
+
 /// Figures of attention sinks over sequences of one length T. Sources: sink_ratio Sun, Canziani, LeCun, Zhu 2026,
 /// arXiv:2603.05498, App. A; sink_first Gu et al. 2024, arXiv:2410.10781; first_token_mass Qiu et al. 2025,
 /// arXiv:2505.06708.
 struct SinkFigures {
-  double sink_ratio = 0;         ///< share of heads with max_{k <= T/2} alpha_k > epsilon, mean over sequences
-  double sink_first = 0;         ///< share of heads with alpha_1 > epsilon, mean over sequences
-  double first_token_mass = 0;   ///< mean of A[t,1] over layers, heads, sequences and queries t >= 2
-  std::int64_t length = 0;       ///< T
-  std::int64_t n_heads = 0;      ///< H
-  std::vector<HeadSinks> heads;  ///< (L H), layers of attention in order
+  double sink_ratio = 0;                 ///< share of heads with max_{k <= T/2} alpha_k > epsilon, mean over sequences
+  double sink_first = 0;                 ///< share of heads with alpha_1 > epsilon, mean over sequences
+  double first_token_mass = 0;           ///< mean of A[t,1] over layers, heads, sequences and queries t >= 2
+  std::int64_t length = 0;               ///< T
+  std::int64_t n_heads = 0;              ///< H
+  std::vector<HeadSinks> heads;          ///< (L H), layers of attention in order
+  std::vector<SequenceSinks> sequences;  ///< in the order of the passes
 };
 
 /// Gathers what attention gives to each position, from q, k and the log-sum-exp. All passes that it sees must have
@@ -47,6 +53,10 @@ class SinkObserver final : public Observer {
     std::vector<std::int64_t> sink_token;  // (T) sequences in which k is the sink
     std::int64_t sinks = 0, firsts = 0;
   };
+  struct SequenceSums {
+    std::int64_t sinks = 0, firsts = 0;  // heads
+    double first_alpha = 0;              // sum over heads
+  };
   struct Layer {
     std::vector<HeadSums> heads;
     std::int64_t sequences = 0;
@@ -58,6 +68,7 @@ class SinkObserver final : public Observer {
   std::int64_t length_ = 0;
   std::map<std::string, std::size_t, std::less<>> index_;  // path -> layer, in the order of first sight
   std::vector<Layer> layers_;
+  std::vector<SequenceSums> sequences_;
 };
 
 }  // namespace spikesink

@@ -26,8 +26,8 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
   const Tensor channel_max = stream_.on_host(of_channels), token_max = stream_.on_host(of_tokens),
                median = stream_.on_host(of_all);
 
-  if (at->second == 0) sequence_max_.resize(sequence_max_.size() + static_cast<std::size_t>(B));
-  double* const sequence_max = sequence_max_.data() + sequence_max_.size() - static_cast<std::size_t>(B);
+  if (at->second == 0) sequences_.resize(sequences_.size() + static_cast<std::size_t>(B));
+  SequenceSpikes* const sequences = sequences_.data() + sequences_.size() - static_cast<std::size_t>(B);
   Sums& sums = blocks_[at->second];
   sums.sequences += B;
   sums.channel_max.resize(static_cast<std::size_t>(C));
@@ -49,14 +49,14 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
       ++sums.position_of_max[static_cast<std::size_t>(top - tokens)];
       for (std::int64_t c = 0; c < C; ++c)
         sums.channel_max[static_cast<std::size_t>(c)] += static_cast<double>(channels[c]);
-      sequence_max[b] = std::max(sequence_max[b], largest);
+      if (largest > sequences[b].max) sequences[b] = {.max = largest, .ratio = middle > 0 ? largest / middle : 0};
     }
   });
 }
 
 SpikeFigures SpikeObserver::figures() const {
-  require(!sequence_max_.empty(), "SpikeObserver: no block was seen");
-  SpikeFigures out;
+  require(!sequences_.empty(), "SpikeObserver: no block was seen");
+  SpikeFigures out{.sequences = sequences_};
   for (const Sums& sums : blocks_) {
     const auto n = static_cast<double>(sums.sequences);
     BlockSpikes block{.max = sums.max,
@@ -79,8 +79,8 @@ SpikeFigures SpikeObserver::figures() const {
     }
     out.blocks.push_back(block);
   }
-  out.spike_mean =
-      std::accumulate(sequence_max_.begin(), sequence_max_.end(), 0.0) / static_cast<double>(sequence_max_.size());
+  for (const SequenceSpikes& sequence : sequences_) out.spike_mean += sequence.max;
+  out.spike_mean /= static_cast<double>(sequences_.size());
   return out;
 }
 

@@ -28,13 +28,19 @@ struct BlockSpikes {
   double spike_channels = 0;        ///< channels that hold one, mean over sequences
 };
 
+/// One sequence: its largest |h| after any block, and that over its median |h| after the block that holds it.
+struct SequenceSpikes {
+  double max = 0, ratio = 0;
+};
+
 /// Figures of massive activations. Sources: Sun, Canziani, LeCun, Zhu 2026, arXiv:2603.05498; Sun et al. 2024,
 /// arXiv:2402.17762.
 struct SpikeFigures {
-  double spike_max = 0;             ///< max |h| over blocks, sequences, positions and channels
-  double spike_mean = 0;            ///< mean over sequences of each one's max |h| over all blocks
-  double spike_ratio = 0;           ///< spike_max / median |h| of the block that holds it
-  std::vector<BlockSpikes> blocks;  ///< (2 L)
+  double spike_max = 0;                   ///< max |h| over blocks, sequences, positions and channels
+  double spike_mean = 0;                  ///< mean over sequences of each one's max |h| over all blocks
+  double spike_ratio = 0;                 ///< spike_max / median |h| of the block that holds it
+  std::vector<BlockSpikes> blocks;        ///< (2 L)
+  std::vector<SequenceSpikes> sequences;  ///< in the order of the passes
 };
 
 /// Gathers the magnitudes of the residual stream after every block. All passes that it sees must have sequences of one
@@ -62,7 +68,7 @@ class SpikeObserver final : public Observer {
   SpikeConfig config_;
   std::map<std::string, std::size_t, std::less<>> index_;  // path of a residual join -> block
   std::vector<Sums> blocks_;
-  std::vector<double> sequence_max_;  // of every sequence, over blocks
+  std::vector<SequenceSpikes> sequences_;
 };
 
 }  // namespace spikesink

@@ -18,6 +18,7 @@ void add_prepare_command(CLI::App& app);
 void add_data_command(CLI::App& app);
 void add_train_command(CLI::App& app, Ranks& ranks);
 void add_eval_command(CLI::App& app);
+void add_analyze_command(CLI::App& app);
 void add_bench_command(CLI::App& app, Ranks& ranks);
 void add_plan_command(CLI::App& app);
 void add_sweep_command(CLI::App& app);

@@ -7,40 +7,17 @@
 #include "analysis/probe.h"
 #include "analysis/unigram.h"
 #include "cli/commands.h"
-#include "cli/options.h"
-#include "cli/session.h"
-#include "configs/reader.h"
-#include "configs/writer.h"
+#include "cli/measured.h"
 #include "data/held_out.h"
-#include "data/tokenizer.h"
-#include "io/failure.h"
-#include "trainer/checkpoint.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
 namespace {
 
 struct EvalOptions {
-  std::string checkpoint;
-  std::vector<std::string> data, overrides;
-  std::int64_t sequences = 0;
+  MeasuredOptions measured;
   bool json = false;
 };
-
-/// The checkpoint's config with what the command line says over it.
-Config config_of(const EvalOptions& options, const TrainingState& state, const std::string& checkpoint) {
-  std::vector<std::string> overrides = options.overrides;
-  if (!options.data.empty())  // a JSON list is a YAML list, whatever the names hold
-    overrides.push_back("data.validation=" + nlohmann::json(options.data).dump());
-  if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
-  Config config = read_config_text(state.config, checkpoint + "/state.json", overrides);
-  const auto changes = config_difference(read_config_text(state.config, checkpoint + "/state.json"), config);
-  for (const std::string& change : changes)
-    if (change.starts_with("model."))
-      throw UsageError("--set " + change + ": the checkpoint's model is as it was trained; leave this out");
-  if (!options.data.empty()) config.data.train.clear();  // what is named is measured, trained on or not
-  return config;
-}
 
 void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t context,
            double unigram, const Measurement& m) {
@@ -69,16 +46,11 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
 }
 
 void run(const EvalOptions& options) {
-  const std::string checkpoint = find_checkpoint(options.checkpoint);
-  const TrainingState state = read_state(checkpoint);
-  const Config config = config_of(options, state, checkpoint);
-  const auto tokenizer = make_tokenizer(config.data.tokenizer);
-  require_fits(*tokenizer, config.model.vocab_size);
+  const Measured measured = open_measured(options.measured);
+  const auto& [checkpoint, state, config, tokenizer] = measured;
   const std::int64_t context = config.model.context;
   const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
-  const Session session = make_session(config);
-  session.model->params().allocate(session.stream, config.system.resolved_precision(), /*grads=*/false);
-  load_slices(session.stream, checkpoint, weight_slices(session.model->params()));
+  const Session session = load_model(measured);
 
   const Measurement measurement = measure(session.stream, *session.model, samples, measure_options(config, *tokenizer));
   const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);
@@ -96,13 +68,7 @@ void run(const EvalOptions& options) {
 void add_eval_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", "Measure a checkpoint: perplexity, sink ratio, spikes");
   auto options = std::make_shared<EvalOptions>();
-  command->add_option("CHECKPOINT", options->checkpoint, "a step_ folder, or a run's folder for its newest one")
-      ->required();
-  command->add_option("--data", options->data, "shards to measure on; default: what the run held out");
-  command->add_option("--sequences", options->sequences, "sequences to measure on; default: metrics.sequences")
-      ->check(at_least_one);
-  command->add_option("--set", options->overrides, "key=value over the checkpoint's config; may be repeated")
-      ->allow_extra_args(false);
+  add_measured_options(*command, options->measured, "metrics.sequences");
   command->add_flag("--json", options->json, "print one JSON object");
   command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
   command->callback([options] { run(*options); });

@@ -55,6 +55,7 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   cli::add_plan_command(app);
   cli::add_train_command(app, ranks);
   cli::add_eval_command(app);
+  cli::add_analyze_command(app);
   cli::add_bench_command(app, ranks);
   cli::add_sweep_command(app);
   cli::add_config_command(app);

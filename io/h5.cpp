@@ -326,6 +326,14 @@ H5Place H5File::place_of(const std::string& name) const {
   return place;
 }
 
+void H5File::copy(const H5File& from, const std::string& name) {
+  from.state_->require_exists(name);
+  state_->make_groups_of(name);
+  if (H5Ocopy(from.state_->open_file(), name.c_str(), state_->open_file(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT) < 0)
+    throw state_->error(name + ": cannot be copied from " + from.state_->path);
+  state_->check_sink();
+}
+
 bool H5File::exists(const std::string& name) const { return state_->exists(name); }
 
 std::vector<std::string> H5File::children(const std::string& group) const {

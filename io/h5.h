@@ -49,6 +49,9 @@ class H5File {
   template <H5Number T>
   void write_stretch(const std::string& name, std::int64_t first, std::span<const T> data);
 
+  /// A dataset of `from`, or a group with all that is in it, under the same name, with its attributes.
+  void copy(const H5File& from, const std::string& name);
+
   /// Whether there is a dataset or group of this name.
   bool exists(const std::string& name) const;
   /// Names in a group, sorted. "" or "/" is the root.

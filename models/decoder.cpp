@@ -47,6 +47,9 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
       parts.branch = make_branch();
       parts.output_norm = norm(c.norm.output, layer + output_norm, place);
       block_paths_.push_back(parts.branch->path());
+      blocks_.push_back({.input_norm = parts.input_norm->path(),
+                         .branch = parts.branch->path(),
+                         .added = (c.norm.output ? parts.output_norm : parts.branch)->path()});
       blocks.push_back(std::make_unique<Residual>(std::move(parts)));
     };
     add_block(names.attention_input, names.attention_output, NormPlace::kAttention,

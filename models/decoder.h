@@ -9,6 +9,14 @@
 
 namespace spikesink {
 
+/// A block (sublayer) by the paths under which observers see its parts; what it does to the residual stream is reported
+/// as `branch` + ".residual".
+struct BlockPaths {
+  std::string input_norm;  ///< what the branch reads; empty: the residual stream as it is
+  std::string branch;
+  std::string added;  ///< what is added to the residual stream: the branch's output, or that of the norm behind it
+};
+
 /// A decoder-only transformer: token embedding, L layers of attention and FFN on a residual stream, a final norm and
 /// the LM head. Parameter names and paths are those of Hugging Face's classes. Parameters must be allocate()d
 /// and given values before a pass. Source: Touvron et al. 2023, arXiv:2302.13971.
@@ -33,6 +41,8 @@ class Decoder {
   const ParamSet& params() const { return params_; }
   /// Paths of the 2 L blocks (sublayers) in order, as observers see them: attention, FFN, attention, ...
   const std::vector<std::string>& block_paths() const { return block_paths_; }
+  /// Of the same blocks all paths.
+  const std::vector<BlockPaths>& blocks() const { return blocks_; }
 
  private:
   /// f(), told to the hooks as the forward of a layer; the steps that it records are the layer's backward.
@@ -49,6 +59,7 @@ class Decoder {
   ModulePtr final_norm_;
   const Param* head_;  // (V, C)
   std::vector<std::string> block_paths_;
+  std::vector<BlockPaths> blocks_;
   LayerHooks* hooks_ = nullptr;
 };
 

@@ -23,6 +23,11 @@ struct GateTap {
   std::int64_t length;     ///< T, of the pass's sequences
 };
 
+/// What a SwiGLU FFN shows of itself: its hidden values are silu(gate) * up.
+struct SwiGluTap {
+  const Tensor& gate_up;  ///< (N, 2 F): gate, up
+};
+
 /// Sees a pass from outside. Modules report by path; they know nothing of what is measured. Tensors are read only, and
 /// kept only by copying the handle, which keeps their memory. Without an observer nothing is reported and nothing is
 /// paid.
@@ -35,6 +40,7 @@ class Observer {
   virtual void gradient(std::string_view path, const Tensor& value) { (void)path, (void)value; }
   virtual void attention(std::string_view path, const AttentionTap& tap) { (void)path, (void)tap; }
   virtual void gate(std::string_view path, const GateTap& tap) { (void)path, (void)tap; }
+  virtual void swiglu(std::string_view path, const SwiGluTap& tap) { (void)path, (void)tap; }
 };
 
 }  // namespace spikesink

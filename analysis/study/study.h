@@ -1,8 +1,10 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "analysis/config.h"
@@ -14,6 +16,8 @@
 // The paper's analyses of a trained model (Sun, Canziani, LeCun, Zhu 2026, arXiv:2603.05498, section 3), each a
 // function of a Study that fills Results, and a row of analyses().
 namespace spikesink {
+
+struct SpikePlaces;
 
 /// A trained model and the text that it is studied on. All that it refers to outlives it.
 struct Study {
@@ -28,6 +32,10 @@ struct Study {
   std::int64_t micro_batch = 1;             ///< sequences of `length` in a pass, at most
   /// Told the share of the running analysis that is done, 0 to 1, now and then.
   std::function<void(double)> progress = [](double) {};
+  std::span<const std::int32_t> context_tokens = {};  ///< longer sequences, for what is measured at two lengths
+  std::int64_t context = 0;                           ///< their length; 0: there are none
+  /// Found by the first analysis that asks for them: spike_places(), analysis/study/spike_places.h.
+  mutable std::shared_ptr<const SpikePlaces> found_places = nullptr;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(tokens.size()) / length; }
 };

@@ -11,9 +11,9 @@ SwiGlu::SwiGlu(ParamSet& params, std::string path, const ModelConfig& c, double 
            {path + ".up_proj.weight", {c.ffn.hidden(c.d_model), c.d_model}, Init::normal(c.init_std)}})),
       down_(params.add({path + ".down_proj.weight", {c.d_model, c.ffn.hidden(c.d_model)}, Init::normal(out_std)})) {}
 
-Var SwiGlu::forward(Pass& pass, Var x) const {                             // x (N, C)
-  Var h = ops::silu_mul(pass, ops::linear(pass, std::move(x), gate_up_));  // (N, F)
-  return ops::linear(pass, std::move(h), down_);                           // (N, C)
+Var SwiGlu::forward(Pass& pass, Var x) const {                                     // x (N, C)
+  Var h = ops::silu_mul(pass, ops::linear(pass, std::move(x), gate_up_), path());  // (N, F)
+  return ops::linear(pass, std::move(h), down_);                                   // (N, C)
 }
 
 GeluFfn::GeluFfn(ParamSet& params, std::string path, const ModelConfig& c, double out_std)

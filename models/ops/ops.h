@@ -35,8 +35,8 @@ Var qk_norm_rope(Pass& pass, Var qkv, const Param& q_weight, const Param& k_weig
 /// Causal attention over qkv (N, (H + 2 K) D) -> (N, H D), inside the pass's documents. Keeps qkv, the output and its
 /// log-sum-exp. Shows the observer q, k and the log-sum-exp under `path`.
 Var attention(Pass& pass, Var qkv, const kernels::AttentionDims& dims, std::string_view path);
-/// silu(gate) * up for gate_up (N, 2 F) -> (N, F). Keeps gate_up.
-Var silu_mul(Pass& pass, Var gate_up);
+/// silu(gate) * up for gate_up (N, 2 F) -> (N, F). Keeps gate_up, and shows it to the observer under `path`.
+Var silu_mul(Pass& pass, Var gate_up, std::string_view path);
 /// gelu(x), (N, F). Keeps x.
 Var gelu(Pass& pass, Var x, kernels::GeluForm form);
 /// heads (N, H D) * sigmoid(logits), with logits (N, G), G one of H D, H, 1. Keeps both. Shows the observer the logits

@@ -4,7 +4,8 @@
 
 namespace spikesink::ops {
 
-Var silu_mul(Pass& pass, Var gate_up) {
+Var silu_mul(Pass& pass, Var gate_up, std::string_view path) {
+  if (pass.observer && pass.mode != Pass::Mode::kRecompute) pass.observer->swiglu(path, {.gate_up = gate_up.value});
   const auto forward = [&pass, gate_up = gate_up.value] {
     const auto [N, F2] = matrix_dims(gate_up);
     Tensor y = pass.empty({N, F2 / 2}, gate_up.dtype());
