@@ -1,5 +1,8 @@
 #include <array>
 
+#include "analysis/practice/eviction.h"
+#include "analysis/practice/interventions.h"
+#include "analysis/practice/quantization.h"
 #include "analysis/study/sisters.h"
 #include "analysis/study/study.h"
 #include "analysis/study/trajectory.h"
@@ -13,6 +16,10 @@ constexpr auto kAnalyses = std::to_array<AnalysisRow>({
     {"sinks", "sink ratio, first-token mass and spikes of every sequence, at two lengths", sisters, for_all},
     {"trajectory", "the residual stream and what each block adds: rise, plateau, fall; the blocks that step",
      trajectory, for_all},
+    {"quantization", "perplexity and error by block under simulated int8, int4 and FP8", quantization, for_all, false},
+    {"eviction", "perplexity with a cache of the first and the last tokens", eviction, for_all, false},
+    {"interventions", "perplexity without spike channels, sink heads or the first token", interventions, for_all,
+     false},
 });
 
 }  // namespace
