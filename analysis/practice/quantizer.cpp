@@ -41,13 +41,10 @@ Tensor on_grid(const Stream& stream, const Tensor& x, Grid grid, std::int64_t ro
 void Quantizer::product(const Param& weight, Tensor& x, Tensor& values) {
   x = on_grid(stream_, x, scheme_.activations, length_);
   if (scheme_.weights == Grid::kNone) return;
-  Tensor& rounded = weights_[&weight];
-  if (!rounded) {
-    rounded = stream_.empty(values.shape(), values.dtype());
-    const auto from = split_parts(weight, values), to = split_parts(weight, rounded);
-    for (std::size_t i = 0; i < from.size(); ++i)
-      stream_.copy(to[i].tensor, on_grid(stream_, from[i].tensor, scheme_.weights, matrix_dims(from[i].tensor).rows));
-  }
+  const Tensor rounded = stream_.empty(values.shape(), values.dtype());
+  const auto from = split_parts(weight, values), to = split_parts(weight, rounded);
+  for (std::size_t i = 0; i < from.size(); ++i)
+    stream_.copy(to[i].tensor, on_grid(stream_, from[i].tensor, scheme_.weights, matrix_dims(from[i].tensor).rows));
   values = rounded;
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string_view>
 
 #include "kernels/core/stream.h"
@@ -41,8 +40,8 @@ inline constexpr std::array<QuantizationScheme, 5> kSchemes = {{
 Tensor on_grid(const Stream& stream, const Tensor& x, Grid grid, std::int64_t rows_together);
 
 /// Rounds the factors of every matrix product of a model's blocks: projections of attention, FFN and gates. Embedding,
-/// LM head, norms, attention's own products and the residual stream stay as they are. Keeps a rounded copy of each
-/// weight.
+/// LM head, norms, attention's own products and the residual stream stay as they are. Weights
+/// are rounded again in every pass, so that a model needs no second place.
 class Quantizer final : public Intervention {
  public:
   /// `length`: tokens of a sequence.
@@ -55,7 +54,6 @@ class Quantizer final : public Intervention {
   const Stream& stream_;
   QuantizationScheme scheme_;
   std::int64_t length_;
-  std::map<const Param*, Tensor> weights_;
 };
 
 }  // namespace spikesink

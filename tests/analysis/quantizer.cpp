@@ -82,10 +82,8 @@ TEST_CASE("stacked weights have a scale each, and a quantizer rounds both factor
   for (const QuantizationScheme& scheme : kSchemes) {
     CAPTURE(scheme.name);
     Quantizer quantizer(stream, scheme, c.context);
-    Tensor x = input, values = qkv->value, again = qkv->value, ignored = input;
+    Tensor x = input, values = qkv->value;
     quantizer.product(*qkv, x, values);
-    quantizer.product(*qkv, ignored, again);
-    CHECK(again.raw() == values.raw());  // rounded once
     CHECK(test::values(x) == test::values(on_grid(stream, input, scheme.activations, c.context)));
     const auto parts = split_parts(*qkv, values), exact = split_parts(*qkv, qkv->value);
     for (std::size_t i = 0; i < parts.size(); ++i)
