@@ -69,8 +69,9 @@ std::vector<std::int32_t> beginnings(std::span<const std::int32_t> samples, std:
   return tokens;
 }
 
-std::string sum_of(std::span<const std::int32_t> tokens) {
-  return sha256_hex({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
+std::string sum_of(std::vector<std::int32_t> tokens, const std::vector<std::int32_t>& more) {
+  tokens.insert(tokens.end(), more.begin(), more.end());
+  return sha256_hex({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(tokens[0])});
 }
 
 void run(Options options) {
@@ -101,7 +102,7 @@ void run(Options options) {
                                      .length = length,
                                      .context_sequences = at_context,
                                      .context = context,
-                                     .text_sum = sum_of(tokens) + sum_of(context_tokens),
+                                     .text_sum = sum_of(tokens, context_tokens),
                                      .precision = std::string(name_of(config.system.resolved_precision())),
                                      .sink_epsilon = metrics.sink_epsilon,
                                      .spike_abs = metrics.spike.abs,

@@ -19,7 +19,10 @@ std::string text_of(const nlohmann::ordered_json& value) {
   if (!value.is_array()) return value.dump();
   if (value.empty()) return "none";
   std::string text;
-  for (std::size_t i = 0; i < std::min(value.size(), kElements); ++i) text += (i ? " " : "") + text_of(value[i]);
+  for (std::size_t i = 0; i < std::min(value.size(), kElements); ++i) {
+    if (i > 0) text += " ";
+    text += text_of(value[i]);
+  }
   return value.size() > kElements ? fmt::format("{} ... ({} in all)", text, value.size()) : text;
 }
 

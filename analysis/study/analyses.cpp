@@ -3,6 +3,9 @@
 #include "analysis/practice/eviction.h"
 #include "analysis/practice/interventions.h"
 #include "analysis/practice/quantization.h"
+#include "analysis/study/distance.h"
+#include "analysis/study/norm.h"
+#include "analysis/study/silu.h"
 #include "analysis/study/sisters.h"
 #include "analysis/study/study.h"
 #include "analysis/study/trajectory.h"
@@ -16,6 +19,11 @@ constexpr auto kAnalyses = std::to_array<AnalysisRow>({
     {"sinks", "sink ratio, first-token mass and spikes of every sequence, at two lengths", sisters, for_all},
     {"trajectory", "the residual stream and what each block adds: rise, plateau, fall; the blocks that step",
      trajectory, for_all},
+    {"silu", "how near SiLU is to the identity at spike tokens and others", silu_identity, silu_not_for},
+    {"norm", "what blocks read after their norm: bound, sparsity, cosines of spike tokens", normed_tokens,
+     norm_not_for},
+    {"distance", "how far back each head looks: sink heads and others", attention_distance, for_all},
+    // What they mean to who runs the model; many passes, so only by name.
     {"quantization", "perplexity and error by block under simulated int8, int4 and FP8", quantization, for_all, false},
     {"eviction", "perplexity with a cache of the first and the last tokens", eviction, for_all, false},
     {"interventions", "perplexity without spike channels, sink heads or the first token", interventions, for_all,

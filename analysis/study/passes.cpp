@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/metrics/magnitudes.h"
 #include "models/sample_loss.h"
 
 namespace spikesink {
@@ -40,6 +41,16 @@ std::vector<double> host_values(const Stream& stream, const Tensor& t) {
 std::vector<double> host_row(const Stream& stream, const Tensor& t, std::int64_t n) {
   const std::int64_t C = matrix_dims(t).cols;
   return host_values(stream, t.slice(n * C, {C}));
+}
+
+SequenceMagnitudes magnitudes_of(const Stream& stream, const Tensor& x, std::int64_t length) {
+  const auto [N, C] = matrix_dims(x);
+  const DType dtype = acc_dtype(x.dtype());
+  const Tensor channels = stream.empty({N / length, C}, dtype), tokens = stream.empty({N / length, length}, dtype),
+               medians = stream.empty({N / length}, dtype);
+  kernels::magnitudes(stream,
+                      {.channel_max = channels, .token_max = tokens, .median = medians, .x = x, .length = length});
+  return {host_values(stream, channels), host_values(stream, tokens), host_values(stream, medians)};
 }
 
 Tensor parameter(const Decoder& model, std::string_view name) {

@@ -28,6 +28,14 @@ std::vector<double> host_values(const Stream& stream, const Tensor& t);
 /// Row n of an (N, C) tensor.
 std::vector<double> host_row(const Stream& stream, const Tensor& t, std::int64_t n);
 
+/// kernels::magnitudes of a residual stream of sequences of `length`, on the host.
+struct SequenceMagnitudes {
+  std::vector<double> channels;  ///< (B, C) max over positions of |x|
+  std::vector<double> tokens;    ///< (B, T) max over channels
+  std::vector<double> medians;   ///< (B)
+};
+SequenceMagnitudes magnitudes_of(const Stream& stream, const Tensor& x, std::int64_t length);
+
 /// The value of the parameter of this name (Hugging Face's); no tensor if the model has none.
 Tensor parameter(const Decoder& model, std::string_view name);
 

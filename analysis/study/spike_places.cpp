@@ -7,7 +7,6 @@
 #include <string>
 
 #include "analysis/study/passes.h"
-#include "kernels/metrics/magnitudes.h"
 
 namespace spikesink {
 namespace {
@@ -36,19 +35,12 @@ class Finder final : public StudyObserver {
   void activation(std::string_view path, const Tensor& value) override {
     if (!paths_.contains(path)) return;
     const std::int64_t T = study_.length, C = matrix_dims(value).cols, B = matrix_dims(value).rows / T;
-    const Stream& stream = study_.stream;
-    const DType dtype = acc_dtype(value.dtype());
-    const Tensor of_channels = stream.empty({B, C}, dtype), of_tokens = stream.empty({B, T}, dtype),
-                 of_all = stream.empty({B}, dtype);
-    kernels::magnitudes(
-        stream, {.channel_max = of_channels, .token_max = of_tokens, .median = of_all, .x = value, .length = T});
-    const auto channels = host_values(stream, of_channels), tokens = host_values(stream, of_tokens),
-               medians = host_values(stream, of_all);
+    const SequenceMagnitudes found = magnitudes_of(study_.stream, value, T);
     for (std::int64_t b = 0; b < B; ++b) {
-      const double bound = std::max(study_.spike.abs, study_.spike.ratio * medians[static_cast<std::size_t>(b)]);
+      const double bound = std::max(study_.spike.abs, study_.spike.ratio * found.medians[static_cast<std::size_t>(b)]);
       const auto sequence = static_cast<std::size_t>(first_ + b);
       for (std::int64_t t = 0; t < T; ++t) {
-        const double h = tokens[static_cast<std::size_t>(b * T + t)];
+        const double h = found.tokens[static_cast<std::size_t>(b * T + t)];
         if (!(h > bound)) continue;
         places.is_spike[sequence * static_cast<std::size_t>(T) + static_cast<std::size_t>(t)] = 1;
         if (h <= largest_[sequence]) continue;
@@ -56,7 +48,7 @@ class Finder final : public StudyObserver {
         places.position[sequence] = t;
       }
       for (std::int64_t c = 0; c < C; ++c)
-        if (channels[static_cast<std::size_t>(b * C + c)] > bound) is_channel_[static_cast<std::size_t>(c)] = 1;
+        if (found.channels[static_cast<std::size_t>(b * C + c)] > bound) is_channel_[static_cast<std::size_t>(c)] = 1;
     }
   }
   void finish() {

@@ -8,7 +8,6 @@
 
 #include "analysis/study/passes.h"
 #include "analysis/study/spike_places.h"
-#include "kernels/metrics/magnitudes.h"
 
 namespace spikesink {
 namespace {
@@ -24,22 +23,16 @@ class Magnitudes {
 
   void add(std::size_t block, const Tensor& value) {
     const std::int64_t T = study_.length, C = matrix_dims(value).cols, B = matrix_dims(value).rows / T;
-    const Stream& stream = study_.stream;
-    const DType dtype = acc_dtype(value.dtype());
-    const Tensor of_channels = stream.empty({B, C}, dtype), of_tokens = stream.empty({B, T}, dtype),
-                 of_all = stream.empty({B}, dtype);
-    kernels::magnitudes(
-        stream, {.channel_max = of_channels, .token_max = of_tokens, .median = of_all, .x = value, .length = T});
-    const auto channels = host_values(stream, of_channels), medians = host_values(stream, of_all),
-               all = host_values(stream, value);
+    const SequenceMagnitudes found = magnitudes_of(study_.stream, value, T);
+    const auto all = host_values(study_.stream, value);
     Sums& sums = blocks_[block];
     for (std::int64_t b = 0; b < B; ++b) {
       const auto top = largest({all.data() + b * T * C, static_cast<std::size_t>(T * C)});
       for (std::size_t i = 0; i < top.size(); ++i) sums.top[i] += top[i];
       sums.max = std::max(sums.max, top[0]);
-      sums.median += medians[static_cast<std::size_t>(b)];
+      sums.median += found.medians[static_cast<std::size_t>(b)];
       for (std::int64_t c = 0; c < C; ++c)
-        sums.channels[static_cast<std::size_t>(c)] += channels[static_cast<std::size_t>(b * C + c)];
+        sums.channels[static_cast<std::size_t>(c)] += found.channels[static_cast<std::size_t>(b * C + c)];
     }
   }
 
