@@ -164,8 +164,9 @@ def read_analyses(folders, runs, notes):
         folder = path.resolve()
         analysis.name = run.name if run else folder.parent.name if folder.name == "analysis" else folder.name
         found.append(analysis)
+    names = [analysis.name for analysis in found]
     for i, analysis in enumerate(found):
         analysis.index = i
-        if sum(other.name == analysis.name for other in found) > 1 and "step" in analysis.source:
-            analysis.name += f" at step {analysis.source['step']}"
+        if names.count(analysis.name) > 1:  # two of a name: by their folders
+            analysis.name += f" ({analysis.path.resolve().name})"
     return found

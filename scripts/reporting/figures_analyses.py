@@ -59,6 +59,8 @@ def trajectory(analysis):
             axes.plot(blocks, output[:, i], color=SERIES[i][0], linewidth=0.9, linestyle=(0, (3, 1.5)), gid=f"output{i}")
             drawn.titles[f"output{i}"] = f"{label}: what the block itself adds"
         axes.axhline(0, color=MUTED, linewidth=0.7)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.25 * (high - low))  # the legend's place
         axes.set_ylabel("value at the spike position")
         plain_axis(axes.yaxis)
         legend(axes)
@@ -100,6 +102,7 @@ def by_class(analysis, key, names, at, what, ylabel, text, limits=None, log=Fals
             axes.set_ylim(*limits)
     axes.set_ylabel(ylabel)
     block_axis(axes, int(max(at)))
+    axes.set_xlim(min(0.5, min(at) - 0.5), None)
     marked_steps(axes, drawn, analysis)
     legend(axes)
     drawn.alt = f"{ylabel} of {analysis.name} by block"
@@ -182,6 +185,8 @@ def distribution(analysis, figure_key, title_of_axis, text, as_percent):
     ]
     shown = [(name, np.sort(v[np.isfinite(v)]), style) for name, v, style in shown if v.ndim == 1]
     shown = [(name, values, style) for name, values, style in shown if len(values)]
+    if analysis.source.get("length") == analysis.source.get("context"):
+        shown = shown[:1]
     if not shown:
         return None
     axes, drawn = new_figure(analysis, f"sisters_{figure_key}")
@@ -189,13 +194,15 @@ def distribution(analysis, figure_key, title_of_axis, text, as_percent):
         tokens = analysis.source.get(name)
         label = f"{tokens} tokens" if isinstance(tokens, int) else name
         share = np.arange(1, len(values) + 1) / len(values)
-        axes.step(values, share, where="post", color=SERIES[i][0], linestyle=style, label=label, gid=name)
+        axes.step(np.append(values[0], values), np.append(0, share), where="post", color=SERIES[i][0], linestyle=style, label=label, gid=name)
         quartiles = [text(float(q)) for q in np.quantile(values, (0.25, 0.5, 0.75))]
         drawn.titles[name] = f"{label}: quartiles {', '.join(quartiles)} over {len(values)} sequences"
         axes.plot(np.median(values), 0.5, "o", color=SERIES[i][0], markersize=4, gid=f"median{i}")
         drawn.points[f"median{i}"] = [f"{label}: median {quartiles[1]}"]
     (percent_axis if as_percent else plain_axis)(axes.xaxis)
     percent_axis(axes.yaxis)
+    if as_percent:
+        axes.set_xlim(0, max(1.05 * max(values.max() for _, values, _ in shown), 0.02))
     axes.set_ylim(0, 1.03)
     axes.set_xlabel(title_of_axis)
     axes.set_ylabel("sequences at or below")

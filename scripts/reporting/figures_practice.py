@@ -112,7 +112,7 @@ def eviction(analysis):
 
 
 def eviction_by_position(analysis):
-    """Running means of the loss along the sequence, in the smallest cache."""
+    """Running means of what the smallest cache adds to the loss along the sequence."""
     sizes, kept, loss, whole = (
         analysis.get(f"eviction/{name}") for name in ("size", "kept", "loss_by_position", "loss_by_position_whole")
     )
@@ -126,22 +126,21 @@ def eviction_by_position(analysis):
         return np.convolve(values, np.ones(window) / window, mode="valid")
 
     axes, drawn = new_figure(analysis, "eviction_position")
-    axes.plot(middle, smooth(whole), color=MUTED, label="whole context", gid="whole")
-    drawn.titles["whole"] = "with the whole context"
+    axes.axhline(0, color=MUTED, linewidth=0.7)
     shown = [i for i in range(len(kept)) if np.isfinite(loss[at, i]).all()]
     for n, i in enumerate(shown):
         color = LIGHT_RAMP[level(0.3 + 0.65 * n / max(len(shown) - 1, 1))] if n else SPIKE
-        axes.plot(middle, smooth(loss[at, i]), color=color, linewidth=1.1, label=f"{int(kept[i])} kept", gid=f"kept{i}")
+        axes.plot(middle, smooth(loss[at, i] - whole), color=color, linewidth=1.1, label=f"{int(kept[i])} kept", gid=f"kept{i}")
         drawn.titles[f"kept{i}"] = f"{int(kept[i])} first tokens kept in a cache of {int(sizes[at])}"
     axes.axvline(int(sizes[at]) + 1, color=MUTED, linewidth=0.8, linestyle=(0, (3, 1.5)), gid="full")
     drawn.titles["full"] = f"from here on the cache of {int(sizes[at])} has lost a token"
     plain_axis(axes.xaxis)
     plain_axis(axes.yaxis)
     axes.set_xlabel("position")
-    axes.set_ylabel("loss, nats a token")
+    axes.set_ylabel("added loss, nats a token")
     legend(axes)
     drawn.note += f"{'; ' if drawn.note else ''}cache of {int(sizes[at])}; mean over {window} positions"
-    drawn.alt = f"Loss of {analysis.name} along the sequence with a bounded cache"
+    drawn.alt = f"Loss that a bounded cache adds to {analysis.name} along the sequence"
     return drawn
 
 
@@ -167,7 +166,7 @@ def practice_groups(analyses):
         ),
         (
             "Eviction along the sequence",
-            "Loss by position in the smallest cache; upright: where it is full.",
+            "Loss at a position in the smallest cache, less that with the whole context; upright: where the cache is full.",
             [eviction_by_position(a) for a in analyses],
         ),
     ]

@@ -188,9 +188,12 @@ def sections_of(runs, sweeps, details, analyses, colors, drawer):
             rows.title if len(sweeps) > 1 or rows.title != sweep.name else f"Sweep {sweep.name}",
             groups,
         )
-    add("training", "Training", [Group(cards=drawer.cards(training_figures(runs, colors)), legend=many)])
-    add("sinks", "Attention sinks", [Group(cards=drawer.cards(sink_figures(runs, colors)), legend=many)])
-    add("spikes", "Spikes", [Group(cards=drawer.cards(spike_figures(runs, colors)), legend=many)])
+    for key, heading, figures in (
+        ("training", "Training", training_figures),
+        ("sinks", "Attention sinks", sink_figures),
+        ("spikes", "Spikes", spike_figures),
+    ):
+        add(key, heading, [Group(cards=drawer.cards(figures(runs, colors)), legend=many)] if runs else [])
     for key, heading, groups in (
         ("blocks", "By block", block_groups(details, colors)),
         ("heads", "By head", head_groups(details, colors)),
