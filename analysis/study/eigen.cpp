@@ -11,7 +11,7 @@ namespace spikesink {
 namespace {
 
 constexpr int kSweeps = 60;           // of Jacobi; ten are enough for what converges
-constexpr double kResidual = 1e-10;   // of Lanczos, relative
+constexpr double kResidual = 1e-6;    // of Lanczos, relative
 constexpr std::int64_t kLookAt = 10;  // products between looks at the residuals
 
 double dot(const double* a, const double* b, std::int64_t n) { return std::inner_product(a, a + n, b, 0.0); }

@@ -20,7 +20,7 @@ using SymmetricProducts = std::function<void(const std::vector<double>& x, std::
 
 /// The `wanted` eigenpairs of largest magnitude of each of `count` matrices that are known by their products, by
 /// Lanczos with full reorthogonalisation; all matrices take their steps together, so that a product of matrices serves
-/// them. Ends when every wanted pair has a residual |A v - lambda v| of at most 1e-10 times its matrix's largest
+/// them. Ends when every wanted pair has a residual |A v - lambda v| of at most 1e-6 times its matrix's largest
 /// |lambda|, or after `steps` (at most n) products. From one vector Lanczos finds one direction of an eigenvalue that
 /// is there more than once. The first vectors are the same in every run. Source: Golub and Van Loan 2013, section 10.1.
 std::vector<Eigenpairs> leading_eigenpairs(const SymmetricProducts& products, std::int64_t count, std::int64_t n,
