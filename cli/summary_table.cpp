@@ -16,6 +16,16 @@ std::string text_of(const nlohmann::ordered_json& value) {
     const auto number = value.get<double>();
     return number == number ? fmt::format("{:.5g}", number) : "-";  // NaN, as JSON has it: null
   }
+  if (value.is_object()) {
+    std::string text;
+    for (const auto& [key, part] : value.items()) {
+      if (!text.empty()) text += ", ";
+      text += key;
+      text += " ";
+      text += text_of(part);
+    }
+    return text;
+  }
   if (!value.is_array()) return value.dump();
   if (value.empty()) return "none";
   std::string text;
@@ -34,7 +44,10 @@ void SummaryTable::add(const std::string& analysis, const nlohmann::ordered_json
 
 void SummaryTable::add_figures(const std::string& analysis, const std::string& figure,
                                const nlohmann::ordered_json& value) {
-  if (!value.is_object()) return rows_.push_back({analysis, figure, text_of(value)});
+  const bool of_maps =
+      value.is_object() &&
+      (figure.empty() || std::ranges::any_of(value, [](const auto& part) { return part.is_structured(); }));
+  if (!of_maps) return rows_.push_back({analysis, figure, text_of(value)});
   for (const auto& [key, part] : value.items()) add_figures(analysis, figure.empty() ? key : figure + "." + key, part);
 }
 

@@ -5,7 +5,8 @@
 
 namespace spikesink::cli {
 
-/// The summaries of analyses as rows of "analysis, figure, value" on the terminal.
+/// The summaries of analyses as rows of "analysis, figure, value" on the terminal. A map of single values, as quartiles
+/// are, is one row.
 class SummaryTable {
  public:
   void add(const std::string& analysis, const nlohmann::ordered_json& summary);

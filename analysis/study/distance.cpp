@@ -73,7 +73,9 @@ Distance distance_of(const Stream& cpu, const HostTap& tap, std::int64_t b, std:
 class DistanceObserver final : public StudyObserver {
  public:
   explicit DistanceObserver(const Study& study)
-      : sinks(study.stream, study.sink_epsilon), study_(study), cpu_(Stream::cpu()) {}
+      : sinks(study.stream, study.sink_epsilon),
+        study_(study),
+        cpu_(study.stream.device == Device::kCpu ? study.stream : Stream::cpu()) {}
 
   void attention(std::string_view path, const AttentionTap& tap) override {
     sinks.attention(path, tap);

@@ -387,4 +387,24 @@ TEMPLATE_TEST_CASE("a dataset written stretch by stretch lies in its file where 
   CHECK_THROWS_WITH(again.place_of<std::int64_t>("tokens"), Contains("no contiguous row of numbers of 8 bytes"));
 }
 
+TEST_CASE("a group is copied from another HDF5 file with all in it, and the copy has equal bytes each time", "[io]") {
+  const TempFolder folder;
+  write_sample(folder / "a.h5");
+  const auto copy_to = [&](const std::string& path) {
+    const H5File from = H5File::open(folder / "a.h5");
+    H5File to = H5File::create(path);
+    to.copy(from, "weights");
+    to.copy(from, "top");
+    CHECK_THROWS_AS(to.copy(from, "missing"), DataError);
+    to.close();
+  };
+  copy_to(folder / "b.h5");
+  copy_to(folder / "c.h5");
+  const H5File copied = H5File::open(folder / "b.h5");
+  CHECK(copied.dims("weights/blocks.0/k") == std::vector<std::int64_t>{10, 20});
+  CHECK(copied.read<float>("weights/blocks.0/q") == counted<float>(6));
+  CHECK(copied.text_attribute("top", "units") == "tokens");
+  CHECK(slurp(folder / "b.h5") == slurp(folder / "c.h5"));
+}
+
 }  // namespace spikesink
