@@ -82,7 +82,7 @@ def build(args):
         if probes:
             details.append((run, probes))
     colors = colors_of(runs)
-    drawer = Drawer(runs, colors, args.figures, Progress("drawing figures", 18 + 8 * len(details) + 12 * len(analyses)))
+    drawer = Drawer(runs, colors, args.figures, Progress("drawing figures", 18 + 8 * len(details) + 18 * len(analyses)))
     sections = sections_of(runs, sweeps, details, analyses, colors, drawer)
     title = args.title or (
         ", ".join(analysis.name for analysis in analyses)

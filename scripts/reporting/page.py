@@ -13,6 +13,7 @@ from .figures_curves import legend_handles, sink_figures, spike_figures, trainin
 from .figures_gates import gate_groups
 from .figures_heads import head_groups
 from .figures_practice import interventions_notes, interventions_table, practice_groups
+from .figures_structure import structure_groups
 from .figures_sweep import sweep_figures
 from .numbers_as_text import number, percent
 from .style import PALETTE
@@ -199,6 +200,7 @@ def sections_of(runs, sweeps, details, analyses, colors, drawer):
         ("heads", "By head", head_groups(details, colors)),
         ("gates", "Gates", gate_groups(details)),
         ("analysis", "Where spikes come from", analysis_groups(analyses)),
+        ("structure", "How they are made", structure_groups(analyses)),
         ("practice", "In practice", practice_groups(analyses)),
     ):
         add(key, heading, [Group(name, lead, drawer.cards(figures)) for name, lead, figures in groups])

@@ -31,6 +31,14 @@ PARTS = {
         "First-token mass over sequences",
         "Spike over sequences",
     ],
+    "structure": [
+        "Size of the quadratic forms",
+        "Their eigenvalues",
+        "Every vocabulary item alone",
+        "Queries and keys of a head",
+        "Dimension of sink keys",
+        "Logits on the sink",
+    ],
     "practice": ["Quantisation", "Error by block", "Eviction", "Eviction along the sequence"],
 }
 report = harness.Report()
