@@ -4,34 +4,10 @@
 #include <cmath>
 #include <vector>
 
+#include "analysis/observers.h"
 #include "models/sample_loss.h"
 
 namespace spikesink {
-namespace {
-
-/// Lets several observers see one forward pass.
-class All final : public Observer {
- public:
-  explicit All(std::vector<Observer*> observers) : observers_(std::move(observers)) {}
-  void activation(std::string_view path, const Tensor& value) override {
-    for (Observer* each : observers_) each->activation(path, value);
-  }
-  void attention(std::string_view path, const AttentionTap& tap) override {
-    for (Observer* each : observers_) each->attention(path, tap);
-  }
-  void gate(std::string_view path, const GateTap& tap) override {
-    for (Observer* each : observers_) each->gate(path, tap);
-  }
-  void swiglu(std::string_view path, const SwiGluTap& tap) override {
-    for (Observer* each : observers_) each->swiglu(path, tap);
-  }
-
- private:
-  std::vector<Observer*> observers_;
-};
-
-}  // namespace
-
 double Measurement::perplexity() const { return std::exp(loss); }
 
 Measurement measure(const Stream& stream, const Decoder& model, std::span<const std::int32_t> samples,
@@ -45,7 +21,7 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
   SinkObserver sinks_context(stream, options.metrics.sink_epsilon);
   SpikeObserver spikes(stream, model.block_paths(), context, options.metrics.spike);
   GateObserver gates(stream);
-  All all({&sinks_context, &spikes, &gates});
+  Observers all({&sinks_context, &spikes, &gates});
   out.loss = mean_loss(stream, model, samples,
                        {.context = context,
                         .micro_batch = options.micro_batch,

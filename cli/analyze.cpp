@@ -36,7 +36,7 @@ struct Options {
 std::vector<const AnalysisRow*> chosen(const std::vector<std::string>& only) {
   std::vector<const AnalysisRow*> rows;
   for (const AnalysisRow& row : analyses())
-    if (only.empty() || std::ranges::find(only, row.name) != only.end()) rows.push_back(&row);
+    if (only.empty() ? row.by_default : std::ranges::find(only, row.name) != only.end()) rows.push_back(&row);
   for (const std::string& name : only)
     if (std::ranges::find(analyses(), name, &AnalysisRow::name) == analyses().end()) {
       std::string names;
@@ -136,6 +136,7 @@ void run(Options options) {
     study.progress = [&](double share) {
       log.progress(fmt::format("{}: {:.0f} %, {}", row->name, 100 * share, duration_text(seconds())));
     };
+    study.say = [&](const std::string& line) { log.line(line); };
     Results results;
     row->run(study, results);
     folder.put(std::string(row->name), results);
@@ -163,12 +164,15 @@ void add_analyze_command(CLI::App& app) {
                                "at most {}",
                                kLongest))
       ->check(at_least_one);
-  command->add_option("--only", options->only, "an analysis of the list below; may be repeated")
+  command
+      ->add_option("--only", options->only,
+                   "an analysis of the list below; may be repeated; default: those that take minutes")
       ->allow_extra_args(false);
   std::string footer =
       "Analyses are added to a folder that has others of the same checkpoint and settings.\n"
       "What each figure means: docs/metrics.md.\n\nAnalyses:\n";
-  for (const AnalysisRow& row : analyses()) footer += fmt::format("  {:<16}{}\n", row.name, row.help);
+  for (const AnalysisRow& row : analyses())
+    footer += fmt::format("  {:<16}{}{}\n", row.name, row.help, row.by_default ? "" : " (only if named)");
   command->footer(footer + "\nExample:\n  spikesink analyze runs/tiny --out runs/tiny/analysis --only trajectory");
   command->callback([options] { run(*options); });
 }

@@ -19,6 +19,7 @@ Var Module::operator()(Pass& pass, Var x) const {
   // On the way back these two come in the other order, around the steps of forward.
   if constexpr (kHasRanges) pass.on_the_way_back(end_range);
   Var y = forward(pass, std::move(x));
+  if (pass.intervention) y.value = pass.intervention->activation(path_, y.value);
   report(pass, path_, y);
   if constexpr (kHasRanges) pass.on_the_way_back([this] { begin_range(path_.c_str()); });
   return y;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/core/stream.h"
+#include "models/interventions.h"
 #include "models/observer.h"
 
 // Backward without an autograd engine. A Pass is a stack of steps, run in reverse: no graph, no sort, no views. Three
@@ -74,8 +75,12 @@ class Pass {
   /// kRecompute: a training pass over what a forward-only one has shown to the observer before.
   enum class Mode { kTrain, kForwardOnly, kRecompute };
 
-  Pass(const Stream& on, Batch of, Mode in = Mode::kTrain, Observer* seen_by = nullptr)
-      : stream(on), batch(std::move(of)), observer(seen_by), mode(in) {}
+  /// `changed_by` only with kForwardOnly: what an intervention does has no way back.
+  Pass(const Stream& on, Batch of, Mode in = Mode::kTrain, Observer* seen_by = nullptr,
+       Intervention* changed_by = nullptr)
+      : stream(on), batch(std::move(of)), observer(seen_by), intervention(changed_by), mode(in) {
+    require(!intervention || mode == Mode::kForwardOnly, "Pass: an intervention in a pass that trains");
+  }
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
 
@@ -116,6 +121,7 @@ class Pass {
   const Stream& stream;
   const Batch batch;
   Observer* const observer;
+  Intervention* const intervention;
   const Mode mode;
   /// The token embedding before its scale, (N, C), for modules that read it; there while a decoder that has such runs.
   std::optional<Var> token_embedding;

@@ -32,6 +32,8 @@ struct Study {
   std::int64_t micro_batch = 1;             ///< sequences of `length` in a pass, at most
   /// Told the share of the running analysis that is done, 0 to 1, now and then.
   std::function<void(double)> progress = [](double) {};
+  /// Told a line for the reader while the running analysis goes on, such as how long it will take.
+  std::function<void(const std::string&)> say = [](const std::string&) {};
   std::span<const std::int32_t> context_tokens = {};  ///< longer sequences, for what is measured at two lengths
   std::int64_t context = 0;                           ///< their length; 0: there are none
   /// Found by the first analysis that asks for them: spike_places(), analysis/study/spike_places.h.
@@ -46,6 +48,7 @@ struct AnalysisRow {
   void (*run)(const Study&, Results&);
   /// Why the model has no such analysis (no SwiGLU FFN, no gate), in one line; empty: it has.
   std::string (*not_for)(const ModelConfig&);
+  bool by_default = true;  ///< false: only where its name is given
 };
 
 /// In the order in which they run.

@@ -8,7 +8,7 @@ Var Sequence::forward(Pass& pass, Var x) const {
 }
 
 Var Checkpoint::forward(Pass& pass, Var x) const {
-  Pass first(pass.stream, pass.batch, Pass::Mode::kForwardOnly, pass.observer);
+  Pass first(pass.stream, pass.batch, Pass::Mode::kForwardOnly, pass.observer, pass.intervention);
   if (pass.token_embedding) first.token_embedding.emplace(*pass.token_embedding);
   Tensor y = (*inner_)(first, Var(x.value)).value;
   const Tensor token = pass.token_embedding ? pass.token_embedding->value : Tensor{};

@@ -6,7 +6,9 @@ namespace spikesink::ops {
 
 Var linear(Pass& pass, Var x, const Param& weight) {
   Tensor y = pass.empty({matrix_dims(x.value).rows, weight.shape[0]}, x.value.dtype());
-  kernels::linear_forward(pass.stream, {.y = y, .x = x.value, .weight = weight.value});
+  Tensor factor = x.value, values = weight.value;
+  if (pass.intervention) pass.intervention->product(weight, factor, values);
+  kernels::linear_forward(pass.stream, {.y = y, .x = factor, .weight = values});
   return pass.record(y, [&pass, &weight, kept = pass.keep(x), to_x = x.grad](Tensor dy) {
     const Tensor input = kept.get();
     Tensor dx = pass.like(input);

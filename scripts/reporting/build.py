@@ -5,6 +5,7 @@ import os
 import sys
 
 from . import tables
+from .analyses import read_analyses
 from .figures_curves import are_few, colors_of
 from .notes import Notes, Progress
 from .numbers_as_text import whole
@@ -49,10 +50,11 @@ def build(args):
     """The exit code."""
     notes = Notes()
     runs, sweeps = read_all(args, notes)
-    if not runs and not sweeps:
+    analyses = read_analyses(args.analysis, runs, notes)
+    if not runs and not sweeps and not analyses:
         print(
             "report.py: no run that can be read in "
-            + ", ".join(map(str, args.run))
+            + (", ".join(map(str, args.run + args.analysis)) or "no folder")
             + "; name folders that `spikesink train` or "
             "`spikesink sweep run` has made",
             file=sys.stderr,
@@ -80,10 +82,12 @@ def build(args):
         if probes:
             details.append((run, probes))
     colors = colors_of(runs)
-    drawer = Drawer(runs, colors, args.figures, Progress("drawing figures", 18 + 8 * len(details)))
-    sections = sections_of(runs, sweeps, details, colors, drawer, notes)
+    drawer = Drawer(runs, colors, args.figures, Progress("drawing figures", 18 + 8 * len(details) + 18 * len(analyses)))
+    sections = sections_of(runs, sweeps, details, analyses, colors, drawer)
     title = args.title or (
-        runs[0].name
+        ", ".join(analysis.name for analysis in analyses)
+        if not runs and not sweeps
+        else runs[0].name
         if len(runs) == 1
         else (
             ", ".join(s.name for s in sweeps)
@@ -96,7 +100,7 @@ def build(args):
         runs=runs,
         colors={run.index: VARIABLE_OF[colors[run.index]] for run in runs},
         few=are_few(runs),
-        headline=headline(runs, sweeps),
+        headline=headline(runs, sweeps, analyses),
         setting=setting(runs),
         results=tables.results(runs) if runs else None,
         findings=tables.findings(details),

@@ -7,10 +7,13 @@ import jinja2
 from markupsafe import Markup
 
 from . import tables
+from .figures_analyses import analysis_groups
 from .figures_blocks import block_groups
 from .figures_curves import legend_handles, sink_figures, spike_figures, training_figures
 from .figures_gates import gate_groups
 from .figures_heads import head_groups
+from .figures_practice import interventions_notes, interventions_table, practice_groups
+from .figures_structure import structure_groups
 from .figures_sweep import sweep_figures
 from .numbers_as_text import number, percent
 from .style import PALETTE
@@ -81,8 +84,10 @@ class Drawer:
         return out
 
 
-def headline(runs, sweeps):
+def headline(runs, sweeps, analyses):
     """What a reader sees first: [(value, what)]"""
+    if not runs and not sweeps:
+        return [(str(len(analyses)), "analyses" if len(analyses) > 1 else "analysis")]
     if not runs:
         return [(str(len(sweeps)), "sweeps" if len(sweeps) > 1 else "sweep")]
     done = sum(run.finished for run in runs)
@@ -157,7 +162,7 @@ def sweep_lead(rows):
     return " ".join(said)
 
 
-def sections_of(runs, sweeps, details, colors, drawer, notes):
+def sections_of(runs, sweeps, details, analyses, colors, drawer):
     many = len(runs) > 1
     sections = []
 
@@ -184,15 +189,26 @@ def sections_of(runs, sweeps, details, colors, drawer, notes):
             rows.title if len(sweeps) > 1 or rows.title != sweep.name else f"Sweep {sweep.name}",
             groups,
         )
-    add("training", "Training", [Group(cards=drawer.cards(training_figures(runs, colors)), legend=many)])
-    add("sinks", "Attention sinks", [Group(cards=drawer.cards(sink_figures(runs, colors)), legend=many)])
-    add("spikes", "Spikes", [Group(cards=drawer.cards(spike_figures(runs, colors)), legend=many)])
+    for key, heading, figures in (
+        ("training", "Training", training_figures),
+        ("sinks", "Attention sinks", sink_figures),
+        ("spikes", "Spikes", spike_figures),
+    ):
+        add(key, heading, [Group(cards=drawer.cards(figures(runs, colors)), legend=many)] if runs else [])
     for key, heading, groups in (
         ("blocks", "By block", block_groups(details, colors)),
         ("heads", "By head", head_groups(details, colors)),
         ("gates", "Gates", gate_groups(details)),
+        ("analysis", "Where spikes come from", analysis_groups(analyses)),
+        ("structure", "How they are made", structure_groups(analyses)),
+        ("practice", "In practice", practice_groups(analyses)),
     ):
         add(key, heading, [Group(name, lead, drawer.cards(figures)) for name, lead, figures in groups])
+    add(
+        "interventions",
+        "Interventions",
+        [Group(table=interventions_table(a), notes=interventions_notes(a)) for a in analyses],
+    )
     return sections
 
 
