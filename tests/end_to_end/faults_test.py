@@ -134,8 +134,9 @@ class Preparing(Subject):
     def line(self, folder):
         return harness.command("prepare", self.shards, "--tokenizer", "bytes", "--out", folder / "store", "--threads", 1, "--holdout", 0.1, "--dedup")
 
-    def result(self, folder):  # what is in parts/ is left over where it could not be removed
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file() and "parts" not in path.parts}
+    def result(self, folder):  # without what could not be removed, which counts as unfinished
+        files = [path for path in folder.rglob("*") if path.is_file() and ".unfinished." not in str(path)]
+        return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 with tempfile.TemporaryDirectory() as temporary:
