@@ -23,7 +23,7 @@ namespace {
 constexpr std::int64_t kSequences = 100, kLength = 64;  // the paper's, and Gu et al.'s
 constexpr std::int64_t kLongest = 4096;                 // the paper's longest evaluation
 constexpr std::int64_t kContextTokens = 32768;          // of sequences as long as the context
-constexpr std::int64_t kPassTokens = 4096;
+constexpr std::int64_t kPassTokens = 2048;
 
 struct Options {
   MeasuredOptions measured;
