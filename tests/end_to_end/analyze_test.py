@@ -11,7 +11,18 @@ import harness
 
 import plain_llama
 
-GROUPS = ["sinks", "trajectory", "silu", "norm", "distance"]
+GROUPS = [
+    "sinks",
+    "trajectory",
+    "silu",
+    "quadratic",
+    "vocabulary",
+    "first_position",
+    "delimiters",
+    "norm",
+    "distance",
+    "keys",
+]
 
 report = harness.Report()
 
