@@ -56,7 +56,7 @@ void SummaryTable::print() const {
   for (const Row& row : rows_) widest = std::max(widest, row.figure.size());
   std::string last;
   for (const Row& row : rows_) {
-    fmt::print("{:<14}{:<{}}  {}\n", row.analysis == last ? "" : row.analysis, row.figure, widest, row.value);
+    fmt::print("{:<16}{:<{}}  {}\n", row.analysis == last ? "" : row.analysis, row.figure, widest, row.value);
     last = row.analysis;
   }
 }

@@ -2,6 +2,7 @@
 """analyze on a short trained model: every group with its units, --only, what is refused, and figures that eval has too."""
 
 import json
+import string
 import tempfile
 from pathlib import Path
 
@@ -11,18 +12,8 @@ import harness
 
 import plain_llama
 
-GROUPS = [
-    "sinks",
-    "trajectory",
-    "silu",
-    "quadratic",
-    "vocabulary",
-    "first_position",
-    "delimiters",
-    "norm",
-    "distance",
-    "keys",
-]
+GROUPS = ["sinks", "trajectory", "silu", "quadratic", "vocabulary", "first_position", "delimiters", "norm", "distance",
+          "keys"]
 
 report = harness.Report()
 
@@ -99,6 +90,69 @@ def check_by_numpy(out, checkpoint, tokens, length, epsilon, spike):
     close("norm/cosine", numpy.array([found["norm/cosine"][0], *pairs]))  # before the first block: the embedding
 
 
+def check_structure_by_numpy(out, checkpoint, tokens, length, epsilon, spike):
+    """The structural analyses, with the d x d matrices that they never form."""
+    model, weights = plain_llama.read_checkpoint(checkpoint)
+    ours = plain_llama.Forward(model, weights, tokens[:, :length])
+    C, L, H, D = model["d_model"], model["n_layers"], model["attention"]["n_heads"], model["attention"]["d_head"]
+    V, T = model["vocab_size"], length
+    with h5py.File(out / "analysis.h5") as file:
+        found = {}
+        file.visititems(lambda name, item: found.update({name: item[...]}) if isinstance(item, h5py.Dataset) else None)
+
+    def close(name, got, want, tolerance=1e-3):
+        report.check(numpy.allclose(got, want, rtol=tolerance, atol=1e-5), f"{name} is NumPy's: {got}, {want}")
+
+    for layer in range(L):
+        path = f"model.layers.{layer}."
+        w = lambda name: weights[path + name + ".weight"]
+        gate, up = (w(f"mlp.{name}_proj") * w("post_attention_layernorm") for name in ("gate", "up"))
+        U = numpy.einsum("ki,ia,ib->kab", w("mlp.down_proj"), gate, up, optimize=True)
+        S = (U + U.transpose(0, 2, 1)) / 2
+        close("norm", found["quadratic/norm"][layer], numpy.linalg.norm(U, axis=(1, 2)))
+        close("symmetric norm", found["quadratic/symmetric_norm"][layer], numpy.linalg.norm(S, axis=(1, 2)))
+        spectrum = numpy.linalg.eigvalsh(S[found["quadratic/channels"][layer]])
+        spectrum = numpy.take_along_axis(spectrum, numpy.argsort(-numpy.abs(spectrum), -1), -1)
+        # Two that differ in sign only may change places.
+        close("eigenvalues", numpy.abs(found["quadratic/eigenvalues"][layer]), numpy.abs(spectrum[:, :4]))
+        value = w("self_attn.v_proj").reshape(-1, D, C)
+        value = value.repeat(H // len(value), 0).reshape(H * D, C)
+        singular = numpy.linalg.svd(w("self_attn.o_proj") @ value)[1]
+        close("singular values", found["first_position/singular_values"][layer], singular[:4])
+    report.check(found["first_position/error"].max() < 1e-4, f"W_VO is attention at position 1: {found['first_position/error']}")
+
+    alone = plain_llama.Forward(model, weights, numpy.arange(V)[:, None])
+    h = numpy.sort(numpy.abs(numpy.stack(alone.residual))[:, :, 0], -1)  # (2 L, V, C)
+    close("vocabulary", found["vocabulary/max"], h[..., -1].max(0))
+    massive = (h[..., -1] > spike[0]) & (h[..., -1] > spike[1] * h[..., (C - 1) // 2])
+    differs = (massive.any(0) != found["vocabulary/is_spike"]).sum()
+    report.check(massive.any() and differs <= 1, f"{differs} items of {massive.any(0).sum()} are no spike tokens")
+
+    marks = numpy.isin(tokens[:, :T], [ord(c) for c in string.punctuation + "\n"])
+    itself = numpy.stack(ours.attention).diagonal(0, 3, 4)[..., 1:]  # (L, S, H, T - 1)
+    for kind, of in enumerate((marks, ~marks)):
+        close("self-attention", found["delimiters/self_attention"][..., kind],
+              itself.transpose(0, 2, 1, 3)[:, :, of[:, 1:]].mean(-1))  # fmt: skip
+
+    alpha = numpy.stack(ours.attention, 1).mean(-2)[..., : T // 2]  # (S, L, H, T / 2)
+    votes = (numpy.eye(T // 2)[alpha.argmax(-1)] * (alpha.max(-1) > epsilon)[..., None]).sum((1, 2))
+    sink = votes.argmax(-1)
+    report.check((sink == found["keys/sink_position"]).all(), f"sinks: {found['keys/sink_position']}, {sink}")
+    rows, others = numpy.arange(len(sink)), numpy.arange(T) != sink[:, None]
+    sees = numpy.tril(numpy.ones((T, T), bool)) & others[:, None]  # of (query, other key)
+    behind = numpy.arange(T) > sink[:, None]
+    for layer in range(L):
+        for head in range(H):
+            q, k = ours.q[layer][:, head], ours.k[layer][:, head]
+            for name, keys in (("sink", k[rows, sink]), ("other", k[others])):
+                eigenvalues = numpy.linalg.eigvalsh(numpy.cov(keys.T, bias=True))
+                close(f"{name} dimension", found[f"keys/{name}_dimension"][layer, head],
+                      eigenvalues.sum() ** 2 / (eigenvalues**2).sum())  # fmt: skip
+            logits = numpy.einsum("btd,bsd->bts", q, k) / D**0.5
+            gap = logits[rows, :, sink] - (logits * sees).sum(-1) / numpy.maximum(sees.sum(-1), 1)
+            close("logit gap", found["keys/logit_gap"][layer, head], gap[behind].mean())
+
+
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     corpus = harness.write_corpus(home / "data")
@@ -156,15 +210,21 @@ with tempfile.TemporaryDirectory() as temporary:
 
     # On text of which the tokens are known, against NumPy.
     shard = next(path for path in sorted((home / "data").iterdir()) if path.suffix == ".jsonl")
+    texts = [json.loads(line)["text"] for line in shard.read_text().splitlines()]
+    shard = home / "known.jsonl"  # with delimiters
+    shard.write_text("".join(json.dumps({"text": text.replace(" ", ", ")}) + "\n" for text in texts))
     bounds = harness.sets(metrics__spike__abs=1, metrics__spike__ratio=3, metrics__sink_epsilon=0.08)
     harness.run("analyze", run, "--out", home / "known", "--data", shard, "--sequences", 6, *bounds)
-    check_by_numpy(home / "known", run / "checkpoints/step_00000040", tokens_of(shard, 6, 128), 64, 0.08, (1, 3))
+    for check in (check_by_numpy, check_structure_by_numpy):
+        check(home / "known", run / "checkpoints/step_00000040", tokens_of(shard, 6, 128), 64, 0.08, (1, 3))
 
     # A model that has no SiLU: left out where all are asked for, refused where it alone is.
     gelu = home / "gelu_out"
     done = harness.run("analyze", home / "gelu", "--out", gelu, "--sequences", 5)
     report.check("silu: left out: the model's FFN is gelu" in done.stdout, f"silu is left out: {done.stdout}")
-    report.check("silu" not in json.loads((gelu / "summary.json").read_text()), "and has no figures")
+    report.check("quadratic: left out: the model has no SwiGLU" in done.stdout, f"so is quadratic: {done.stdout}")
+    without = json.loads((gelu / "summary.json").read_text())
+    report.check(not {"silu", "quadratic"} & set(without), "and they have no figures")
     refused("silu alone", 2, home / "gelu", "--out", home / "none", "--only", "silu", says=["silu", "gelu"])
 
     before = (out / "summary.json").read_text()

@@ -35,13 +35,14 @@ def rope(x, theta):
 
 class Forward:
     """What a model does with tokens (S, T): `residual` and `added` (2 L lists of (S, T, C)), `attention` (L lists of
-    (S, H, T, T)), `gate` (L lists of (S, T, F)), `normed` (2 L lists of (S, T, C), without the norm's scale)."""
+    (S, H, T, T)), `q` and `k` (L lists of (S, H, T, D), after the rotary embedding, k once a query head), `gate` (L lists
+    of (S, T, F)), `normed` (2 L lists of (S, T, C), without the norm's scale)."""
 
     def __init__(self, model, weights, tokens):
         a, eps = model["attention"], model["norm"]["eps"]
         H, K, D = a["n_heads"], a.get("n_kv_heads", a["n_heads"]), a["d_head"]
         S, T = tokens.shape
-        self.residual, self.added, self.attention, self.gate, self.normed = [], [], [], [], []
+        self.residual, self.added, self.attention, self.gate, self.normed, self.q, self.k = ([] for _ in range(7))
         x = weights["model.embed_tokens.weight"][tokens]
 
         def add(y):
@@ -60,6 +61,8 @@ class Forward:
             h = normed(path + "input_layernorm.weight")
             q = rope((h @ w("self_attn.q_proj")).reshape(S, T, H, D), a["rope_theta"])
             k = rope((h @ w("self_attn.k_proj")).reshape(S, T, K, D), a["rope_theta"]).repeat(H // K, 2)
+            self.q.append(q.transpose(0, 2, 1, 3))
+            self.k.append(k.transpose(0, 2, 1, 3))
             v = (h @ w("self_attn.v_proj")).reshape(S, T, K, D).repeat(H // K, 2)
             scores = np.einsum("bthd,bshd->bhts", q, k) / np.sqrt(D)
             scores[..., np.triu(np.ones((T, T), bool), 1)] = -np.inf
