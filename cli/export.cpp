@@ -43,8 +43,8 @@ void copy_kept(const std::string& kept, const std::string& to, HfModel& hf) {
   }
 }
 
-/// Copies a run's tokenizer under the name that Hugging Face has for it. `begins`: samples have a begin-of-text token.
-void copy_tokenizer(const std::string& spec, const std::string& to, bool begins, HfModel& hf) {
+/// Copies a run's tokenizer under the name that Hugging Face has for it.
+void copy_tokenizer(const std::string& spec, const std::string& to, HfModel& hf) {
   const auto tokenizer = make_tokenizer(spec);
   hf.begin_of_text = tokenizer->begin_of_text();
   hf.end_of_text = tokenizer->end_of_text();
@@ -56,7 +56,7 @@ void copy_tokenizer(const std::string& spec, const std::string& to, bool begins,
   if (name == "tokenizer.model")  // its class there; `legacy`: texts become the ids that sentencepiece gives
     write_atomically(to + "/tokenizer_config.json", nlohmann::ordered_json{{"tokenizer_class", "LlamaTokenizer"},
                                                                            {"legacy", true},
-                                                                           {"add_bos_token", begins},
+                                                                           {"add_bos_token", hf.begins.value_or(false)},
                                                                            {"add_eos_token", false},
                                                                            {"clean_up_tokenization_spaces", false}}
                                                             .dump(2) +
@@ -68,7 +68,7 @@ void add_tokenizer(const std::string& checkpoint, const Config& config, const st
   const std::string kept = checkpoint + "/" + kHfFolder;
   if (fs::is_directory(kept)) return copy_kept(kept, to, hf);
   try {
-    copy_tokenizer(config.data.tokenizer, to, config.data.begin_of_text, hf);
+    copy_tokenizer(config.data.tokenizer, to, hf);
   } catch (const Failure& failure) {
     fmt::print("the tokenizer does not go along: {}\n", failure.what());
   }
@@ -91,6 +91,7 @@ void run(const Options& options) {
              .model = config.model,
              .begin_of_text = {},
              .end_of_text = {}};
+  hf.begins = config.data.begin_of_text;
   add_tokenizer(checkpoint, config, out.path(), hf);
   TerminalLine line;
   const std::size_t files =

@@ -40,13 +40,13 @@ HfModel read_model(const std::string& folder) {
 }
 
 /// A whole config of the model: what an imported checkpoint has no use for is the default.
-Config config_of(const HfModel& hf, const std::string& name, std::string tokenizer) {
+Config config_of(const HfModel& hf, const std::string& name, const ImportedTokenizer& tokenizer) {
   Config config;
   config.run.name = name;
   config.model = hf.model;
   config.data.train = {kNoText};
-  config.data.tokenizer = std::move(tokenizer);
-  config.data.begin_of_text = hf.begin_of_text.has_value() && hf.begin_of_text != hf.end_of_text;
+  config.data.tokenizer = tokenizer.spec;
+  config.data.begin_of_text = tokenizer.begins;
   config.train.steps = 0;
   config.train.batch_tokens = std::max(config.train.batch_tokens, hf.model.context);
   if (const std::string problem = problem_of(config); !problem.empty()) throw DataError(problem);
@@ -60,7 +60,7 @@ void run(const Options& options) {
   require_same_parameters(model.params(), hf.model.tie_embeddings, weights);
 
   NewFolder out(options.out);
-  const std::string tokenizer = import_tokenizer(options.model, out.path(), hf);
+  const ImportedTokenizer tokenizer = import_tokenizer(options.model, out.path(), hf);
   TerminalLine line;
   const std::uint32_t sum = import_weights(model.params(), weights, out.path() + "/" + rank_file(0), [&](double share) {
     line.show(fmt::format("importing: {:.0f} %", 100 * share));
@@ -74,10 +74,11 @@ void run(const Options& options) {
   out.commit();
   fmt::print("{}: {}, {} parameters\n", options.out, hf.architecture,
              count_text(static_cast<double>(model.params().num_elements())));
-  if (tokenizer == kNoTokenizer)
+  if (tokenizer.spec == kNoTokenizer)
     fmt::print("no tokenizer came along that can be read here: commands that need text want --tokenizer FILE\n");
   else
-    fmt::print("tokenizer: {}\n", tokenizer);
+    fmt::print("tokenizer: {}{}\n", tokenizer.spec,
+               tokenizer.begins ? ", with its begin-of-text token before each sample" : "");
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "cli/imported.h"
 #include "cli/new_folder.h"
 #include "data/hf_tokenizer.h"
 #include "data/tokenizer.h"
@@ -77,9 +76,20 @@ void convert(const std::string& files, const std::string& checkpoint, const HfMo
         "tokenizer.json puts text into Unicode's form NFC first, which is not done here: other text gets other ids\n");
 }
 
+/// Whether samples begin with the tokenizer's begin-of-text token: as spikesink or tokenizer_config.json says, else if
+/// it has one of its own.
+bool begins(const Tokenizer& tokenizer, const std::string& files, const HfModel& hf) {
+  if (!tokenizer.begin_of_text()) return false;
+  if (hf.begins) return *hf.begins;
+  const json config = json_of(files + "/tokenizer_config.json");
+  if (config.is_object() && config.contains("add_bos_token") && config["add_bos_token"].is_boolean())
+    return config["add_bos_token"].get<bool>();
+  return tokenizer.begin_of_text() != tokenizer.end_of_text();
+}
+
 }  // namespace
 
-std::string import_tokenizer(const std::string& folder, const std::string& checkpoint, const HfModel& hf) {
+ImportedTokenizer import_tokenizer(const std::string& folder, const std::string& checkpoint, const HfModel& hf) {
   const std::string files = checkpoint + "/" + kHfFolder;
   fs::create_directories(files);
   std::vector<std::string> names;
@@ -89,15 +99,16 @@ std::string import_tokenizer(const std::string& folder, const std::string& check
     copy_file(entry.path().string(), files + "/" + name);
     if (name == "tokenizer.model" || name == "tokenizer.json" || name.ends_with(".tiktoken")) names.push_back(name);
   }
-  if (hf.bytes) return "bytes";
+  if (hf.bytes) return {"bytes", begins(*make_tokenizer("bytes"), files, hf)};
   std::ranges::sort(names, {}, [](const std::string& name) { return std::pair(name.ends_with(".json"), name); });
   for (const std::string& name : names) {
     const bool is_converted = name == "tokenizer.json";
     const std::string place = is_converted ? kConverted : fmt::format("{}/{}", kHfFolder, name);
     try {
       if (is_converted) convert(files, checkpoint, hf);
-      require_fits(*make_tokenizer(checkpoint + "/" + place), hf.model.vocab_size);
-      return place;
+      const auto tokenizer = make_tokenizer(checkpoint + "/" + place);
+      require_fits(*tokenizer, hf.model.vocab_size);
+      return {place, begins(*tokenizer, files, hf)};
     } catch (const json::exception&) {
       fmt::print("{} is not used: it, or tokenizer_config.json, is damaged\n", name);
     } catch (const Failure& failure) {
@@ -106,7 +117,7 @@ std::string import_tokenizer(const std::string& folder, const std::string& check
       fmt::print("{} is not used: {}\n", name, what);
     }
   }
-  return kNoTokenizer;
+  return {};
 }
 
 }  // namespace spikesink::cli

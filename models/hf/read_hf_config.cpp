@@ -194,6 +194,7 @@ HfModel read_hf_config(std::string_view text, const std::string& path) {
               .model = {},
               .begin_of_text = id_of(keys, "bos_token_id"),
               .end_of_text = id_of(keys, "eos_token_id")};
+  if (keys.find("spikesink_begin_of_text")) out.begins = keys.flag("spikesink_begin_of_text");
   out.bytes = keys.text("spikesink_tokenizer") == "bytes";
   const json* names = keys.find("architectures");
   if (!names || !names->is_array() || names->size() != 1 || !names->front().is_string())

@@ -84,6 +84,7 @@ Json write_hf_config(const HfModel& hf, std::string_view torch_dtype) {
   out["bos_token_id"] = id_of(hf.begin_of_text);
   out["eos_token_id"] = id_of(hf.end_of_text);
   out["pad_token_id"] = nullptr;
+  if (hf.begins) out["spikesink_begin_of_text"] = *hf.begins;
   if (hf.bytes) out["spikesink_tokenizer"] = "bytes";
   out["torch_dtype"] = torch_dtype;
   return out;

@@ -271,6 +271,8 @@ def check_tokenizers(home):
         tokenizer.save(str(folder / "tokenizer.json"))
         (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "bos_token": {"content": "<|begin|>"}}))
         checkpoint = home.bring_in(folder)
+        kept = json.loads((checkpoint / "state.json").read_text())["config"]
+        report.check("begin_of_text: true" in kept, f"a tokenizer with a begin-of-text token of its own: {kept}")
         others = TEXTS[:-1] + texts[40:]  # no special token in them
         want = [tokenizer.encode(text, add_special_tokens=False).ids for text in others]
         report.check(our_ids(checkpoint / "tokenizer.tiktoken", others) == want, f"ids of a converted tokenizer.json, {by_pattern}")
@@ -294,7 +296,7 @@ def check_tokenizers(home):
     want = [tokenizer.encode(text, add_special_tokens=False) for text in texts[:20]]
     report.check(our_ids(model, texts[:20]) == want, "sentencepiece's ids by transformers")
     kept = json.loads((home.bring_in(out) / "state.json").read_text())["config"]
-    report.check("tokenizer: huggingface/tokenizer.model" in kept, f"tokenizer of an export that came back: {kept}")
+    report.check("tokenizer: huggingface/tokenizer.model" in kept and "begin_of_text: false" in kept, f"tokenizer of an export that came back: {kept}")
 
 
 def check_refusals(home):
