@@ -166,7 +166,7 @@ void add_analyze_command(CLI::App& app) {
       ->check(at_least_one);
   command
       ->add_option("--only", options->only,
-                   "an analysis of the list below; may be repeated; default: those that take minutes")
+                   "an analysis of the list below; may be repeated; default: all that are not marked \"only if named\"")
       ->allow_extra_args(false);
   std::string footer =
       "Analyses are added to a folder that has others of the same checkpoint and settings.\n"

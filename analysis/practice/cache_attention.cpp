@@ -8,6 +8,7 @@
 #include "kernels/core/parallel.h"
 #include "kernels/linear/gemm.h"
 #include "kernels/rope/rope.h"
+#include "models/layers/attention.h"
 
 namespace spikesink {
 namespace {
@@ -20,7 +21,13 @@ std::vector<T> rotations(const Stream& host, const AttentionConfig& c, std::int6
   const std::int64_t D = c.d_head;
   const Tensor x = host.zeros({length, D}, dtype_of<T>());
   for (std::int64_t t = 0; t < length; ++t) std::fill_n(x.data<T>() + t * D, D / 2, T(1));
-  kernels::rope_forward(host, {.y = x, .x = x, .num_heads = 1, .d_head = D, .length = length, .theta = c.rope_theta});
+  kernels::rope_forward(host, {.y = x,
+                               .x = x,
+                               .num_heads = 1,
+                               .d_head = D,
+                               .length = length,
+                               .theta = c.rope_theta,
+                               .scaling = rope_scaling(c.rope_scaling)});
   return {x.span<T>().begin(), x.span<T>().end()};
 }
 

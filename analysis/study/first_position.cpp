@@ -34,18 +34,18 @@ class ValueOutput {
         value_(scaled_columns(stream_, parameter(study.model, path + ".v_proj.weight"), {})),
         output_(scaled_columns(stream_, parameter(study.model, path + ".o_proj.weight"), {})),
         value_t_(transposed(stream_, value_)),
-        output_t_(transposed(stream_, output_)) {}
+        output_t_(transposed(stream_, output_)) {
+    if (const Tensor bias = parameter(study.model, path + ".v_proj.bias")) bias_ = host_values(stream_, bias);
+  }
 
-  /// W_VO x of each row of x (n, C), with a gate (n, H D) on the heads unless that is empty.
-  std::vector<double> times(const std::vector<double>& x, const std::vector<double>& gate = {}) const {
-    const auto values = product(stream_, x, value_);  // (n, K D)
-    const std::int64_t n = std::ssize(values) / (kv_heads_ * d_head_);
-    std::vector<double> heads;  // (n, H D)
-    for (std::int64_t i = 0; i < n; ++i)
-      for (std::int64_t h = 0; h < heads_; ++h)
-        for (std::int64_t c = 0; c < d_head_; ++c) heads.push_back(values[value_at(i, h, c)]);
-    for (std::size_t i = 0; i < gate.size(); ++i) heads[i] *= gate[i];
-    return product(stream_, heads, output_);
+  /// W_VO x of each row of x (n, C).
+  std::vector<double> times(const std::vector<double>& x) const { return output(product(stream_, x, value_), {}); }
+  /// What attention writes at position 1, where it reads x (n, C): with biases of the values, and a gate (n, H D) on
+  /// the heads unless that is empty.
+  std::vector<double> written(const std::vector<double>& x, const std::vector<double>& gate) const {
+    auto values = product(stream_, x, value_);
+    for (std::size_t i = 0; i < values.size() && !bias_.empty(); ++i) values[i] += bias_[i % bias_.size()];
+    return output(values, gate);
   }
   /// W_VO^T x.
   std::vector<double> transposed_times(const std::vector<double>& x) const {
@@ -81,6 +81,16 @@ class ValueOutput {
   }
 
  private:
+  /// o_proj of the heads that values (n, K D) make.
+  std::vector<double> output(const std::vector<double>& values, const std::vector<double>& gate) const {
+    const std::int64_t n = std::ssize(values) / (kv_heads_ * d_head_);
+    std::vector<double> heads;  // (n, H D)
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t h = 0; h < heads_; ++h)
+        for (std::int64_t c = 0; c < d_head_; ++c) heads.push_back(values[value_at(i, h, c)]);
+    for (std::size_t i = 0; i < gate.size(); ++i) heads[i] *= gate[i];
+    return product(stream_, heads, output_);
+  }
   /// Of query head h's value, channel c, row i.
   std::size_t value_at(std::int64_t i, std::int64_t h, std::int64_t c) const {
     return static_cast<std::size_t>((i * kv_heads_ + h / (heads_ / kv_heads_)) * d_head_ + c);
@@ -88,6 +98,7 @@ class ValueOutput {
 
   const Stream& stream_;
   std::int64_t heads_, kv_heads_, d_head_;
+  std::vector<double> bias_;                    // (K D), or none
   Tensor value_, output_, value_t_, output_t_;  // (K D, C), (C, H D) and their transposes
 };
 
@@ -167,7 +178,7 @@ class FirstObserver final : public StudyObserver {
     }
   }
   void compare(Layer& layer) const {
-    auto expected = layer.map.times(layer.read, layer.gate);
+    auto expected = layer.map.written(layer.read, layer.gate);
     const std::size_t C = expected.size() / static_cast<std::size_t>(count_);
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] -= layer.out[i];
     for (std::size_t b = 0; b < static_cast<std::size_t>(count_); ++b) {

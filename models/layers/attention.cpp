@@ -27,6 +27,15 @@ const Param* qkv_bias(ParamSet& params, const std::string& path, const ModelConf
                              part(".v_proj.bias", c.attention.kv_heads())});
 }
 
+/// The scale of a QK-norm over `heads` heads, or null.
+const Param* qk_scale(ParamSet& params, const std::string& name, const ModelConfig& c, std::int64_t heads) {
+  if (c.norm.qk == QkNorm::kNone) return nullptr;
+  const std::int64_t width = c.attention.d_head * (c.norm.qk == QkNorm::kFull ? heads : 1);
+  return &params.add({name, {width}, Init::ones()});
+}
+
+}  // namespace
+
 kernels::RopeScaling rope_scaling(const RopeScalingConfig& c) {
   constexpr std::array kinds = {kernels::RopeScaling::Kind::kNone, kernels::RopeScaling::Kind::kLinear,
                                 kernels::RopeScaling::Kind::kLlama3};  // by RopeScalingKind
@@ -36,15 +45,6 @@ kernels::RopeScaling rope_scaling(const RopeScalingConfig& c) {
           .high_freq_factor = c.high_freq_factor,
           .original_context = c.original_context};
 }
-
-/// The scale of a QK-norm over `heads` heads, or null.
-const Param* qk_scale(ParamSet& params, const std::string& name, const ModelConfig& c, std::int64_t heads) {
-  if (c.norm.qk == QkNorm::kNone) return nullptr;
-  const std::int64_t width = c.attention.d_head * (c.norm.qk == QkNorm::kFull ? heads : 1);
-  return &params.add({name, {width}, Init::ones()});
-}
-
-}  // namespace
 
 kernels::AttentionDims attention_dims(const AttentionConfig& c, std::int64_t length) {
   return {.n_heads = c.n_heads,

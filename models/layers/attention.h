@@ -1,5 +1,6 @@
 #pragma once
 #include "kernels/attention/attention.h"
+#include "kernels/rope/rope_scaling.h"
 #include "models/config.h"
 #include "models/layers/gate.h"
 #include "models/module.h"
@@ -9,6 +10,9 @@ namespace spikesink {
 
 /// What a model's attention asks of the kernel, for sequences of `length`.
 kernels::AttentionDims attention_dims(const AttentionConfig& config, std::int64_t length);
+
+/// What a model's config asks of the rotary kernels.
+kernels::RopeScaling rope_scaling(const RopeScalingConfig& config);
 
 /// o(gate(attention(rope(norm(q x)), rope(norm(k x)), v x))), causal; q, k and v may have biases, norm and gate may be
 /// absent. Sources: Vaswani et al. 2017, arXiv:1706.03762; rotary positions Su et al. 2021, arXiv:2104.09864; grouped

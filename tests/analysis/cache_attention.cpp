@@ -6,7 +6,7 @@
 namespace spikesink {
 namespace {
 
-constexpr double kTheta = 50;
+constexpr double kTheta = 50, kSlower = 3;  // the frequencies are divided by that
 
 /// Rows of q, k, v before their rotation, and attention over a cache by plain loops, each pair of a query and a key
 /// turned by its own positions inside the cache.
@@ -28,7 +28,8 @@ struct Case {
                                    .num_heads = dims.n_heads + dims.n_kv_heads,
                                    .d_head = dims.d_head,
                                    .length = dims.length,
-                                   .theta = kTheta});
+                                   .theta = kTheta,
+                                   .scaling = {.kind = kernels::RopeScaling::Kind::kLinear, .factor = kSlower}});
     return x;
   }
   double score(const std::vector<double>& x, std::int64_t query_row, std::int64_t key_row, std::int64_t head,
@@ -37,8 +38,8 @@ struct Case {
     const double *q = x.data() + query_row * W + head * D, *k = x.data() + key_row * W + (dims.n_heads + kv) * D;
     double sum = 0;
     for (std::int64_t i = 0; i < D / 2; ++i) {  // (q turned by m) . (k turned by n) = q turned by m - n . k
-      const double angle =
-          static_cast<double>(apart) * std::pow(kTheta, -2.0 * static_cast<double>(i) / static_cast<double>(D));
+      const double angle = static_cast<double>(apart) / kSlower *
+                           std::pow(kTheta, -2.0 * static_cast<double>(i) / static_cast<double>(D));
       const double low = q[i] * std::cos(angle) - q[i + D / 2] * std::sin(angle);
       const double high = q[i] * std::sin(angle) + q[i + D / 2] * std::cos(angle);
       sum += low * k[i] + high * k[i + D / 2];
@@ -80,9 +81,13 @@ struct Case {
                  first = starts.empty() ? Tensor{} : test::on(stream, test::ids(starts));
     const kernels::AttentionForward args{.out = out, .lse = lse, .qkv = rotated(stream), .starts = first, .dims = dims};
     if (keys) {
-      CacheAttention cache(
-          stream, {.n_heads = dims.n_heads, .n_kv_heads = dims.n_kv_heads, .d_head = dims.d_head, .rope_theta = kTheta},
-          *keys);
+      CacheAttention cache(stream,
+                           {.n_heads = dims.n_heads,
+                            .n_kv_heads = dims.n_kv_heads,
+                            .d_head = dims.d_head,
+                            .rope_theta = kTheta,
+                            .rope_scaling = {.kind = RopeScalingKind::kLinear, .factor = kSlower}},
+                           *keys);
       CHECK(cache.attention("", args));
     } else {
       kernels::attention_forward(stream, args);

@@ -292,6 +292,7 @@ TEST_CASE("W_VO is the explicit sum over heads, and attention's output at positi
   config.attention.gate = {.source = source, .granularity = granularity};
   config.norm.input = norm_input;
   config.norm.output = !norm_input;
+  config.attention.qkv_bias = source == GateSource::kConditional || source == GateSource::kNone;
   CAPTURE(static_cast<int>(source), static_cast<int>(granularity), norm_input);
   test::SmallStudy small(config);
   randomise_vectors(small.model);
