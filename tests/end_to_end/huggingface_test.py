@@ -112,7 +112,8 @@ THEIRS = {
     "llama31": ("Llama", dict(rope_theta=10000.0, rope_scaling=LLAMA3)),
     "llama_linear_tied": ("Llama", dict(rope_scaling=dict(rope_type="linear", factor=4.0), tie_word_embeddings=True)),
     "qwen25": ("Qwen2", dict(rope_theta=1000000.0)),
-    "qwen25_tied": ("Qwen2", dict(tie_word_embeddings=True, use_sliding_window=True, sliding_window=16, max_window_layers=3)),
+    # A window that no layer has; as long as the text, since transformers 4.51 masks by it in all layers.
+    "qwen25_tied": ("Qwen2", dict(tie_word_embeddings=True, use_sliding_window=True, sliding_window=100, max_window_layers=3)),
     "qwen3": ("Qwen3", dict(head_dim=16, rope_theta=1000000.0)),
     "qwen3_tied": ("Qwen3", dict(head_dim=8, tie_word_embeddings=True)),
     "olmo2": ("Olmo2", dict(rope_theta=500000.0, pad_token_id=None)),
