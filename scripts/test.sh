@@ -21,11 +21,11 @@ build        9        always
 unit         4        always
 house        2        always
 reference    4        always
-end_to_end   8        always
+end_to_end   12       always
 ranks        4        always
 slurm        4        always
 read_back    1        always
-emulated     10       always
+emulated     12       always
 cuda         7        always
 tidy         15       all
 cuda_archs   15       all

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import harness
 
-POINTS = os.environ.get("SPIKESINK_FAULTS", "150")
+POINTS = os.environ.get("SPIKESINK_FAULTS", "100")
 LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
 KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
 WRITES = ("write", "pwrite")
