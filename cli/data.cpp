@@ -59,7 +59,7 @@ void verify(const VerifyCommand& command) {
                                      : counted(static_cast<std::int64_t>(result.findings.size()), "finding"));
   if (!result.findings.empty())
     throw DataError(fmt::format(
-        "{}: is not sound, see {} above; copy those files anew from a sound copy, or prepare the store anew",
+        "{}: is not sound, see {} above; mend those files from a sound copy, or remove the folder and prepare it anew",
         command.store, counted(static_cast<std::int64_t>(result.findings.size()), "line")));
 }
 
@@ -124,7 +124,10 @@ void show(const ShowCommand& command) {
   }
 }
 
-std::string from_zero(const std::string& text) { return text == "0" ? "" : at_least_one(text); }
+std::string from_zero(const std::string& text) {
+  const std::string problem = text == "0" ? "" : at_least_one(text);
+  return problem.empty() ? problem : text + ", must be a whole number from 0 on";
+}
 
 void add_verify(CLI::App& data) {
   CLI::App* command = data.add_subcommand("verify", "Hold every byte of a token store against its manifest");

@@ -78,6 +78,7 @@ void print_summary(const Manifest& m, const std::string& out) {
 }
 
 void run(const Options& options) {
+  if (options.out.empty()) throw UsageError("--out: is empty; name a folder for the store");
   const auto tokenizer = make_tokenizer(options.tokenizer);
   ProgressLine line;
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));

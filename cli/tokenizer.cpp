@@ -2,9 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "data/train_tokenizer.h"
+#include "io/failure.h"
 
 namespace spikesink::cli {
 
@@ -21,6 +24,10 @@ void add_tokenizer_command(CLI::App& app) {
       "Llama 2's settings: BPE with byte fallback, digits split, unk 0, begin of text 1, end of text 2.\n\n"
       "Example:\n  spikesink tokenizer train data/*.jsonl.zst --vocab 8192 --out tokenizer.model");
   train->callback([options] {
+    if (std::error_code error; std::filesystem::exists(options->out, error))
+      throw UsageError(options->out +
+                       ": is there already, and what was made with it needs it; choose another --out, or "
+                       "remove it");
     fmt::print("training a tokenizer of {} tokens on up to {} MB of text\n", options->vocab,
                options->text_bytes / 1'000'000);
     std::fflush(stdout);

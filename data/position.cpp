@@ -46,6 +46,11 @@ void damaged_position(const std::string& what) {
       fmt::format("the checkpoint's position in the data is damaged ({}); resume from an older checkpoint", what));
 }
 
+void require_step(std::int64_t step, std::int64_t sequences) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 62;  // samples
+  if (step < 0 || step > kMost / sequences) damaged_position(fmt::format("step {}", step));
+}
+
 void require_same_data(const Fingerprint& then, const Fingerprint& now) {
   for (const auto& [key, value] : now) {
     const auto it = then.find(key);

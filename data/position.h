@@ -40,6 +40,9 @@ Position furthest(const std::vector<Position>& positions);
 /// DataError saying what is wrong with a checkpoint's position, in a few words: `what`.
 [[noreturn]] void damaged_position(const std::string& what);
 
+/// DataError unless the samples of `step`, `sequences` a step, can be numbered.
+void require_step(std::int64_t step, std::int64_t sequences);
+
 /// DataError naming the first key in which the data of a position differs from that of this run.
 void require_same_data(const Fingerprint& then, const Fingerprint& now);
 

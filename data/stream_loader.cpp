@@ -139,9 +139,7 @@ class StreamLoader::Reader {
   }
 
   void require_sound(const Position& position) const {
-    constexpr std::int64_t kMost = std::int64_t{1} << 62;  // slots; beyond it samples could not be numbered
-    if (position.step < 0 || position.step > kMost / sequences_)
-      damaged_position(fmt::format("step {}", position.step));
+    require_step(position.step, sequences_);
     if (position.lanes.size() != channels_.size())
       damaged_position(fmt::format("{} lanes of {}", position.lanes.size(), channels_.size()));
     for (std::size_t i = 0; i < position.lanes.size(); ++i) {

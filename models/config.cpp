@@ -49,10 +49,11 @@ std::string problem_of(const ModelConfig& c) {
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   else if (const RopeScalingConfig& s = c.attention.rope_scaling; s.kind != RopeScalingKind::kNone && !(s.factor > 0))
     out << "model.attention.rope_scaling.factor: " << s.factor << ", must be positive; 8 is Llama 3.1's";
-  else if (s.kind == RopeScalingKind::kLlama3 && !(s.low_freq_factor > 0 && s.high_freq_factor > s.low_freq_factor))
+  else if (s.kind == RopeScalingKind::kLlama3 && !(s.low_freq_factor > 0))
+    out << "model.attention.rope_scaling.low_freq_factor: " << s.low_freq_factor << ", must be above 0; 1 is usual";
+  else if (s.kind == RopeScalingKind::kLlama3 && !(s.high_freq_factor > s.low_freq_factor))
     out << "model.attention.rope_scaling.high_freq_factor: " << s.high_freq_factor
-        << ", must be above low_freq_factor, which is " << s.low_freq_factor
-        << " and must be above 0; 4 and 1 are usual";
+        << ", must be above low_freq_factor, which is " << s.low_freq_factor << "; 4 and 1 are usual";
   else if (s.kind == RopeScalingKind::kLlama3 && s.original_context < 1)
     out << "model.attention.rope_scaling.original_context: " << s.original_context << ", must be at least 1";
   return out.str();

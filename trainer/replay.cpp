@@ -95,20 +95,13 @@ nlohmann::ordered_json StepReport::to_json() const {
 
 StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress) {
   require(job.communicator.world() == 1, "replay: on ", job.communicator.world(), " ranks, expected 1");
-  TrainingStep steps({.stream = job.stream,
-                      .model = job.model,
-                      .precision = job.precision,
-                      .train = job.train,
-                      .state_precision = job.state_precision,
-                      .shards = job.shards,
-                      .communicator = job.communicator,
-                      .seed = job.seed,
-                      .end_of_text = job.end_of_text});
+  TrainingStep steps(step_setup(job));
   std::int64_t done = 0, skipped = 0;
   if (job.resume) {
+    const Position position = data_position(*job.resume);
     load_slices(job.stream, job.resume->checkpoint, steps.optimizer().updated_slices());
     steps.optimizer().slices_written();
-    job.loader.seek(Position::from_json(job.resume->state.position));
+    job.loader.seek(position);
     done = job.resume->state.step;
     skipped = job.resume->state.skipped;
   } else {

@@ -1,5 +1,7 @@
 #include "trainer/resume_point.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
@@ -10,6 +12,14 @@
 #include "trainer/dist/agree.h"
 
 namespace spikesink {
+
+Position data_position(const ResumePoint& point) {
+  Position position = Position::from_json(point.state.position);
+  if (point.state.skipped < 0 || position.step != point.state.step + point.state.skipped)
+    throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
+                                point.checkpoint, point.state.step, position.step));
+  return position;
+}
 
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks) {
   std::vector<std::string> damaged;

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "data/position.h"
 #include "trainer/checkpoint.h"
 #include "trainer/dist/communicator.h"
 #include "trainer/run_folder.h"
@@ -17,8 +18,11 @@ struct ResumePoint {
   std::vector<std::string> changes = {};  ///< of the config since, for the log
 };
 
-/// The newest checkpoint of a run, if it has one. All ranks call: rank 0 finds it, and each verifies the checksums of
-/// its share of the files. DataError, the same on all ranks, if one of them is damaged.
+/// Where the data of a checkpoint stands: `skipped` steps beyond its own. DataError if it does not.
+Position data_position(const ResumePoint& point);
+
+/// The newest sound checkpoint of a run, if it has any. All ranks call: rank 0 finds them, and each verifies the
+/// checksums of its share of the files. DataError, the same on all ranks, naming the newest if all are damaged.
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks);
 
 }  // namespace spikesink

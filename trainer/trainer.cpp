@@ -66,15 +66,7 @@ class Loop {
       : job_(job),
         ranks_(job.communicator),
         log_(ranks_.rank() == 0 ? RunLog(job.folder.log()) : RunLog()),
-        steps_({.stream = job.stream,
-                .model = job.model,
-                .precision = job.precision,
-                .train = job.train,
-                .state_precision = job.state_precision,
-                .shards = job.shards,
-                .communicator = job.communicator,
-                .seed = job.seed,
-                .end_of_text = job.end_of_text}),
+        steps_(step_setup(job)),
         writer_(job.folder.checkpoints(), job.checkpoint, job.communicator),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
@@ -131,10 +123,7 @@ class Loop {
     if (job_.resume) {
       const auto& [checkpoint, state, damaged, changes] = *job_.resume;
       for (const std::string& newer : damaged) log_.line("passed over: " + newer);
-      const Position position = Position::from_json(state.position);
-      if (state.skipped < 0 || position.step != state.step + state.skipped)
-        throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
-                                    checkpoint, state.step, position.step));
+      const Position position = data_position(*job_.resume);
       go_to(checkpoint, state);
       job_.loader.seek(position);
       skipped_ = state.skipped;
@@ -450,6 +439,18 @@ class Loop {
 };
 
 }  // namespace
+
+StepSetup step_setup(const TrainJob& job) {
+  return {.stream = job.stream,
+          .model = job.model,
+          .precision = job.precision,
+          .train = job.train,
+          .state_precision = job.state_precision,
+          .shards = job.shards,
+          .communicator = job.communicator,
+          .seed = job.seed,
+          .end_of_text = job.end_of_text};
+}
 
 TrainResult train(const TrainJob& job) {
   if (job.communicator.rank() != 0) return Loop(job).run();  // rank 0 hears of its failure

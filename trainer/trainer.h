@@ -13,6 +13,7 @@
 #include "trainer/probe.h"
 #include "trainer/resume_point.h"
 #include "trainer/run_folder.h"
+#include "trainer/training_step.h"
 
 namespace spikesink {
 
@@ -39,6 +40,9 @@ struct TrainJob {
   bool resuming = false;              ///< the folder may have a run already
   std::optional<ResumePoint> resume;  ///< none: from step 0
 };
+
+/// The job's part that a step is made of.
+StepSetup step_setup(const TrainJob& job);
 
 struct TrainResult {
   bool finished;     ///< false: a signal stopped it after a checkpoint

@@ -146,9 +146,9 @@ Manifest Manifest::read(const std::string& folder) {
     require_sound(m);
     return m;
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("{}: is damaged ({}); prepare the store anew", path, error.what()));
+    throw DataError(fmt::format("{}: is damaged ({}); remove the store and prepare it anew", path, error.what()));
   } catch (const std::range_error& error) {
-    throw DataError(fmt::format("{}: is damaged ({}); prepare the store anew", path, error.what()));
+    throw DataError(fmt::format("{}: is damaged ({}); remove the store and prepare it anew", path, error.what()));
   }
 }
 

@@ -23,6 +23,7 @@
 #include "data/store/usable.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/h5.h"
 #include "kernels/core/check.h"
 
 namespace spikesink {
@@ -61,7 +62,11 @@ class Preparation {
   }
 
   Manifest run() {
-    if (is_store(options_.out)) return finished();
+    if (is_store(options_.out)) {
+      Manifest manifest = finished();
+      require_files(manifest);
+      return manifest;
+    }
     try {
       begin();
       make();
@@ -128,6 +133,15 @@ class Preparation {
     require_plan(plan_text(manifest), "is a store with");
     clear_away();
     return manifest;
+  }
+  /// DataError if a file of a store that was made before is missing or cut off; what is in them `data verify` reads.
+  void require_files(const Manifest& manifest) const {
+    for (const StoreFile& file : manifest.files) try {
+        H5File::open(options_.out + "/" + file.name);
+      } catch (const DataError& error) {
+        throw DataError(fmt::format("{} is a whole store no more: {}; or remove the folder and prepare it anew",
+                                    options_.out, error.what()));
+      }
   }
   /// Removes from a whole store what led to it. It first goes under another name, so that nobody who is behind makes
   /// files in it while it is being removed.
@@ -318,6 +332,11 @@ class Preparation {
           "{} of {} lines are broken, above --max-bad-share {}: {}; mend the shards and begin in "
           "another --out, or raise --max-bad-share",
           manifest.lines.num_broken(), manifest.lines.lines(), options_.max_bad_share, manifest.lines.broken_text()));
+    if (std::ranges::all_of(manifest.files, [](const StoreFile& f) { return f.train.tokens + f.held_out.tokens == 0; }))
+      throw DataError(fmt::format(
+          "{}: no document is left of {} lines: {} are broken, {} too short, {} too long; begin in another --out, with "
+          "other shards or limits",
+          options_.out, manifest.lines.lines(), manifest.lines.num_broken(), manifest.too_short, manifest.too_long));
     write_atomically(manifest_file(options_.out), manifest.to_json());
   }
 

@@ -93,7 +93,7 @@ class StoreLoader::Reader {
 
   void seek(const Position& position) {
     require_same_data(position.fingerprint, fingerprint_);
-    if (position.step < 0) damaged_position(fmt::format("step {}, below 0", position.step));
+    require_step(position.step, sequences_);
     const std::lock_guard lock(mutex_);
     batches_.clear();
     step_ = position.step;

@@ -31,7 +31,8 @@ void read_bytes(const FileDescriptor& file, std::int64_t offset, std::span<std::
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) throw file_error(file.path(), "read", errno);
     if (got == 0)
-      throw DataError(file.path() + ": ends before its last token; the file is cut off, prepare the store anew");
+      throw DataError(file.path() +
+                      ": ends before its last token; the file is cut off, remove the store and prepare it anew");
     offset += got;
     to = to.subspan(static_cast<std::size_t>(got));
   }
@@ -86,7 +87,7 @@ struct TokenStore::State {
     if (place.count != row(f).tokens)
       throw DataError(
           fmt::format("{}: holds {} tokens, but the store's manifest says {}; the file is of another store, "
-                      "put the right one back or prepare the store anew",
+                      "put the right one back or remove the store and prepare it anew",
                       path(f), place.count, row(f).tokens));
     return place.offset;
   }

@@ -105,7 +105,7 @@ std::vector<std::int32_t> BigramBackcopyLoader::next(std::int64_t step, std::int
 
 void BigramBackcopyLoader::seek(const Position& position) {
   require_same_data(position.fingerprint, fingerprint_);
-  if (position.step < 0) damaged_position(fmt::format("step {}, below 0", position.step));
+  require_step(position.step, sequences_);
   step_ = position.step;
 }
 

@@ -141,6 +141,18 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "x.yaml:2: train.batch_tokens: 1000000000000000000, must be at most 68719476736"},
       {"data: {train: [a]}\ntrain: {steps: 3, optimizer: {eps: 1e-50}}\n",
        "x.yaml:2: train.optimizer.eps: 1e-50, must be at least 1e-30, which f32 still holds; 1e-8 is usual"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel: {attention: {rope_scaling: {kind: linear, factor: 0}}}\n",
+       "x.yaml:3: model.attention.rope_scaling.factor: 0, must be positive; 8 is Llama 3.1's"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel: {attention: {rope_scaling: {kind: llama3, low_freq_factor: "
+       "0}}}\n",
+       "x.yaml:3: model.attention.rope_scaling.low_freq_factor: 0, must be above 0; 1 is usual"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel: {attention: {rope_scaling: {kind: llama3, high_freq_factor: "
+       "1}}}\n",
+       "x.yaml:3: model.attention.rope_scaling.high_freq_factor: 1, must be above low_freq_factor, which is 1; 4 and 1 "
+       "are usual"},
+      {"data: {train: [a]}\ntrain: {steps: 3}\nmodel: {attention: {rope_scaling: {kind: llama3, original_context: "
+       "0}}}\n",
+       "x.yaml:3: model.attention.rope_scaling.original_context: 0, must be at least 1"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nsystem: {rank_timeout: 0}\n",
        "x.yaml:3: system.rank_timeout: 0, must be at least 1 second"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nmetrics: {loggers: [wandb]}\n",

@@ -74,6 +74,9 @@ TEST_CASE("bigram_backcopy: a slot's text depends on the seed and its number onl
   CHECK(resumed.next(1, 0, 6) == second);
   CHECK(plain.next(0, 0, 1)[0] != 257);
   CHECK_THAT(test::failure_of([&] { other.seek(part.position()); }), Catch::Contains("run.seed"));
+  Position beyond = part.position();
+  beyond.step = std::int64_t{1} << 61;  // 6 samples a step: their numbers would not fit
+  CHECK_THAT(test::failure_of([&] { part.seek(beyond); }), Catch::Contains("damaged"));
 }
 
 TEST_CASE("bigram_backcopy: what is held out is the same for every run, and no training's") {

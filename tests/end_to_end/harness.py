@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("SPIKESINK", ROOT / "build/cpu/spikesink"))
 TINY = ROOT / "configs/cpu/tiny.yaml"
+# Keys over TINY, as sets() takes them, of a model that trains in a moment.
+SMALL = dict(model__d_model=32, model__n_layers=2, model__context=32, model__attention__n_heads=2, model__attention__d_head=16,
+             train__batch_tokens=256, train__micro_batch=8)  # fmt: skip
 
 
 def write_corpus(folder, documents=400, shards=3, seed=1):

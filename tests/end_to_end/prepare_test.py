@@ -146,6 +146,20 @@ with tempfile.TemporaryDirectory() as temporary:
     table = home.prepare("table", shards=home.folder / "table.jsonl")
     report.check(table.returncode == 3 and "1000 of its first 1000 lines are broken" in table.stderr, f"{table}")
 
+    # An --out that is empty is no folder; a store that has lost a file is not said to be whole.
+    nowhere = harness.run("prepare", home.shards, "--tokenizer", "bytes", "--out", "", check=False)
+    report.check(nowhere.returncode == 2 and nowhere.stderr == "spikesink: --out: is empty; name a folder for the store\n", f"{nowhere}")
+    none = home.prepare("none", "--min-bytes", 10**6)
+    report.check(none.returncode == 3 and none.stderr.count("\n") == 1 and "no document is left of" in none.stderr, f"{none}")
+    report.check(not (home.folder / "none/manifest.json").exists(), "a store of nothing is no store")
+    shard = home.folder / "plain/shard_00000001.h5"
+    sound = shard.read_bytes()
+    for what, content in (("cut off", sound[: len(sound) // 2]), ("missing", None)):
+        shard.write_bytes(content) if content else shard.unlink()
+        done = home.prepare("plain")
+        report.check(done.returncode == 3 and done.stderr.count("\n") == 1 and "is a whole store no more" in done.stderr
+                     and shard.name in done.stderr, f"a file that is {what}: {done}")  # fmt: skip
+
     text = harness.run("prepare", "--help").stdout
     for word in ("@FILE", "--dedup", "goes on where it was", "several machines", "Example:"):
         report.check(word in text, f"--help names {word}: {text}")

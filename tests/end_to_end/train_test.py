@@ -54,6 +54,10 @@ with tempfile.TemporaryDirectory() as temporary:
     # A tokenizer of our own, then a model on it.
     model = home / "words.model"
     harness.run("tokenizer", "train", corpus, "--vocab", 400, "--out", model)
+    content = model.read_bytes()
+    again = harness.run("tokenizer", "train", corpus, "--vocab", 300, "--out", model, check=False)
+    report.check(again.returncode == 2 and again.stderr.count("\n") == 1 and "is there already" in again.stderr, f"{again}")
+    report.check(model.read_bytes() == content, "a tokenizer that is there stays as it is")
     words = harness.sets(run__name="words", data__tokenizer=model, model__vocab_size=400, train__steps=5)
     harness.run("train", folder / "config.yaml", *words)
     first = next(line for line in harness.metrics(home / "words") if line.get("event") == "probe")

@@ -15,6 +15,7 @@ constexpr double kEps = 1e-5, kTheta = 500;
 struct Case {
   std::int64_t sequences, T, H, K, D;
   QkNormMode mode;
+  kernels::RopeScaling scaling = {};
 
   std::int64_t rows() const { return sequences * T; }
   std::int64_t width() const { return (H + 2 * K) * D; }
@@ -40,6 +41,7 @@ Forward run_forward(const Stream& stream, const Case& c, const Tensor& x, const 
                                          .d_head = c.D,
                                          .length = c.T,
                                          .theta = kTheta,
+                                         .scaling = c.scaling,
                                          .eps = kEps,
                                          .mode = c.mode});
   return f;
@@ -67,6 +69,7 @@ Backward run_backward(const Stream& stream, const Case& c, const Tensor& dy, con
                                           .d_head = c.D,
                                           .length = c.T,
                                           .theta = kTheta,
+                                          .scaling = c.scaling,
                                           .mode = c.mode});
   return out;
 }
@@ -99,15 +102,21 @@ Tensor unfused_forward(const Stream& stream, const Case& c, const Tensor& x, con
   };
   norm(0, c.H * c.D, q_weight);
   norm(c.H * c.D, c.K * c.D, k_weight);
-  kernels::rope_forward(stream,
-                        {.y = y, .x = y, .num_heads = c.H + c.K, .d_head = c.D, .length = c.T, .theta = kTheta});
+  kernels::rope_forward(
+      stream,
+      {.y = y, .x = y, .num_heads = c.H + c.K, .d_head = c.D, .length = c.T, .theta = kTheta, .scaling = c.scaling});
   return y;
 }
 Backward unfused_backward(const Stream& stream, const Case& c, const Tensor& dy, const Tensor& x,
                           const Tensor& q_weight, const Tensor& k_weight) {
   Backward out{copy(dy), filled(q_weight.shape(), x.dtype(), 0), filled(k_weight.shape(), x.dtype(), 0)};
-  kernels::rope_backward(
-      stream, {.dx = out.dx, .dy = out.dx, .num_heads = c.H + c.K, .d_head = c.D, .length = c.T, .theta = kTheta});
+  kernels::rope_backward(stream, {.dx = out.dx,
+                                  .dy = out.dx,
+                                  .num_heads = c.H + c.K,
+                                  .d_head = c.D,
+                                  .length = c.T,
+                                  .theta = kTheta,
+                                  .scaling = c.scaling});
   const auto norm = [&](std::int64_t from, std::int64_t width, const Tensor& weight, const Tensor& dweight) {
     const Tensor part = columns(x, from, width, weight.numel()), grad = columns(out.dx, from, width, weight.numel());
     const Tensor rstd = poisoned({part.shape()[0]}, x.dtype()), y = poisoned(part.shape(), x.dtype());
@@ -231,6 +240,23 @@ TEST_CASE("qk_norm_rope is rms_norm and then rope, forward and backward", "[kern
   const Tensor over_x = copy(x), over_dy = copy(dy);
   CHECK(same_bits(run_forward(stream, c, over_x, qw, kw, over_x).y, f.y));
   CHECK(same_bits(run_backward(stream, c, over_dy, x, qw, kw, 0, over_dy).dx, got.dx));
+}
+
+TEST_CASE("qk_norm_rope scales its frequencies as rope does", "[kernels][rope]") {
+  const Stream stream = GENERATE(from_range(streams()));
+  const QkNormMode mode = GENERATE(QkNormMode::kHead, QkNormMode::kFull);
+  Case c{2, 40, 4, 2, 16, mode, {.kind = kernels::RopeScaling::Kind::kLinear, .factor = 3}};
+  CAPTURE(name_of(stream.device), c.full());
+  const DType dtype = DType::kF32;
+  const Tensor x = random({c.rows(), c.width()}, dtype, 1), dy = random({c.rows(), c.width()}, dtype, 2),
+               qw = c.q_weight(dtype), kw = c.k_weight(dtype);
+  const auto forward = [&] { return run_forward(stream, c, on(stream, x), on(stream, qw), on(stream, kw)).y; };
+  const Tensor y = forward(),
+               dx = run_backward(stream, c, on(stream, dy), on(stream, x), on(stream, qw), on(stream, kw)).dx;
+  check_close(y, values(unfused_forward(Stream::cpu(1), c, x, qw, kw)), 16);
+  check_close(dx, values(unfused_backward(Stream::cpu(1), c, dy, x, qw, kw).dx), 64);
+  c.scaling = {};
+  CHECK_FALSE(same_bits(forward(), y));
 }
 
 TEST_CASE("qk_norm_rope_backward is the gradient of its forward in x and both weights", "[kernels][rope][grad]") {
