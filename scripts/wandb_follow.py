@@ -136,9 +136,18 @@ class End:
         except FileNotFoundError:
             return True
 
-    def last_row_is_whole(self):
-        """Else a probe of the step may follow, also after a resume, and the row is sent then."""
-        return b"end\n" in self.told if self.args.from_run else self.unused()
+    def is_whole(self, step):
+        """Of the last row, that of `step`. Else a probe of it may follow, also after a resume: it is sent then."""
+        return b"end\n" in self.told if self.args.from_run else self.unused() and not self.awaits_resume(step)
+
+    def awaits_resume(self, step):
+        """Whether the newest checkpoint is from before `step`, or from a stop that was in too much of a hurry to probe."""
+        states = sorted(self.folder.glob("checkpoints/step_*[0-9]/state.json"))
+        try:
+            newest = json.loads(states[-1].read_text()) if states else {"step": step}
+            return newest["step"] < step or (newest["step"] == step and newest.get("probe_owed", False))
+        except (ValueError, KeyError, TypeError):
+            return False  # damaged: a resume will say so
 
     def wait(self):
         deadline = time.monotonic() + self.args.every
@@ -224,7 +233,7 @@ def follow(wandb, folder, args):
         before = state.step
         for entry in entries:
             send(rows.add(entry))
-        if over and end.last_row_is_whole():
+        if over and rows.step is not None and end.is_whole(rows.step):
             send(rows.take())
         if state.step > before:
             state.write()

@@ -71,7 +71,7 @@ MetricsFollower::MetricsFollower(const std::vector<std::string>& command, const 
 }
 
 MetricsFollower::~MetricsFollower() {
-  if (id_ != 0) end(0);
+  if (id_ != 0) end(0, true);
   if (socket_ >= 0) ::close(socket_);
 }
 
@@ -92,10 +92,11 @@ std::optional<std::string> MetricsFollower::news() {
                      ended->empty() ? "" : " with ", *ended, output_);
 }
 
-std::optional<std::string> MetricsFollower::end(double patience) {
+std::optional<std::string> MetricsFollower::end(double patience, bool whole) {
   using Clock = std::chrono::steady_clock;
   if (id_ == 0) return news();
-  [[maybe_unused]] const auto told = send(socket_, "end\n", 4, MSG_NOSIGNAL);
+  if (whole) [[maybe_unused]]
+    const auto told = send(socket_, "end\n", 4, MSG_NOSIGNAL);
   ::close(std::exchange(socket_, -1));
   for (const auto begin = Clock::now(); Clock::now() - begin < std::chrono::duration<double>(patience);) {
     if (const auto ended = look()) {

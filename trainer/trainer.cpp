@@ -97,7 +97,7 @@ class Loop {
     log_.line(finished ? fmt::format("done: {}, {} tokens, in {}", counted(step_, "step"),
                                      count_text(static_cast<double>(tokens_)), duration_text(seconds_since(begin_)))
                        : fmt::format("stopped by a signal at step {}; go on with --resume", step_));
-    if (follower_) say(follower_->end(kFollowerPatience));
+    if (follower_) say(follower_->end(kFollowerPatience, !probe_owed_));
     return {finished, memory_, steps};
   }
 

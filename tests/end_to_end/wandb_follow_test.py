@@ -196,6 +196,23 @@ def from_run(home):
     case.check([row(1), row(2), row(3), row(4, True), row(5)], "which the next start sends with the step")
 
 
+def awaits_resume(home):
+    """A run that stopped before a step's probe, sent by hand: the row waits for the resume."""
+    case = Case("awaits_resume", home)
+    (case.run / ".lock").write_text("")
+    state = case.run / "checkpoints/step_00000002/state.json"
+    state.parent.mkdir(parents=True)
+    for what, kept in {"a probe is owed": {"step": 2, "probe_owed": True}, "killed": {"step": 1}}.items():
+        state.write_text(json.dumps(kept))
+        case.write(step(1), step(2))
+        case.go()
+        case.check([row(1)], f"{what}: the step stays")
+    case.append(probe(2))
+    state.write_text(json.dumps({"step": 2, "probe_owed": False}))
+    case.go()
+    case.check([row(1), row(2, True)], "and is sent when the resumed run has made its probe")
+
+
 def two_starts(home):
     """The run was killed and resumed while the first script still sends: the second waits for it."""
     case = Case("two_starts", home)
@@ -239,6 +256,6 @@ def trouble(home):
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     (home / "sweeps/table5/runs").mkdir(parents=True)
-    for test in (finished_run, group, live_run, cut_back, stopped, killed, from_run, two_starts, trouble):
+    for test in (finished_run, group, live_run, cut_back, stopped, killed, from_run, awaits_resume, two_starts, trouble):
         test(home)
 report.end()

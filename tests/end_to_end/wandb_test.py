@@ -56,9 +56,9 @@ def wait_for(file, text):
         time.sleep(0.01)
 
 
-def start(name):
+def start(name, *options):
     """A run that is stopped, not one that ends."""
-    line = harness.command("train", harness.TINY, *train, *harness.sets(run__name=name, train__steps=10**6))
+    line = harness.command("train", harness.TINY, *train, *harness.sets(run__name=name, train__steps=10**6), *options)
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables), home / name
 
 
@@ -102,17 +102,19 @@ with tempfile.TemporaryDirectory() as temporary:
     probed = [step for step, values in rows if "probe/perplexity" in values]
     report.check(probed == [0, 5, 7, 10, 14, 15, 20, 21, 24], f"probes are in the rows of their steps: {probed}")
 
-    # Stopped in the middle, and gone on with.
-    process, parts = start("parts")
+    # Stopped in the middle, and gone on with. Each step has a probe, which a stop leaves to the resume: its row waits.
+    often = harness.sets(metrics__probe_every_steps=1)
+    process, parts = start("parts", *often)
     wait_for(parts / "metrics.jsonl", '"step":9,')
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=120)[1]
     report.check(process.returncode == 75, f"stopped: exit {process.returncode}: {error}")
     wait_for(parts / "wandb.log", "steps sent")
     sent, last = json.loads((parts / "wandb.json").read_text())["step"], harness.metrics(parts)[-1]["step"]
-    report.check(sent == last, f"stopped at step {last}, and sent to step {sent}")
-    harness.run("train", harness.TINY, *train, *harness.sets(run__name="parts", train__steps=last + 10), "--resume",
-                env=variables)  # fmt: skip
+    owed = json.loads((parts / "checkpoints/latest/state.json").read_text())["probe_owed"]
+    report.check(sent == last - owed, f"stopped at step {last}, a probe owed: {owed}, and sent to step {sent}")
+    harness.run("train", harness.TINY, *train, *harness.sets(run__name="parts", train__steps=last + 10), *often,
+                "--resume", env=variables)  # fmt: skip
     check_kept(parts, "parts")
     report.check(len(list((parts / "wandb").glob("offline-run-*"))) == 2, "in two parts")
 
