@@ -76,17 +76,24 @@ Sweep read(const RunOptions& options) {
   Sweep sweep = read_sweep(options.sweep, overrides);
   if (options.only.empty()) return sweep;
 
-  std::vector<std::string> names;
-  for (const SweepRow& row : sweep.rows) names.push_back(row.name);
-  for (const std::string& name : options.only)
-    if (std::ranges::find(names, name) == names.end()) {
-      const std::string_view near = nearest(name, {names.begin(), names.end()});
-      throw UsageError(fmt::format(
-          "--only {}: no such row in {}; {}", name, options.sweep,
-          near.empty() ? fmt::format("it has {}", fmt::join(names, ", ")) : fmt::format("did you mean {}?", near)));
-    }
-  std::erase_if(sweep.rows,
-                [&](const SweepRow& row) { return std::ranges::find(options.only, row.name) == options.only.end(); });
+  const auto asked = [&](const std::string& name) {
+    return std::ranges::find(options.only, name) != options.only.end();
+  };
+  std::vector<std::string> names, runs;
+  for (const SweepRow& row : sweep.rows) {
+    names.push_back(row.name);
+    for (const SweepRun& run : row.runs) runs.push_back(run.name);
+  }
+  for (const std::string& name : options.only) {
+    if (std::ranges::count(names, name) + std::ranges::count(runs, name) > 0) continue;
+    const std::string_view near = nearest(name, {names.begin(), names.end()});
+    throw UsageError(fmt::format(
+        "--only {}: no such row or run in {}; {}", name, options.sweep,
+        near.empty() ? fmt::format("it has {}", fmt::join(names, ", ")) : fmt::format("did you mean {}?", near)));
+  }
+  for (SweepRow& row : sweep.rows)
+    if (!asked(row.name)) std::erase_if(row.runs, [&](const SweepRun& run) { return !asked(run.name); });
+  std::erase_if(sweep.rows, [&](const SweepRow& row) { return row.runs.empty() && !asked(row.name); });
   return sweep;
 }
 
@@ -245,7 +252,8 @@ void add_sweep_run_command(CLI::App& app) {
   command->add_flag("--dry-run", options->dry_run, "print the commands, or Slurm's script, and write nothing");
   command->add_option("--jobs", options->jobs, "local: runs at a time; local.jobs of the sweep file")
       ->check(at_least_one);
-  command->add_option("--only", options->only, "a row to run; may be repeated")->allow_extra_args(false);
+  command->add_option("--only", options->only, "a row to run, or one of its runs, ROW_seedN; may be repeated")
+      ->allow_extra_args(false);
   add_overrides(*command, options->overrides);
   command->footer(
       "Says and does no more than is left to do: finished runs stay, stopped and failed ones go on from their newest\n"

@@ -40,7 +40,7 @@ with tempfile.TemporaryDirectory() as temporary:
     corpus = options.data or harness.write_corpus(home / "data", documents=600)
     for row in rows("paper_cpu"):
         keys = harness.sets(
-            data__train=f"[{corpus}]", data__holdout=0.05, run__dir=home, run__name=row.stem, train__steps=options.steps,
+            data__train=f"[{corpus}]", data__tokenizer="bytes", data__holdout=0.05, run__dir=home, run__name=row.stem, train__steps=options.steps,
             train__schedule__warmup_steps=options.steps // 4, metrics__every_steps=1, metrics__probe_every_steps=0,
             metrics__sequences=4, checkpoint__every_steps=10**6)  # fmt: skip
         harness.run("train", row, *keys)

@@ -219,6 +219,14 @@ with tempfile.TemporaryDirectory() as temporary:
     sweep.finished(names)
     sweep.undisturbed(["one", "two"])
 
+    # One seed of a row, and a row.
+    sweep = Sweep(home, corpus, "seeds", ["{name: one, set: {train: {steps: 20}}}", "{name: two}"], "seeds: [1, 2, 3]")
+    shown = sweep.run("--only", "one_seed2", "--only", "two", "--dry-run").stdout
+    found = re.findall(r"configs/(\w+)\.yaml", shown)
+    report.check(found == ["one_seed2", "two_seed1", "two_seed2", "two_seed3"], f"one run and a row: {shown}")
+    done = sweep.run("--only", "one_seed4", code=USAGE)
+    report.check("no such row or run" in done.stderr, f"a seed that it does not have: {done.stderr}")
+
     # Ranks, where there is an mpirun and the build has MPI.
     os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
     if shutil.which("mpirun") and subprocess.run(["mpirun", "-np", "2", harness.PROGRAM, "--version"], capture_output=True).returncode == 0:

@@ -1,0 +1,108 @@
+"""scripts/reproduce.sh calls this; its --help says what it does."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .contrasts import CONTRASTS
+from .drive import Drive, claim, expected_minutes, missing, name_of, wanted
+from .judge import Judge
+from .records import Trouble
+from .scale import ROOT, SCALES, Data, Program, records_of, rows_of
+from .tables import rows_markdown, verdicts_json, verdicts_markdown
+
+DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced scale, and judges each: holds, fails or undecided.
+
+What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
+first. Each finished run is recorded at once: stopped, it goes on where it was. Then the records are judged, and written to
+runs/reproduction: verdicts.md and .json, the sweep's table with the paper's beside it, and report.html with the curves of
+each row. docs/reproduction.md says what the contrasts are and what they gave."""
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="reproduce.sh", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--scale", choices=SCALES, required=True, help="cpu: minutes a run on two cores; 60m: one GPU")
+    parser.add_argument("--only", action="append", default=[], metavar="C3", help="a contrast; may be repeated")
+    parser.add_argument("--data", action="append", default=[], metavar="GLOB", help="shards of text; may be repeated")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 2 on a CPU, 1 on a GPU)")
+    parser.add_argument("--results", metavar="FOLDER", help="of the records (default: benchmarks/results/reproduction/SCALE)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be run, and how long it takes")
+    parser.add_argument("--no-run", action="store_true", help="judge what is recorded, and run nothing")
+    return parser.parse_args()
+
+
+def chosen(names):
+    by_name = {contrast.name: contrast for contrast in CONTRASTS}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise Trouble(f"--only {unknown[0]}: no such contrast; there are C1 to C{len(CONTRASTS)}")
+    return [by_name[name] for name in names] or CONTRASTS
+
+
+def results_of(records, scale, seeds_and_rows):
+    found = {}
+    for row, seed in seeds_and_rows:
+        if record := records.read(row, seed):
+            found.setdefault(row, []).append(record.figures)
+    return found
+
+
+def write(program, scale, records, data, contrasts, runs):
+    """Verdicts, table and page; returns the verdicts' text."""
+    folder = scale.folder
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    for row, seed in runs:
+        run = folder / "runs" / name_of(row, seed)
+        record = records.read(row, seed)
+        if record and not run.exists():
+            record.restore(run, data.keys())
+    results = results_of(records, scale, runs)
+    judge = Judge(results)
+    verdicts = [judge.verdict(contrast) for contrast in contrasts]
+    text = verdicts_markdown(judge, verdicts)
+    (folder / "verdicts.md").write_text(text + "\n" + rows_markdown(results, rows_of(scale)))
+    (folder / "verdicts.json").write_text(verdicts_json(judge, verdicts))
+    if results:
+        claim(scale)
+        collected = program.show("sweep", "collect", scale.sweep, *data.sets())
+        page = folder / "report.html"
+        words = [sys.executable, ROOT / "scripts/report.py", folder, "--out", page, "--title", f"Contrasts, {scale.name}"]
+        if collected != 0 or subprocess.run(list(map(str, words))).returncode != 0:
+            raise Trouble("the table or the page could not be made; see above")
+    return text
+
+
+def go(args):
+    scale, program, contrasts = SCALES[args.scale], Program(), chosen(args.only)
+    records = records_of(scale, args.results)
+    jobs = args.jobs or scale.jobs
+    shards = [str(Path(os.environ.get("CALLED_FROM", "."), shard)) for shard in args.data]
+    data = Data(scale, shards)
+    runs = wanted(scale, contrasts)
+    left = [] if args.no_run else missing(program, scale, records, runs, None)
+    code = 0
+    if left:
+        minutes, why = expected_minutes(scale, records, left, jobs)
+        print(f"{len(left)} of {len(runs)} runs are missing: about {minutes:.0f} min with {jobs} at a time, {why}", flush=True)
+    if args.dry_run:
+        for row, seed in left:
+            print(name_of(row, seed))
+        return 0
+    if left:
+        data.prepare(program)
+        missing(program, scale, records, runs, data.description())  # refuses records of other data
+        code = Drive(program, scale, records, data, jobs).run(left)
+    print(write(program, scale, records, data, contrasts, runs))
+    print(f"verdicts, tables and page: {scale.folder}")
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(go(arguments()))
+    except (Trouble, OSError) as error:
+        print(f"reproduce.sh: {error}", file=sys.stderr)
+        sys.exit(2)
