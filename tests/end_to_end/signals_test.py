@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import harness
 
 LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/held_calls.so"
@@ -121,14 +120,6 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def analyses(folder):
-    """Arrays by name, since a file that was added to has other places for them; and the summary."""
-    arrays = {}
-    with h5py.File(folder / "analysis.h5") as file:
-        file.visititems(lambda name, item: arrays.update({name: item[()].tobytes()}) if isinstance(item, h5py.Dataset) else None)
-    return arrays, (folder / "summary.json").read_text()
-
-
 TRAINING = [
     Held("before the first step, reading data", "open", "shard_00000000_processed.jsonl"),
     Held("before the first step, when the config is written", "rename", "stopped/config.yaml"),
@@ -162,7 +153,7 @@ with tempfile.TemporaryDirectory() as temporary:
     analyze = ["analyze", home / "whole", "--sequences", 2, "--length", 16, "--only", "trajectory", "--only", "keys", "--out", home / "out"]
     prepare = ["prepare", corpus, "--tokenizer", "bytes", "--threads", 1, "--holdout", 0.1, "--out", home / "out"]
     for at in (Held("arrays being put in place", "rename", "analysis.h5"), Held("second analysis", "rename", "summary.json", 2)):
-        measured_or_prepared(home, "analyze", analyze, lambda _: analyses(home / "out"), at)
+        measured_or_prepared(home, "analyze", analyze, lambda _: harness.analyses(home / "out"), at)
     for at in (Held("reading a shard", "open", "shard_00000001_processed.jsonl.gz"), Held("manifest", "rename", "manifest.json")):
         measured_or_prepared(home, "prepare", prepare, lambda _: files(home / "out"), at)
 report.end()
