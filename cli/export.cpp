@@ -32,6 +32,8 @@ struct Options {
 void copy_kept(const std::string& kept, const std::string& to, HfModel& hf) {
   for (const auto& entry : fs::directory_iterator(kept)) {
     const std::string name = entry.path().filename().string();
+    if (entry.is_symlink() || !entry.is_regular_file())
+      throw DataError(entry.path().string() + ": is no file but a link or a folder; put the file itself there");
     if (name != "config.json") {
       copy_file(entry.path().string(), to + "/" + name);
       continue;

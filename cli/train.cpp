@@ -25,6 +25,7 @@
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
+#include "trainer/stop_signals.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -94,6 +95,7 @@ int data_threads(const Config& config, const Ranks& ranks) {
 }
 
 void run(const TrainOptions& options, Ranks& ranks) {
+  if (options.replay == 0) end_at_stop_signals();
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
   const Stream stream = make_stream(config.system, ranks);

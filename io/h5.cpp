@@ -22,8 +22,11 @@ namespace spikesink {
 namespace {
 static_assert(std::same_as<hid_t, std::int64_t>);
 
-/// HDF5 prints its errors unless told otherwise, on every thread anew.
+/// HDF5 prints its errors unless told otherwise, on every thread anew. A file may also ask it for other files, by links
+/// into them, and for code, by filters of its own: neither is had.
 void quiet() {
+  static const bool alone = H5Lunregister(H5L_TYPE_EXTERNAL) >= 0 && H5PLset_loading_state(0) >= 0;
+  (void)alone;
   thread_local const bool off = H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0;
   (void)off;
 }
@@ -195,6 +198,12 @@ struct H5File::State {
     require_exists(name);
     Id dataset(H5Dopen2(open_file(), name.c_str(), H5P_DEFAULT), H5Dclose);
     if (!dataset.ok()) throw error(name + ": cannot be read");
+    const Id properties(H5Dget_create_plist(dataset), H5Pclose);
+    if (H5Pget_layout(properties) == H5D_VIRTUAL || H5Pget_external_count(properties) != 0)
+      throw DataError(
+          fmt::format("{}: {} has its numbers in another file, which is not read; make the file anew, with "
+                      "all of it inside",
+                      path, name));
     return dataset;
   }
   std::vector<std::int64_t> dims_of(const std::string& name, hid_t dataset) const {

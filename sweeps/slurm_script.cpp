@@ -40,7 +40,7 @@ std::string slurm_value(const std::string& what, const std::string& value) {
 }
 
 std::string extra_option(const std::string& option) {
-  if (!option.starts_with('-') || option.find('\n') != std::string::npos)
+  if (!option.starts_with('-') || std::ranges::any_of(option, is_control))
     throw UsageError(fmt::format("slurm.extra: {} is not an option of sbatch; it begins with -, as --exclude=n13 does",
                                  shown(option)));
   return option;

@@ -88,8 +88,8 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
     const auto found = whole_checkpoints(folder);
     return found.empty() ? std::nullopt : std::optional(found.rbegin()->second);
   }
-  const std::string target = (fs::path(folder) / fs::read_symlink(latest)).string();
-  if (!fs::exists(target + "/" + kStateFile, error))
+  const std::string name = fs::read_symlink(latest).string(), target = (fs::path(folder) / name).string();
+  if (!RunFolder::step_of(name) || !fs::exists(target + "/" + kStateFile, error))
     throw DataError(latest.string() + ": points to " + target +
                     ", which is no checkpoint; point it to another step_ folder beside it");
   return target;

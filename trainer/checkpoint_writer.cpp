@@ -1,15 +1,18 @@
 #include "trainer/checkpoint_writer.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <limits>
 
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "trainer/dist/agree.h"
+#include "trainer/fit.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -17,7 +20,18 @@ namespace fs = std::filesystem;
 namespace {
 using Clock = std::chrono::steady_clock;
 
+// What files take beside the values: at most this share of them, and the rest.
+constexpr std::int64_t kOverheadShare = 64, kOverhead = 1 << 20;
+
 enum class Status : std::uint8_t { kBusy, kDone, kFailed };
+
+/// Of the file system that a folder is on; where that is not known, as much as there can be.
+std::int64_t free_bytes(const std::string& folder) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  return error ? kMost : static_cast<std::int64_t>(std::min<std::uintmax_t>(space.available, kMost));
+}
 
 }  // namespace
 
@@ -36,6 +50,9 @@ CheckpointWriter::~CheckpointWriter() {
 double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state) {
   const auto start = Clock::now();
   finish();
+  needed_ = 0;
+  for (const std::int64_t bytes : gather(communicator_, checkpoint_bytes(slices))) needed_ += bytes;
+  free_ = gather(communicator_, free_bytes(folder_))[0];  // before any rank begins to write
   copy_.take(stream, slices);
   state_ = std::move(state);
   state_.world = communicator_.world();
@@ -91,6 +108,11 @@ void CheckpointWriter::begin(void (CheckpointWriter::*work)()) {
 }
 
 void CheckpointWriter::write_file() {
+  if (const std::int64_t needed = needed_ + needed_ / kOverheadShare + kOverhead; free_ < needed)
+    throw DataError(
+        fmt::format("{}: has no room for a checkpoint: {} are free, it takes {}; free some space or lower "
+                    "checkpoint.keep",
+                    folder_, bytes_text(free_), bytes_text(needed)));
   const std::string unfinished = unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step));
   std::error_code error;
   if (fs::create_directories(unfinished, error); error)

@@ -16,6 +16,7 @@ namespace spikesink {
 /// are on the disk, rank 0 puts the checkpoint in place, on such a thread too. What went wrong on one rank is known to
 /// all of them at the same advance(). Every rank makes the same calls of save(), advance() and wait().
 ///
+/// A disk without room for all of it is seen before anything is written.
 /// One checkpoint that could not be written is a problem() to be asked for; whichever call finds that the next one
 /// could not be written either throws DataError.
 class CheckpointWriter {
@@ -58,6 +59,7 @@ class CheckpointWriter {
   // Of the checkpoint under way. The phase is the same on all ranks; a rank's part in it is `work_`, if it has one.
   Phase phase_ = Phase::kIdle;
   TrainingState state_;
+  std::int64_t needed_ = 0, free_ = 0;            // bytes: of all ranks' values, and of the disk when it began
   std::future<std::optional<std::string>> work_;  // gives what went wrong
   std::optional<std::string> failure_;            // of the work, when it is done
   std::uint32_t checksum_ = 0;                    // of this rank's file, when it is written

@@ -1,6 +1,11 @@
 #include "trainer/stop_signals.h"
 
+#include <unistd.h>
+
 #include <atomic>
+#include <string_view>
+
+#include "io/failure.h"
 
 namespace spikesink {
 namespace {
@@ -10,7 +15,20 @@ static_assert(std::atomic<bool>::is_always_lock_free, "set from a signal handler
 // mpirun passes SIGUSR1 on, and gives ranks a second after SIGTERM only. All but SIGINT may come twice: from who
 // signals a launcher and its processes together.
 constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+
+/// Of a handler: calls that are safe in one only.
+void end_at_once(int) {
+  constexpr std::string_view kLine =
+      "spikesink: stopped by a signal before the first step, when nothing had been computed; start it again, with "
+      "--resume where the run has begun\n";
+  [[maybe_unused]] const auto written = write(STDERR_FILENO, kLine.data(), kLine.size());
+  _exit(static_cast<int>(ExitCode::kPreempted));
+}
 }  // namespace
+
+void end_at_stop_signals() {
+  for (const int signal : kStopSignals) std::signal(signal, end_at_once);
+}
 
 StopSignals::StopSignals() : stack_(1 << 16) {
   const stack_t own{.ss_sp = stack_.data(), .ss_flags = 0, .ss_size = stack_.size()};

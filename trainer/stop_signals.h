@@ -5,6 +5,10 @@
 
 namespace spikesink {
 
+/// From here to the next StopSignals a stop signal ends the program at once, with one line and ExitCode::kPreempted:
+/// for the time before there is anything to save.
+void end_at_stop_signals();
+
 /// While it lives, the first stop signal (SIGINT, SIGTERM, SIGHUP or SIGUSR1) asks for a stop, and a second SIGINT ends
 /// the program at once; output that nobody reads any more does not end it. To be made on the main thread, which the
 /// kernel hands signals of the process to.

@@ -78,7 +78,8 @@ class Loop {
   TrainResult run() {
     start();
     const StopSignals signals;
-    if (step_ == 0 || probe_owed_) probe();
+    if (probe_owed_ || (step_ == 0 && !job_.resume)) probe();
+    stop_ = !all_true(ranks_, !StopSignals::requested());
     while (step_ < total_ && !stop_) {
       if (!one_step()) continue;
       probe_owed_ = probe_is_due();

@@ -1,26 +1,31 @@
 #!/usr/bin/env python3
 """Every call that changes a file may fail: an error, a full disk, a short write, a kill before it or in the middle of it. A training run
-then goes on or stops with one line, and when it is run again it has the losses and probes of an undisturbed one, to the last
-bit; `prepare` the same bytes.
+then goes on or stops with one line, and when it is run again it has the losses, probes and TensorBoard scalars of an undisturbed
+one, to the last bit; `prepare`, `analyze` and the report give the same too.
 
-SPIKESINK_FAULTS: how many points are tried of a training run, and a third as many of `prepare`; "all" tries each call with
-each fault (half an hour)."""
+SPIKESINK_FAULTS: how many points are tried of a training run, a third as many of `prepare`, and fewer of the others; "all" tries
+each call with each fault (half an hour). SPIKESINK_FAULTS_RECORD: a file for the counts, as JSON."""
 
 import collections
+import json
 import os
 import random
+import re
+import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import harness
+from tensorboard.compat.proto.event_pb2 import Event
 
 POINTS = os.environ.get("SPIKESINK_FAULTS", "100")
 LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
 KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
 WRITES = ("write", "pwrite")
 KILLED, STOPPED_WITH_A_LINE, PATIENCE = -9, (2, 3), 120
+OUTCOMES = ("went on", "stopped with a line", "killed")
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 
 report = harness.Report()
@@ -36,6 +41,7 @@ class Subject:
         self.home, self.name, self.outcomes = home / name, name, collections.Counter()
         self.home.mkdir()
         self.number = 0
+        self.files = {}  # that a call changes, by its number in an undisturbed run
 
     def run(self, folder, **faults):
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -58,7 +64,9 @@ class Subject:
         if done.returncode != 0:
             sys.exit(f"{self.name}: exit {done.returncode}: {done.stderr}")
         self.expected = self.result(whole)
-        return [(int(number), call) for number, call, *_ in map(str.split, log.read_text().splitlines())]
+        lines = [line.split(" ", 2) for line in log.read_text().splitlines()]
+        self.files = {int(number): kind_of_file(os.path.relpath(path, whole)) for number, _, path in lines}
+        return [(int(number), call) for number, call, _ in lines]
 
     def points(self, calls, count):
         """Of each name of a call some, each with a fault of its turn; writes are many, the others of more kinds."""
@@ -93,17 +101,50 @@ class Subject:
         found = self.result(folder)
         other = [key for key in self.expected | found if found.get(key) != self.expected.get(key)]
         report.check(not other, f"{what}, {outcome}: not what an undisturbed run gives: {other}")
-        self.outcomes[kind, outcome, found == self.expected] += 1
+        self.outcomes[kind, f"{call} of {self.files[number]}", outcome, found == self.expected] += 1
         subprocess.run(["rm", "-r", str(folder)], check=True)
+
+    def rows(self, part):
+        """By the value of a part of the outcomes' keys: how many of each outcome, and how many of all recovered."""
+        rows = collections.defaultdict(lambda: [0, 0, 0, 0])
+        for key, count in self.outcomes.items():
+            rows[key[part]][OUTCOMES.index(key[2])] += count
+            rows[key[part]][3] += count * key[3]
+        return dict(sorted(rows.items()))
 
     def table(self):
         print(f"{self.name}: {self.number} points")
-        print(f"  {'fault':<28}{'went on':>10}{'stopped':>10}{'killed':>10}{'recovered':>12}")
-        for kind, meaning in KINDS.items():
-            row = [sum(n for (k, o, _), n in self.outcomes.items() if k == kind and o == outcome)
-                   for outcome in ("went on", "stopped with a line", "killed")]  # fmt: skip
-            recovered = sum(n for (k, _, good), n in self.outcomes.items() if k == kind and good)
-            print(f"  {kind + ': ' + meaning:<28}{row[0]:>10}{row[1]:>10}{row[2]:>10}{f'{recovered} of {sum(row)}':>12}")
+        for part, what in ((0, "fault"), (1, "call")):
+            print(f"  {what:<68}{'went on':>10}{'stopped':>10}{'killed':>10}{'recovered':>12}")
+            for name, row in self.rows(part).items():
+                label = f"{name}: {KINDS[name]}" if part == 0 else name
+                print(f"  {label:<68}{row[0]:>10}{row[1]:>10}{row[2]:>10}{f'{row[3]} of {sum(row[:3])}':>12}")
+
+    def record(self):
+        names = ("went_on", "stopped_with_a_line", "killed", "recovered")
+        return {"points": self.number, **{what: {name: dict(zip(names, row)) for name, row in self.rows(part).items()}
+                                          for part, what in ((0, "by_fault"), (1, "by_call"))}}  # fmt: skip
+
+
+def kind_of_file(path):
+    """What the file is, without the names and numbers that differ from run to run: `run/checkpoints/.../state.json`."""
+    path = "the folder itself" if path == "." else re.sub(r"\.unfinished\.[\w.]*", "an unfinished file", path)
+    path = re.sub(r"events\.out\.[\w.-]*", "events", path)
+    return re.sub(r"\d{4,}", "N", path)
+
+
+def scalars(folder):
+    """Tag, step and value of all event files; those of the training itself, not of the machine."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            size = struct.unpack_from("<Q", data, at)[0]
+            event = Event.FromString(data[at + 12 : at + 12 + size])
+            at += size + 16
+            found += [(value.tag, event.step, value.simple_value or tuple(value.tensor.float_val)) for value in event.summary.value
+                      if value.tag.startswith("probe/") or value.tag.removeprefix("train/") in EXACT]  # fmt: skip
+    return found
 
 
 class Training(Subject):
@@ -125,7 +166,8 @@ class Training(Subject):
         probes = [line for line in lines if line.get("event") == "probe"]
         files = {path.name: path.read_bytes() for path in (run / "probes").iterdir()}
         # Which older checkpoints there are depends on the fault: one that cannot be written is written a step later.
-        return {"losses": losses, "probes": probes, "probe files": files, "latest": os.readlink(run / "checkpoints/latest")}
+        return {"losses": losses, "probes": probes, "probe files": files, "latest": os.readlink(run / "checkpoints/latest"),
+                "TensorBoard": scalars(run / "tensorboard")}  # fmt: skip
 
 
 class Preparing(Subject):
@@ -142,11 +184,48 @@ class Preparing(Subject):
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+class Analyzing(Subject):
+    """Of the training run's checkpoint."""
+
+    leaves_rests = True
+
+    def __init__(self, home):
+        super().__init__(home, "analyze")
+        self.run_folder = home / "train/whole/run"
+
+    def line(self, folder):
+        return harness.command("analyze", self.run_folder, "--out", folder / "out", "--sequences", 2, "--length", 16, "--only", "trajectory", "--only", "keys")
+
+    def result(self, folder):
+        return harness.analyses(folder / "out")
+
+
+class Reporting(Subject):
+    """Of the same run."""
+
+    leaves_rests = True
+
+    def __init__(self, home):
+        super().__init__(home, "report")
+        self.run_folder = home / "train/whole/run"
+
+    def line(self, folder):
+        return [sys.executable, str(harness.ROOT / "scripts/report.py"), str(self.run_folder), "--out", str(folder / "page/report.html"), "--details", "0"]
+
+    def result(self, folder):
+        return {"page": re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "", (folder / "page/report.html").read_text())}
+
+
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
-    for subject, share in ((Training(home), 1), (Preparing(home), 3)):
+    record = {}
+    for kind, share in ((Training, 1), (Preparing, 3), (Analyzing, 5), (Reporting, 20)):
+        subject = kind(home)
         calls = subject.calls()
         for point in subject.points(calls, "all" if POINTS == "all" else int(POINTS) // share):
             subject.try_point(*point)
         subject.table()
+        record[subject.name] = {"calls": len(calls), **subject.record()}
+    if out := os.environ.get("SPIKESINK_FAULTS_RECORD"):
+        Path(out).write_text(json.dumps(record, indent=1) + "\n")
 report.end()

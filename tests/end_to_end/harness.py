@@ -63,6 +63,16 @@ def metrics(run_folder):
     return [json.loads(line) for line in (Path(run_folder) / "metrics.jsonl").read_text().splitlines()]
 
 
+def analyses(folder):
+    """What `analyze` has left: arrays by name, since a file that was added to has other places for them; and the summary."""
+    import h5py  # noqa: PLC0415
+
+    arrays = {}
+    with h5py.File(Path(folder) / "analysis.h5") as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()].tobytes()}) if isinstance(item, h5py.Dataset) else None)
+    return arrays | {"summary": (Path(folder) / "summary.json").read_text()}
+
+
 class Report:
     """Counts checks; prints what fails; ends the test."""
 

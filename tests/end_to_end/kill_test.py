@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """A run killed with SIGKILL at random moments and resumed each time gives, to the last bit, what an undisturbed one does;
-SIGTERM ends a run after a checkpoint with exit code 75."""
+SIGTERM ends a run after a checkpoint with exit code 75.
+
+SPIKESINK_KILLS: how many, 50 if it is not set. SPIKESINK_KILL_SEED: the seed that a test before has printed."""
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,12 +16,13 @@ from pathlib import Path
 
 import harness
 
-KILLS = int(os.environ.get("SPIKESINK_KILLS", "10"))
+KILLS = int(os.environ.get("SPIKESINK_KILLS", "50"))
+SEED = int(os.environ.get("SPIKESINK_KILL_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 # What a step's line says of the training itself, not of the machine.
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm")
 
 report = harness.Report()
-rng = random.Random(int(os.environ.get("SPIKESINK_KILL_SEED", "0")) or None)
+rng = random.Random(SEED)
 
 
 def losses(folder):
@@ -29,6 +33,16 @@ def probes(folder):
     return [line for line in harness.metrics(folder) if line.get("event") == "probe"]
 
 
+def has_stepped(folder):
+    return (folder / "metrics.jsonl").exists() and '"loss"' in (folder / "metrics.jsonl").read_text()
+
+
+def last_step(folder):
+    """That was logged; of a line that a kill cut off the rest is not there."""
+    path = folder / "metrics.jsonl"
+    return max(map(int, re.findall(r'^{"step":(\d+),"tokens"', path.read_text() if path.exists() else "", re.M)), default=0)
+
+
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     corpus = harness.write_corpus(home / "data")
@@ -37,31 +51,47 @@ with tempfile.TemporaryDirectory() as temporary:
         data__train=f"[{corpus}]", data__holdout=0.05, data__lanes=5, run__dir=home, train__steps=steps,
         model__d_model=64, model__attention__n_heads=2, model__attention__d_head=32, model__n_layers=2,
         train__schedule__warmup_steps=10, metrics__every_steps=1, metrics__probe_every_steps=20, metrics__sequences=10,
-        checkpoint__every_steps=10)  # fmt: skip
+        checkpoint__every_steps=3)  # fmt: skip
     whole, killed = home / "whole", home / "killed"
     begin = time.monotonic()
-    harness.run("train", harness.TINY, *keys, "--set", "run.name=whole")
-    duration = time.monotonic() - begin
+    undisturbed = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", "run.name=whole"), stdout=subprocess.DEVNULL)
+    while undisturbed.poll() is None and not has_stepped(whole):
+        time.sleep(0.002)
+    start = time.monotonic() - begin
+    report.check(undisturbed.wait() == 0, "the undisturbed run")
+    stepping = time.monotonic() - begin - start
 
+    # A third of the kills come while the program starts or resumes, the others after some steps of its own, of which checkpoints
+    # hold some: few enough that the run outlives them all.
+    print(f"seed {SEED}: {KILLS} kills", flush=True)
+    said = home / "said"
     resume = harness.command("train", harness.TINY, *keys, "--set", "run.name=killed", "--resume")
-    kills = resumed_at_zero = 0
+    kills, ended, at = 0, 0, []
     while kills < KILLS:
-        process = subprocess.Popen(resume, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        time.sleep(rng.uniform(0.02, 0.25 * duration))
+        with said.open("w") as out:
+            process = subprocess.Popen(resume, stdout=out, stderr=subprocess.STDOUT)
+        if rng.random() < 1 / 3:
+            time.sleep(rng.uniform(0, start))
+        else:
+            own_steps = rng.randint(1, 8)
+            while process.poll() is None and said.read_text().count("\nstep ") < own_steps:
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 2 * stepping / steps))
         process.send_signal(signal.SIGKILL)
-        output = process.communicate()[0]
-        if process.returncode not in (0, -signal.SIGKILL):
-            sys.exit(f"exit {process.returncode} after {kills} kills\n{output}")
+        if process.wait() not in (0, -signal.SIGKILL):
+            sys.exit(f"exit {process.returncode} after {kills} kills\n{said.read_text()}")
         kills += process.returncode != 0
-        if process.returncode == 0:  # done before its tenth kill: all is there, so start over with what is left
+        at.append(last_step(killed))
+        if process.returncode == 0:  # done before its last kill: all is there, so start over with what is left
             report.check(losses(killed) == losses(whole), f"losses after {kills} kills")
             subprocess.run(["rm", "-rf", str(killed)], check=True)
-            resumed_at_zero += 1
+            ended += 1
     harness.run(*resume[1:])
+    print(f"steps that were logged when the kills came: {' '.join(map(str, at))}; {ended} runs ended between")
 
     same = losses(killed) == losses(whole)
     report.check(len(losses(whole)) == steps, "the undisturbed run has every step once")
-    report.check(same, f"losses after {kills} kills ({resumed_at_zero} runs finished between)")
+    report.check(same, f"losses after {kills} kills ({ended} runs ended between)")
     report.check(probes(killed) == probes(whole), "probes after the kills")
     names = sorted(p.name for p in (whole / "probes").iterdir())
     report.check(sorted(p.name for p in (killed / "probes").iterdir()) == names, "probe files after the kills")
@@ -77,7 +107,7 @@ with tempfile.TemporaryDirectory() as temporary:
         folder = home / f"stop{number}"
         process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", f"run.name=stop{number}"),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-        while not (folder / "metrics.jsonl").exists() or '"loss"' not in (folder / "metrics.jsonl").read_text():
+        while not has_stepped(folder):
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.02))
         process.send_signal(rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))
@@ -90,7 +120,7 @@ with tempfile.TemporaryDirectory() as temporary:
     keys += harness.sets(run__name="stopped", metrics__probe_every_steps=1)
     process = subprocess.Popen(harness.command("train", harness.TINY, *keys),
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    while not (stopped / "metrics.jsonl").exists() or '"loss"' not in (stopped / "metrics.jsonl").read_text():
+    while not has_stepped(stopped):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     output, error = process.communicate(timeout=120)

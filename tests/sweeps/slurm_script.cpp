@@ -132,6 +132,7 @@ TEST_CASE("what Slurm would misread, or cannot be, is refused", "[sweeps][slurm]
   CHECK(has(refusal([&] { slurm.qos = ""; }), "slurm.qos: is empty"));
   CHECK(has(refusal([&] { slurm.extra = {"exclude=n13"}; }), "slurm.extra: 'exclude=n13' is not an option of sbatch"));
   CHECK(has(refusal([&] { slurm.extra = {"--a\nrm"}; }), "slurm.extra: "));
+  CHECK(has(refusal([&] { slurm.extra = {"--a\rrm"}; }), "slurm.extra: "));
   slurm = {};
   job.folder = SweepFolder("runs/50%");
   CHECK(has(message_of<UsageError>([&] { job.script(); }), "runs/50%: Slurm would misread the %"));

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""No config, checkpoint, store or sweep file makes the program write outside its run's folder, run a command, or read a file that nobody named.
+
+What else shows it: safetensors indices (tests/io/safetensors.cpp), manifests (tests/data/store.cpp), sbatch scripts (tests/sweeps/slurm_script.cpp),
+reports (report_test.py)."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import h5py
+import harness
+import numpy as np
+
+report = harness.Report()
+
+
+def refused(what, done, *says, code=3):
+    line = done.returncode == code and done.stderr.count("\n") == 1 and all(text in done.stderr for text in says)
+    report.check(line, f"{what}: exit {done.returncode}, stderr {done.stderr!r}, wanted {says}")
+
+
+def rewrite(path, name, make):
+    """Puts something else in the place of a dataset; the rest of the file stays."""
+    with h5py.File(path, "r+") as file:
+        values = file[name][()]
+        del file[name]
+        make(file, name, values)
+
+
+def linked_from(other):
+    return lambda file, name, values: file.__setitem__(name, h5py.ExternalLink(str(other), name))
+
+
+def stored_in(other):
+    return lambda file, name, values: file.create_dataset(name, values.shape, values.dtype, external=[(str(other), 0, values.nbytes)])
+
+
+def seen_through(other):
+    def make(file, name, values):
+        layout = h5py.VirtualLayout(values.shape, values.dtype)
+        layout[...] = h5py.VirtualSource(str(other), name, values.shape)
+        file.create_virtual_dataset(name, layout)
+
+    return make
+
+
+WAYS = {"a link into another file": linked_from, "numbers in another file": stored_in, "a view of another file": seen_through}
+
+
+def crc32c(data):
+    table = []
+    for i in range(256):
+        for _ in range(8):
+            i = i >> 1 ^ (0x82F63B78 if i & 1 else 0)
+        table.append(i)
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 255]
+    return crc ^ 0xFFFFFFFF
+
+
+def seal(checkpoint):
+    """A checkpoint whose checksums say that all is well."""
+    state = json.loads((checkpoint / "state.json").read_text())
+    state["crc32c"]["rank_0000.h5"] = f"{crc32c((checkpoint / 'rank_0000.h5').read_bytes()):08x}"
+    (checkpoint / "state.json").write_text(json.dumps(state))
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    work, outside = home / "work", home / "outside"
+    work.mkdir()
+    outside.mkdir()
+    corpus = harness.write_corpus(home / "data", documents=60)
+    keys = harness.sets(
+        data__train=f"[{corpus}]", data__holdout=0.1, data__lanes=3, train__steps=2, train__schedule__warmup_steps=1, metrics__sequences=2,
+        **harness.SMALL)  # fmt: skip
+
+    # Names of runs are names of folders, and no text of a config is looked at by a shell.
+    for name in ("../outside/run", str(outside / "run"), "..", "a/../../outside", "a/b"):
+        refused(f"run.name {name}", harness.run("train", harness.TINY, *keys, *harness.sets(run__dir=work, run__name=name), check=False, cwd=work), "run.name", code=2)
+    report.check(not any(work.iterdir()) and not any(outside.iterdir()), "names that are refused make nothing")
+    run = work / "$(touch pwned) `touch pwned`; touch pwned" / "it's $(touch pwned) \"<b>\" %s%n"
+    harness.run("train", harness.TINY, *keys, "--set", f"run.dir={json.dumps(str(run.parent))}", "--set", f"run.name={json.dumps(run.name)}", cwd=work)
+    report.check([path.name for path in work.iterdir()] == [run.parent.name], f"a run makes its folder only: {list(work.iterdir())}")
+
+    # A checkpoint that would have another file read: refused, though its checksums fit.
+    checkpoint = run / "checkpoints/step_00000002"
+    with h5py.File(checkpoint / "rank_0000.h5") as file:
+        weight = []
+        file.visititems(lambda name, item: weight.append(name) if isinstance(item, h5py.Dataset) and name.startswith("weights/") else None)
+    shutil.copy(checkpoint / "rank_0000.h5", outside / "other.h5")
+    for way, make in WAYS.items():
+        bad = home / "bad"
+        shutil.copytree(checkpoint, bad)
+        rewrite(bad / "rank_0000.h5", weight[0], make(outside / "other.h5"))
+        seal(bad)
+        refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weight[0])
+        shutil.rmtree(bad)
+
+    # The same of a token store.
+    store = home / "store"
+    harness.run("prepare", corpus, "--tokenizer", "bytes", "--holdout", 0.1, "--threads", 1, "--out", store)
+    shutil.copy(store / "shard_00000000.h5", outside / "tokens.h5")
+    for way, make in WAYS.items():
+        bad = home / "bad_store"
+        shutil.copytree(store, bad)
+        for shard in bad.glob("shard_*.h5"):
+            rewrite(shard, "tokens", make(outside / "tokens.h5"))
+        done = harness.run("train", harness.TINY, *keys, *harness.sets(data__train=f"[{bad}]", run__dir=home, run__name=way.replace(" ", "_")), check=False)
+        refused(f"store, {way}", done, str(bad), "tokens")
+        shutil.rmtree(bad)
+
+    # `latest` leads to a checkpoint beside it, or nowhere.
+    shutil.copytree(checkpoint, outside / "step_00000002")
+    latest = run / "checkpoints/latest"
+    for target in ("../../../../outside/step_00000002", str(outside / "step_00000002"), "../checkpoints/step_00000002"):
+        latest.unlink()
+        latest.symlink_to(target)
+        refused(f"latest -> {target}", harness.run("eval", run, "--sequences", 1, check=False), str(latest), "step_ folder beside it")
+
+    # What an imported checkpoint kept goes along with an export; a link in it would take any file along.
+    kept = home / "imported"
+    shutil.copytree(checkpoint, kept)
+    (kept / "huggingface").mkdir()
+    (outside / "secret").write_text("nobody named this file")
+    (kept / "huggingface/tokenizer.json").symlink_to(outside / "secret")
+    refused("export of a link", harness.run("export", kept, "--out", home / "exported", check=False), str(kept / "huggingface/tokenizer.json"), "link")
+    report.check(not (home / "exported").exists(), "no export is left")
+
+    # Sweeps: rows are names of folders.
+    for row in ("../../outside/row", str(outside / "row"), "..", "a b", "$(touch pwned)"):
+        sweep = home / "sweep.yaml"
+        sweep.write_text(f"name: s\ndir: {work}\nbase: {harness.TINY}\nrows: [{{name: {json.dumps(row)}}}]\n")
+        refused(f"row {row}", harness.run("sweep", "run", sweep, check=False, cwd=work), "sweep.yaml", "no plain file name", code=2)
+
+    made = sorted(str(path.relative_to(home)) for path in home.rglob("*") if re.search("pwned|row", path.name) and path != run.parent and path != run)
+    report.check(not made, f"no command ran and nothing was made elsewhere: {made}")
+    report.check(sorted(path.name for path in outside.iterdir()) == ["other.h5", "secret", "step_00000002", "tokens.h5"], f"{sorted(outside.iterdir())}")
+report.end()
