@@ -69,7 +69,7 @@ void print_json(const DataFigure& f, const DataOptions& options) {
 void run(const DataOptions& options) {
   if (options.synthetic > 0 && !options.store.empty())
     throw UsageError("bench data: --synthetic makes a store of its own; leave out --store");
-  const auto tokenizer = make_tokenizer(options.tokenizer);
+  const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   std::vector<DataBench> only;
   for (const std::string& name : options.only) only.push_back(bench_named(name));
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));

@@ -87,13 +87,13 @@ void show(const ShowCommand& command) {
     throw UsageError("data show: give either --sample I or --draw G");
   if (command.draw && command.held_out)
     throw UsageError("data show: --draw is of training, which has nothing that is held out; give --sample I");
-  const auto tokenizer = make_tokenizer(command.tokenizer);
+  const auto tokenizer = make_tokenizer(command.tokenizer, "--tokenizer");
   const StorePart part = command.held_out ? StorePart::kHeldOut : StorePart::kTrain;
   const TokenStore store(command.store, part);
-  if (store.manifest().tokenizer != tokenizer->name())
+  if (!names_same_tokenizer(store.manifest().tokenizer, tokenizer->name()))
     throw DataError(fmt::format("{}: was made with the tokenizer {}, but --tokenizer is {}; name that one",
                                 command.store, store.manifest().tokenizer, tokenizer->name()));
-  const std::optional<std::int32_t> begin = begin_token(command.begin_of_text, *tokenizer);
+  const std::optional<std::int32_t> begin = begin_token(command.begin_of_text, *tokenizer, "--begin-of-text");
   const std::int64_t row = command.context + (begin ? 0 : 1);  // of the store's tokens
   const std::int64_t samples = std::max<std::int64_t>(0, store.tokens() - (begin ? 0 : 1)) / command.context;
   const std::string name = command.held_out ? "held-out tokens" : "tokens to train on";

@@ -48,7 +48,8 @@ Measured open_measured(const MeasuredOptions& options) {
   out.checkpoint = find_checkpoint(options.checkpoint);
   out.state = read_state(out.checkpoint);
   out.config = config_of(options, out.state, out.checkpoint);
-  out.tokenizer = make_tokenizer(out.config.data.tokenizer);
+  out.tokenizer =
+      make_tokenizer(out.config.data.tokenizer, options.tokenizer.empty() ? "data.tokenizer" : "--tokenizer");
   require_fits(*out.tokenizer, out.config.model.vocab_size);
   return out;
 }

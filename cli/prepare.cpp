@@ -79,7 +79,7 @@ void print_summary(const Manifest& m, const std::string& out) {
 
 void run(const Options& options) {
   if (options.out.empty()) throw UsageError("--out: is empty; name a folder for the store");
-  const auto tokenizer = make_tokenizer(options.tokenizer);
+  const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   ProgressLine line;
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const Manifest manifest = prepare_store({.inputs = options.inputs,
@@ -95,12 +95,6 @@ void run(const Options& options) {
                                            .report = [&](const PrepareProgress& p) { line.show(p); }});
   line.close();
   print_summary(manifest, options.out);
-}
-
-std::string share(const std::string& text) {
-  char* rest = nullptr;
-  const double value = std::strtod(text.c_str(), &rest);
-  return *rest == '\0' && !text.empty() && value >= 0 && value < 1 ? "" : text + ", must lie in [0, 1)";
 }
 
 }  // namespace
@@ -120,13 +114,13 @@ void add_prepare_command(CLI::App& app) {
   command
       ->add_option("--holdout", options->holdout, "share of documents to validate on, chosen by the hash of their text")
       ->capture_default_str()
-      ->check(share);
+      ->check(share_below_one);
   command->add_option("--min-bytes", options->min_bytes, "leave out documents of shorter text")->check(at_least_one);
   command->add_option("--max-bytes", options->max_bytes, "leave out documents of longer text")->check(at_least_one);
   command->add_flag("--dedup", options->deduplicate, "of documents with equal text keep the first; reads all twice");
   command->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no store is made")
       ->capture_default_str()
-      ->check(share);
+      ->check(share_below_one);
   command->add_option("--pad", options->pad,
                       "id that fills up contexts in .tar files of tokens, left out there; tokshuf's: 50256 with "
                       "GPT-NeoX, 128258 with Llama 3");

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "data/train_tokenizer.h"
 #include "io/failure.h"
 
@@ -20,6 +21,9 @@ void add_tokenizer_command(CLI::App& app) {
   train->add_option("--vocab", options->vocab, "number of tokens, at least 300; give model.vocab_size the same number")
       ->required();
   train->add_option("--out", options->out, "file to write, FILE.model")->required();
+  train->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no tokenizer is made")
+      ->capture_default_str()
+      ->check(share_below_one);
   train->footer(
       "Llama 2's settings: BPE with byte fallback, digits split, unk 0, begin of text 1, end of text 2.\n\n"
       "Example:\n  spikesink tokenizer train data/*.jsonl.zst --vocab 8192 --out tokenizer.model");

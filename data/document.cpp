@@ -118,10 +118,9 @@ void DocumentTally::judge() const {
 
 void DocumentTally::judge(double lines) const {
   if (static_cast<double>(counts_.num_broken()) <= max_bad_share_ * lines) return;
-  throw DataError(
-      fmt::format("data: {} of {} lines are broken, above data.max_bad_share {}: {}; mend the shards, or "
-                  "raise data.max_bad_share",
-                  counts_.num_broken(), counts_.lines(), max_bad_share_, counts_.broken_text()));
+  throw DataError(fmt::format("data: {} of {} lines are broken, above {} {}: {}; mend the shards, or raise {}",
+                              counts_.num_broken(), counts_.lines(), key_, max_bad_share_, counts_.broken_text(),
+                              key_));
 }
 
 DocumentCounts DocumentTally::counts() const {

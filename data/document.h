@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "data/line_reader.h"
 
@@ -44,7 +45,9 @@ struct DocumentCounts {
 /// Counts for all readers of a run, from any thread, and stops it when too large a share of lines is broken.
 class DocumentTally {
  public:
-  explicit DocumentTally(double max_bad_share) : max_bad_share_(max_bad_share) {}
+  /// `key`: where the share is set, for messages.
+  explicit DocumentTally(double max_bad_share, std::string key = "data.max_bad_share")
+      : max_bad_share_(max_bad_share), key_(std::move(key)) {}
 
   void add_document();
   /// DataError if the broken lines are more than max_bad_share of the lines so far, where fewer than
@@ -59,6 +62,7 @@ class DocumentTally {
   void judge(double lines) const;
 
   const double max_bad_share_;
+  const std::string key_;
   mutable std::mutex mutex_;
   DocumentCounts counts_;
 };

@@ -5,13 +5,13 @@
 namespace spikesink {
 
 void for_each_document(const std::vector<Shard>& shards, DocumentTally& tally,
-                       const std::function<Onward(const Shard& shard, std::string_view text)>& visit) {
+                       const std::function<Onward(const ShardDocument&)>& visit) {
   bool read_all = true;
   for (const Shard& shard : shards) {
     DocumentReader reader(shard.path, tally);
     Onward onward = Onward::kNextDocument;
     while (onward == Onward::kNextDocument && reader.next())
-      if (const auto text = reader.text()) onward = visit(shard, *text);
+      if (const auto text = reader.text()) onward = visit({.shard = shard, .line = reader.line(), .text = *text});
     if (onward == Onward::kStop) return;
     read_all = read_all && onward == Onward::kNextDocument;
   }

@@ -10,13 +10,20 @@
 
 namespace spikesink {
 
+/// A document of a shard.
+struct ShardDocument {
+  const Shard& shard;
+  std::int64_t line;  ///< 1-based
+  std::string_view text;
+};
+
 /// What a visit says of the way on.
 enum class Onward { kNextDocument, kNextShard, kStop };
 
 /// Calls `visit` with every document of the shards in order; it may leave a shard, or stop. Broken lines are counted
 /// and judged by the tally; exactly at the end, if it left none.
 void for_each_document(const std::vector<Shard>& shards, DocumentTally& tally,
-                       const std::function<Onward(const Shard& shard, std::string_view text)>& visit);
+                       const std::function<Onward(const ShardDocument&)>& visit);
 
 /// Shares out an amount evenly over shards that are visited in order; what small ones leave goes to those that follow.
 class EvenShares {

@@ -87,9 +87,9 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
 
   std::vector<std::int32_t> tokens;
   DocumentTally tally(config.max_bad_share);
-  for_each_document(shards, tally, [&](const Shard&, std::string_view text) {
-    if (own_shards || holdout_draw(text) < config.holdout) {
-      tokenizer.encode(text, tokens);
+  for_each_document(shards, tally, [&](const ShardDocument& document) {
+    if (own_shards || holdout_draw(document.text) < config.holdout) {
+      encode_document(tokenizer, document.text, document.shard.path, document.line, tokens);
       tokens.push_back(tokenizer.end_of_text());
     }
     return length(tokens) < needed ? Onward::kNextDocument : Onward::kStop;

@@ -93,7 +93,7 @@ void Lane::append_document() {
 void Lane::append(std::string_view text) {
   const std::int64_t before = std::exchange(next_.token, 0);  // handed on before the state that the lane began with
   const auto at = static_cast<std::int64_t>(tokens_.size());
-  source_.tokenizer.encode(text, tokens_);
+  encode_document(source_.tokenizer, text, shard().path, reader_->line(), tokens_);
   tokens_.push_back(source_.tokenizer.end_of_text());
   if (before >= static_cast<std::int64_t>(tokens_.size()) - at) changed("holds a shorter document");
   tokens_.erase(tokens_.begin() + at, tokens_.begin() + at + before);

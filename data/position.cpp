@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "data/tokenizer.h"
 #include "io/failure.h"
 
 namespace spikesink {
@@ -55,7 +56,8 @@ void require_same_data(const Fingerprint& then, const Fingerprint& now) {
   for (const auto& [key, value] : now) {
     const auto it = then.find(key);
     const std::string before = it == then.end() ? "not set" : it->second;
-    if (before != value)
+    const bool same = key == "data.tokenizer" ? names_same_tokenizer(before, value) : before == value;
+    if (!same)
       throw DataError(
           fmt::format("{}: is {}, but was {} when the checkpoint was written, so its samples cannot go on; "
                       "set it back, or start a new run",

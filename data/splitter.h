@@ -28,9 +28,9 @@ inline constexpr std::string_view kLlama3Pattern =
 inline constexpr std::string_view kCl100kPattern =
     R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s)";
 
-/// Of any pattern, in the common syntax of Rust's regex and PCRE2: scanned if it is one of those above, else matched by
-/// PCRE2. \p{L}, \p{N} and \s are Unicode 16's, other properties those of the PCRE2 library. DataError, which begins
-/// with `place`, for a pattern that does not compile, matches the empty text, or means another thing to PCRE2.
+/// Of any pattern that pcre2_pattern() lets through: scanned if it is one of those above, else matched by PCRE2.
+/// DataError, which begins with `place`, for a pattern that it does not, that does not compile, or that matches the
+/// empty text. split() then has DataErrors of patterns too that try out more ways than a text has bytes, by far.
 std::unique_ptr<Splitter> make_splitter(const std::string& pattern, const std::string& place);
 
 namespace detail {

@@ -65,8 +65,8 @@ class TiktokenTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> make_tiktoken(const std::string& path, std::string_view content) {
-  const TiktokenEncoding encoding = find_encoding(path, content);
+std::unique_ptr<Tokenizer> make_tiktoken(const std::string& path, std::string_view content, const std::string& key) {
+  const TiktokenEncoding encoding = find_encoding(path, content, key);
   std::vector<RankTable::Token> tokens = parse_ranks(content, path);
   // Ranks that are special tokens are not to come from text, so they leave the table; without a byte, not all text has
   // ids.

@@ -134,16 +134,16 @@ class Sidecar {
 
 }  // namespace
 
-TiktokenEncoding find_encoding(const std::string& path, std::string_view content) {
+TiktokenEncoding find_encoding(const std::string& path, std::string_view content, const std::string& key) {
   const std::string beside = path + ".json";
   if (std::error_code error; std::filesystem::exists(beside, error)) return Sidecar(beside).encoding();
   const std::string sum = sha256_hex(content);
   for (const Known& known : known_encodings())
     if (std::ranges::find(known.sha256, sum) != known.sha256.end()) return known.encoding;
   throw DataError(fmt::format(
-      "data.tokenizer: {} is no ranks file that is known by its content; say what it is in {}: {{\"encoding\": "
+      "{}: {} is no ranks file that is known by its content; say what it is in {}: {{\"encoding\": "
       "NAME}} of {}, or {{\"pattern\": REGEX, \"special_tokens\": {{NAME: ID, ...}}, \"end_of_text\": NAME}}",
-      path, beside, names_of_known()));
+      key, path, beside, names_of_known()));
 }
 
 }  // namespace spikesink

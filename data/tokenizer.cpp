@@ -44,17 +44,13 @@ class ByteTokenizer final : public Tokenizer {
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  SentencePieceTokenizer(const std::string& path, const std::string& model) {
+  SentencePieceTokenizer(const std::string& path, const std::string& model, const std::string& key) {
     if (const auto status = processor_.LoadFromSerializedProto(model); !status.ok())
       throw DataError(
-          fmt::format("data.tokenizer: {} is no sound sentencepiece model; make one with spikesink tokenizer "
-                      "train",
-                      path));
+          fmt::format("{}: {} is no sound sentencepiece model; make one with spikesink tokenizer train", key, path));
     if (processor_.eos_id() < 0)
-      throw DataError(
-          fmt::format("data.tokenizer: {} has no end-of-text (eos) token, which ends every document; train "
-                      "one that has it",
-                      path));
+      throw DataError(fmt::format(
+          "{}: {} has no end-of-text (eos) token, which ends every document; train one that has it", key, path));
     if (const auto parsed = parse_sentencepiece_model(model)) words_ = SentencePieceWords::make(*parsed);
     name_ = fmt::format("{} {:016x}", fs::path(path).filename().string(), name_hash(model));
   }
@@ -91,24 +87,44 @@ class SentencePieceTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec, const std::string& key) {
   if (spec == "bytes") return std::make_unique<ByteTokenizer>();
   const bool ranks = spec.ends_with(".tiktoken");
   if (!ranks && !spec.ends_with(".model"))
     throw UsageError(fmt::format(
-        "data.tokenizer: {} is neither bytes nor sentencepiece's FILE.model nor tiktoken's FILE.tiktoken", spec));
+        "{}: {} is neither bytes nor sentencepiece's FILE.model nor tiktoken's FILE.tiktoken; give one of these", key,
+        spec));
   std::error_code error;
   if (!fs::is_regular_file(spec, error))
-    throw DataError(ranks ? fmt::format("data.tokenizer: no file {}; bring the encoding's ranks file", spec)
-                          : fmt::format("data.tokenizer: no file {}; make it with: spikesink tokenizer train SHARDS "
+    throw DataError(ranks ? fmt::format("{}: no file {}; bring the encoding's ranks file", key, spec)
+                          : fmt::format("{}: no file {}; make it with: spikesink tokenizer train SHARDS "
                                         "--vocab N --out {}",
-                                        spec, spec));
+                                        key, spec, spec));
   if (const auto bytes = fs::file_size(spec); bytes > kMostFileBytes)
-    throw DataError(fmt::format("data.tokenizer: {} has {} MB, more than any tokenizer's {}; name the right file", spec,
+    throw DataError(fmt::format("{}: {} has {} MB, more than any tokenizer's {}; name the right file", key, spec,
                                 bytes / 1'000'000, kMostFileBytes / 1'000'000));
   const std::string content = read_file(spec);
-  if (ranks || looks_like_ranks(content)) return make_tiktoken(spec, content);
-  return std::make_unique<SentencePieceTokenizer>(spec, content);
+  if (ranks || looks_like_ranks(content)) return make_tiktoken(spec, content, key);
+  return std::make_unique<SentencePieceTokenizer>(spec, content, key);
+}
+
+bool names_same_tokenizer(std::string_view a, std::string_view b) {
+  const auto hash = [](std::string_view name) { return name.substr(name.rfind(' ') + 1); };  // all, where it is a word
+  return hash(a) == hash(b);
+}
+
+void encode_document(const Tokenizer& tokenizer, std::string_view text, const std::string& shard, std::int64_t line,
+                     std::vector<std::int32_t>& ids) {
+  const auto at_document = [&](const std::exception& error) {
+    return fmt::format("{}:{}: {}", shard, line, error.what());
+  };
+  try {
+    tokenizer.encode(text, ids);
+  } catch (const DataError& error) {
+    throw DataError(at_document(error));
+  } catch (const ContractError& error) {
+    throw ContractError(at_document(error));
+  }
 }
 
 void require_fits(const Tokenizer& tokenizer, std::int64_t vocab_size) {
@@ -119,13 +135,12 @@ void require_fits(const Tokenizer& tokenizer, std::int64_t vocab_size) {
                   vocab_size, tokenizer.name(), tokenizer.vocab_size(), tokenizer.vocab_size()));
 }
 
-std::optional<std::int32_t> begin_token(bool asked, const Tokenizer& tokenizer) {
+std::optional<std::int32_t> begin_token(bool asked, const Tokenizer& tokenizer, const std::string& key) {
   if (!asked) return std::nullopt;
   if (!tokenizer.begin_of_text())
     throw UsageError(
-        fmt::format("data.begin_of_text: the tokenizer {} has no begin-of-text (bos) token; set it to "
-                    "false, or name another data.tokenizer",
-                    tokenizer.name()));
+        fmt::format("{}: the tokenizer {} has no begin-of-text (bos) token; take this back, or name another tokenizer",
+                    key, tokenizer.name()));
   return tokenizer.begin_of_text();
 }
 

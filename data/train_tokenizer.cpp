@@ -19,7 +19,7 @@ namespace spikesink {
 namespace {
 
 constexpr std::size_t kSentenceBytes = 4096;  // sentencepiece leaves out what is longer than it is told to expect
-constexpr std::int64_t kFixedPieces = 3 + 256;
+constexpr std::int64_t kFewestTokens = 300;
 
 /// Appends the text in pieces of at most kSentenceBytes, cut at spaces where there are some, else between characters.
 void cut(std::string_view text, std::vector<std::string>& sentences) {
@@ -42,11 +42,11 @@ void cut(std::string_view text, std::vector<std::string>& sentences) {
 std::vector<std::string> sample_text(const TokenizerTraining& training) {
   const auto shards = find_shards(training.inputs, "INPUT");
   std::vector<std::string> sentences;
-  DocumentTally tally(training.max_bad_share);
+  DocumentTally tally(training.max_bad_share, "--max-bad-share");
   EvenShares shares(training.text_bytes, shards.size());
-  for_each_document(shards, tally, [&](const Shard& shard, std::string_view text) {
-    cut(text, sentences);
-    shares.take(shard, static_cast<std::int64_t>(text.size()));
+  for_each_document(shards, tally, [&](const ShardDocument& document) {
+    cut(document.text, sentences);
+    shares.take(document.shard, static_cast<std::int64_t>(document.text.size()));
     return shares.onward();
   });
   if (sentences.empty()) throw DataError("INPUT: no document in the shards; name shards that have some");
@@ -90,11 +90,11 @@ class Sentences final : public sentencepiece::SentenceIterator {
 }  // namespace
 
 void train_tokenizer(const TokenizerTraining& training) {
-  if (training.vocab <= kFixedPieces)
+  if (training.vocab < kFewestTokens)
     throw UsageError(
-        fmt::format("--vocab: {} is too small: 3 special tokens and 256 bytes come before the first piece of "
-                    "text; give some thousands",
-                    training.vocab));
+        fmt::format("--vocab: {} is too small: 3 special tokens and 256 bytes come before the first piece of text; "
+                    "give at least {}, and some thousands for real use",
+                    training.vocab, kFewestTokens));
   if (!training.out.ends_with(".model"))
     throw UsageError(fmt::format("--out: {} must end in .model, by which data.tokenizer knows it", training.out));
   const std::vector<std::string> text = sample_text(training);

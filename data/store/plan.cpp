@@ -56,6 +56,12 @@ std::string plan_text(const Manifest& m) {
          "\n";
 }
 
+std::string tokenizer_of_plan(const std::string& plan) {
+  const Json json = Json::parse(plan, nullptr, false);
+  const auto name = json.is_object() ? json.find("tokenizer") : json.end();
+  return json.is_object() && name != json.end() && name->is_string() ? name->get<std::string>() : std::string();
+}
+
 std::string plan_difference(const std::string& before, const std::string& now) {
   const Json a = Json::parse(before, nullptr, false), b = Json::parse(now);
   try {

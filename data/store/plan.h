@@ -14,6 +14,8 @@ std::vector<std::string> with_lists(const std::vector<std::string>& inputs);
 /// All that the bytes of a store depend on, as it stands in parts/plan.json: of the manifest the options, and names and
 /// sizes of the shards.
 std::string plan_text(const Manifest& manifest);
+/// The name of the tokenizer in a plan, or nothing where that is damaged.
+std::string tokenizer_of_plan(const std::string& plan);
 /// Names the first thing in which two plans differ: "holdout 0.01, not 0.02".
 std::string plan_difference(const std::string& before, const std::string& now);
 

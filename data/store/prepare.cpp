@@ -95,7 +95,7 @@ class Preparation {
   }
 
   /// Leaves the folder with this plan in it.
-  void begin() const {
+  void begin() {
     std::error_code error;
     const bool is_there = fs::exists(options_.out, error);
     if (is_there && !fs::exists(parts_.plan(), error) && !is_untouched())
@@ -123,12 +123,17 @@ class Preparation {
     }
     return !error;
   }
-  void require_plan(const std::string& before, const char* what) const {
+  /// The store keeps the name that its tokenizer's file had when it was begun.
+  void require_plan(const std::string& before, const char* what) {
+    if (const std::string name = tokenizer_of_plan(before); names_same_tokenizer(name, manifest_.tokenizer)) {
+      manifest_.tokenizer = name;
+      plan_ = plan_text(manifest_);
+    }
     if (before != plan_)
       throw UsageError(fmt::format("{}: {} {}; repeat that command to go on with it, or choose another --out",
                                    options_.out, what, plan_difference(before, plan_)));
   }
-  Manifest finished() const {
+  Manifest finished() {
     Manifest manifest = Manifest::read(options_.out);
     require_plan(plan_text(manifest), "is a store with");
     clear_away();
@@ -295,7 +300,8 @@ class Preparation {
         return;
       }
       ids.assign(document.ids.begin(), document.ids.end());
-      if (!document.text.empty()) options_.tokenizer.encode(document.text, ids);
+      if (!document.text.empty())
+        encode_document(options_.tokenizer, document.text, shards_[shard].path, document.line, ids);
       ids.push_back(options_.tokenizer.end_of_text());
       writer.add(ids, holdout_draw(document.content()) < options_.holdout);
       record.text_bytes += static_cast<std::int64_t>(document.text.size());

@@ -177,7 +177,8 @@ std::vector<std::unique_ptr<TokenStore>> open_stores(const std::vector<std::stri
   std::vector<std::unique_ptr<TokenStore>> stores;
   for (const std::string& path : paths) {
     stores.push_back(std::make_unique<TokenStore>(path, part));
-    if (const Manifest& manifest = stores.back()->manifest(); manifest.tokenizer != tokenizer.name())
+    if (const Manifest& manifest = stores.back()->manifest();
+        !names_same_tokenizer(manifest.tokenizer, tokenizer.name()))
       throw DataError(
           fmt::format("{}: {}: was made with the tokenizer {}, but data.tokenizer is {}; name that one, or "
                       "prepare the store anew",

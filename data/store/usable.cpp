@@ -66,7 +66,7 @@ void for_usable_documents(const Shard& shard, const UsableRules& rules, ShardRec
       else if (rules.max_bytes && bytes > *rules.max_bytes)
         ++record.too_long;
       else
-        visit({.text = *text, .ids = {}, .number = number++});
+        visit({.text = *text, .ids = {}, .number = number++, .line = reader.line()});
     }
     read(reader.file_bytes());
     record.lines = tally.counts();

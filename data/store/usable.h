@@ -17,6 +17,7 @@ struct UsableDocument {
   std::string_view text;
   std::span<const std::int32_t> ids;
   std::uint32_t number = 0;  ///< among those of its shard
+  std::int64_t line = 0;     ///< of a text, 1-based
 
   /// What two equal documents have in common: the text, or the bytes of the ids.
   std::string_view content() const {

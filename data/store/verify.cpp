@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <filesystem>
 #include <mutex>
 #include <set>
@@ -56,6 +57,8 @@ class FileCheck {
       check_row(h5, raw, "held_out/", file.held_out);
     } catch (const DataError& error) {
       found_.emplace_back(error.what());
+    } catch (const std::exception& error) {  // no memory for what the manifest says, or a fault of our own
+      add("cannot be checked: {}", error.what());
     }
     return std::move(found_);
   }

@@ -121,11 +121,11 @@ TEST_CASE("a document too large to hold counts as broken and is left out, those 
                                test::line_of("after")));
   DocumentTally tally(1.0);
   std::string texts;
-  for_each_document({{path, 1}}, tally, [&](const Shard&, std::string_view text) {
-    texts += std::string(text) + ",";
+  for_each_document({{path, 1}}, tally, [&](const ShardDocument& document) {
+    texts += fmt::format("{}:{},", document.line, document.text);
     return Onward::kNextDocument;
   });
-  CHECK(texts == "before,after,");
+  CHECK(texts == "1:before,3:after,");
   CHECK(tally.counts().num_broken() == 1);
   CHECK_THAT(tally.counts().broken_text(), Contains("1 too long (first " + path + ":2: more than 67108864 bytes)"));
 }
@@ -140,9 +140,8 @@ TEST_CASE("the exact share is judged where all was read in order, not after a pa
   const auto read = [&](Onward after_ten) {
     DocumentTally tally(0.001);
     int documents = 0;
-    for_each_document(shards, tally, [&](const Shard&, std::string_view) {
-      return ++documents == 10 ? after_ten : Onward::kNextDocument;
-    });
+    for_each_document(shards, tally,
+                      [&](const ShardDocument&) { return ++documents == 10 ? after_ten : Onward::kNextDocument; });
   };
   CHECK_THAT(test::failure_of([&] { read(Onward::kNextDocument); }),
              Contains("1 of 302 lines") && Contains("a.jsonl:1"));

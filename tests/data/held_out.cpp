@@ -124,4 +124,13 @@ TEST_CASE("too little to validate on names the key and the mend", "[data][held_o
              Contains("data.holdout: 1e-09") && Contains("fewer than one sample of 8 tokens") && Contains("raise it"));
 }
 
+TEST_CASE("a document to validate on that cannot be tokenised is named", "[data][held_out]") {
+  const test::Scratch folder;
+  test::write(folder / "a.jsonl", test::line_of("1:2") + test::line_of("!"));
+  DataConfig config = config_of({});
+  config.validation = {folder / "a.jsonl"};
+  CHECK(test::failure_of([&] { held_out_samples(config, test::RefusingTokens(), 64, 1); }) ==
+        folder / "a.jsonl" + ":2: no ids for this");
+}
+
 }  // namespace spikesink

@@ -424,6 +424,37 @@ TEST_CASE("a store is gone on with only by the command that began it", "[data][p
   }
 }
 
+TEST_CASE("a store is gone on with by a tokenizer's file that was renamed, and keeps its name", "[data][prepare]") {
+  const Setup setup;
+  const std::string text = lines_with({"1:2", "2:5", "3:4"});
+  setup.shard("a.jsonl", text);
+  const std::string packed = test::gzip_member(text);
+  test::write(setup.folder / "b.jsonl.gz", std::string(packed.size(), '?'));
+  struct Named final : test::NumberedTokens {
+    explicit Named(std::string is) : is_(std::move(is)) {}
+    std::string name() const override { return is_; }
+    std::string is_;
+  };
+  const Named first("old.model 0123"), renamed("new.model 0123"), other("old.model 4567");
+  const auto options = [&](const Tokenizer& tokenizer) {
+    return PrepareOptions{.inputs = {setup.folder / "[ab].jsonl*"}, .tokenizer = tokenizer, .out = setup.folder / "s"};
+  };
+  REQUIRE_FALSE(setup.refusal(options(first)).empty());
+  test::write(setup.folder / "b.jsonl.gz", packed);
+  CHECK_THAT(setup.refusal(options(other)), Contains("old.model 0123") && Contains("not \"old.model 4567"));
+  CHECK(prepare_store(options(renamed)).tokenizer == "old.model 0123");
+  CHECK(prepare_store(options(renamed)).tokenizer == "old.model 0123");  // whole by now
+  CHECK_FALSE(setup.refusal(options(other)).empty());
+}
+
+TEST_CASE("a document that cannot be tokenised ends it, named", "[data][prepare]") {
+  const Setup setup;
+  setup.shard("a.jsonl", lines_with({"1:2"}) + "\n" + lines_with({"!"}));
+  const test::RefusingTokens tokenizer;
+  const PrepareOptions options{.inputs = {setup.folder / "a.jsonl"}, .tokenizer = tokenizer, .out = setup.folder / "s"};
+  CHECK(setup.refusal(options) == setup.folder / "a.jsonl" + ":3: no ids for this");
+}
+
 TEST_CASE("what an end at a bad moment leaves beside a whole store goes away", "[data][prepare]") {
   const Setup setup;
   setup.shard("a.jsonl", lines_with({"some", "text"}));

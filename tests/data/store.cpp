@@ -292,6 +292,9 @@ TEST_CASE("a store loader refuses what does not fit", "[data][store]") {
   CHECK_THAT(refused([](LoaderOptions& o) { o.context = 700; }), Contains("fewer than one sample of 700"));
 
   Manifest other = Manifest::read(setup.folder / "b");
+  other.tokenizer = "old.name bytes";  // the same hash
+  test::write(manifest_file(setup.folder / "b"), other.to_json());
+  CHECK(failure_of([&] { make_loader(setup.options({"a", "b"}, 4)); }).empty());
   other.tokenizer = "other.model 1234";
   test::write(manifest_file(setup.folder / "b"), other.to_json());
   CHECK_THAT(failure_of([&] {

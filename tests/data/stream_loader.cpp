@@ -215,6 +215,9 @@ TEST_CASE("a resume on other data or settings is refused with the key", "[data][
   CHECK_THAT(refused([](LoaderOptions& o) { o.context = 7; }), Contains("model.context"));
   CHECK_THAT(refused([](LoaderOptions& o) { o.sequences = 9; }), Contains("train.batch_tokens"));
   CHECK_THAT(refused([&](LoaderOptions& o) { o.data.train = {setup.folder / "s00*"}; }), Contains("data.train"));
+  Position renamed = position;
+  renamed.fingerprint["data.tokenizer"] = "old.model numbered";  // the file had another name, and the same hash
+  CHECK(test::failure_of([&] { StreamLoader(options).seek(renamed); }).empty());
   const auto bytes = make_tokenizer("bytes");
   CHECK_THAT(test::failure_of([&] {
                StreamLoader({.data = options.data, .tokenizer = *bytes, .context = 6, .sequences = 6, .seed = 1})
@@ -390,6 +393,18 @@ TEST_CASE("what a background thread meets comes up in next(), each time", "[data
     CHECK_THROWS_AS(loader.next(4, 0, 4), ContractError);
     CHECK_THROWS_AS(loader.next(6, 2, 3), ContractError);
   }
+}
+
+TEST_CASE("a document that cannot be tokenised comes up in next(), named", "[data][loader]") {
+  const test::Scratch folder;
+  test::write(folder / "a.jsonl", test::line_of("1:9") + test::line_of("!"));
+  const test::RefusingTokens tokenizer;
+  DataConfig config;
+  config.train = {folder / "a.jsonl"};
+  config.holdout = 0;
+  config.lanes = 1;
+  StreamLoader loader({.data = config, .tokenizer = tokenizer, .context = 4, .sequences = 1, .seed = 1});
+  CHECK(test::failure_of([&] { loader.next(0, 0, 1); }) == folder / "a.jsonl" + ":2: no ids for this");
 }
 
 TEST_CASE("hostile lines among sound ones are counted by their reason and named, and the rest is trained on",

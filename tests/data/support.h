@@ -87,7 +87,7 @@ inline std::string failure_of(const std::function<void()>& call) {
 }
 
 /// Texts "17:5" are document 17 of 5 tokens, each token another number: 17 * 1000 + 0 .. 4. 0 ends, 1 begins.
-class NumberedTokens final : public Tokenizer {
+class NumberedTokens : public Tokenizer {
  public:
   static constexpr std::int32_t kDocument = 1000;
   void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
@@ -101,6 +101,15 @@ class NumberedTokens final : public Tokenizer {
   std::int32_t end_of_text() const override { return 0; }
   std::optional<std::int32_t> begin_of_text() const override { return 1; }
   std::string name() const override { return "numbered"; }
+};
+
+/// The same, but texts that begin with '!' have no ids.
+class RefusingTokens final : public NumberedTokens {
+ public:
+  void encode(std::string_view text, std::vector<std::int32_t>& ids) const override {
+    if (text.starts_with('!')) throw DataError("no ids for this");
+    NumberedTokens::encode(text, ids);
+  }
 };
 
 /// Number of tokens of numbered document d > 0: from 1 to 60, some longer than several samples.

@@ -134,11 +134,19 @@ TEST_CASE("a tokenizer that cannot be trained says what to give instead, and lea
   const auto message = [&] { return test::failure_of([&] { train_tokenizer(training); }); };
   training.vocab = 100'000;
   CHECK_THAT(message(), Contains("--vocab: 100000 is more than this text has pieces for; give at most "));
-  training.vocab = 259;
-  CHECK_THAT(message(), Contains("--vocab: 259 is too small"));
-  training.vocab = 262;
-  CHECK_THAT(message(), Contains("--vocab: 262 does not hold the characters") && Contains("give at least 2"));
+  training.vocab = 299;
+  CHECK_THAT(message(), Contains("--vocab: 299 is too small") && Contains("give at least 300"));
+  std::string many;
+  for (char c = '#'; c <= '~'; ++c)
+    if (c != '\\') many += c;
+  test::write(folder / "many.jsonl", test::line_of(many));
+  training.inputs = {folder / "many.jsonl"};
+  training.vocab = 300;
+  CHECK_THAT(message(), Contains("--vocab: 300 does not hold the characters") && Contains("give at least 3"));
   training.vocab = 600;
+  test::write(folder / "broken.jsonl", "no JSON\n" + test::line_of("a"));
+  training.inputs = {folder / "broken.jsonl"};
+  CHECK_THAT(message(), Contains("above --max-bad-share 0.001") && Contains("raise --max-bad-share"));
   training.inputs = {folder / "none*.jsonl"};
   CHECK_THAT(message(), Contains("none*.jsonl matches no file"));
   CHECK_FALSE(std::filesystem::exists(training.out));
@@ -171,8 +179,32 @@ TEST_CASE("a tokenizer that is missing, damaged, too large or without a begin sa
   require_fits(*bytes, 300);
   CHECK_THAT(test::failure_of([&] { require_fits(*bytes, 257); }),
              Contains("model.vocab_size: 257") && Contains("bytes has 258") && Contains("set model.vocab_size: 258"));
+  CHECK_THAT(test::failure_of([&] { make_tokenizer(folder / "garbage.model", "--tokenizer"); }),
+             Catch::StartsWith("--tokenizer: "));
   CHECK(begin_token(true, *bytes) == 257);
   CHECK_FALSE(begin_token(false, *bytes));
+}
+
+TEST_CASE("a tokenizer is the same under another file's name, and another under the same name", "[data][tokenizer]") {
+  const test::Scratch folder;
+  const TokenizerTraining training = babble_training(folder, "t.model");
+  train_tokenizer(training);
+  std::filesystem::copy_file(training.out, folder / "renamed to this.model");
+  const std::string name = make_tokenizer(training.out)->name(),
+                    renamed = make_tokenizer(folder / "renamed to this.model")->name();
+  CHECK(name != renamed);
+  CHECK(names_same_tokenizer(name, renamed));
+  CHECK(names_same_tokenizer("bytes", "bytes"));
+  CHECK_FALSE(names_same_tokenizer("t.model 0123456789abcdef", "t.model 0123456789abcde0"));
+  CHECK_FALSE(names_same_tokenizer("bytes", name));
+}
+
+TEST_CASE("what a tokenizer cannot encode is named by shard and line", "[data][tokenizer]") {
+  const test::RefusingTokens tokenizer;
+  std::vector<std::int32_t> ids;
+  encode_document(tokenizer, "7:2", "a.jsonl", 3, ids);
+  CHECK(ids == std::vector<std::int32_t>{7000, 7001});
+  CHECK(test::failure_of([&] { encode_document(tokenizer, "!", "a.jsonl", 3, ids); }) == "a.jsonl:3: no ids for this");
 }
 
 }  // namespace spikesink

@@ -1,7 +1,11 @@
 #include "data/store/verify.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 
 #include "data/store/prepare.h"
 #include "data/store/show.h"
@@ -192,6 +196,34 @@ TEST_CASE("what is wrong in a store is named by file, all of it", "[data][verify
     CHECK_THAT(test::failure_of([&] { findings(); }), Contains("is no whole token store"));
   }
 }
+
+#ifndef __SANITIZE_ADDRESS__  // whose own memory has no room under the limit
+TEST_CASE("a file that there is no memory for is a finding, not the end of the program", "[data][verify]") {
+  const test::Scratch folder;
+  const std::string path = prepared(folder, 2);
+  constexpr std::int64_t kMany = std::int64_t{1} << 28;  // 2 GB, of which the disk holds nothing
+  H5File file = H5File::create(path + "/shard_00000001.h5");
+  file.make<std::uint16_t>("tokens", {kMany});
+  file.make<std::int64_t>("documents", {kMany});
+  file.write_stretch<std::int64_t>("documents", kMany - 1, std::vector<std::int64_t>{kMany});  // so all has its place
+  file.close();
+  Manifest manifest = Manifest::read(path);
+  manifest.files[1].train = {.tokens = kMany, .documents = kMany - 1};
+  test::write(manifest_file(path), manifest.to_json());
+
+  std::int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  rlimit limit = before;
+  limit.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + (rlim_t{512} << 20);
+  setrlimit(RLIMIT_AS, &limit);
+  const std::string found = text_of(findings_of(path));
+  setrlimit(RLIMIT_AS, &before);
+  CHECK_THAT(found, Contains("shard_00000001.h5: cannot be checked: std::bad_alloc"));
+  CHECK_THAT(found, !Contains("shard_00000002.h5"));
+}
+#endif
 
 TEST_CASE("documents that are not what they should be are found though all sums are right", "[data][verify]") {
   const test::Scratch folder;

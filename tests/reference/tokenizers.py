@@ -3,7 +3,7 @@
 
     tokenizers.py ENCODE SPIKESINK      programs of the build: reference_encode, spikesink
 
-Encodings: ranks learned here with each of the patterns that spikesink scans by hand and one that goes to PCRE2, a sentencepiece
+Encodings: ranks learned here with each of the patterns that spikesink scans by hand and two that go to PCRE2, a sentencepiece
 model trained by spikesink, and DCLM's ranks where ../shared/data has them. Texts: every code point that has a character,
 odd Unicode, long runs, bytes that are no UTF-8, and all documents of ../shared/data. A line a comparison, then
 `N passed, N failed`; exit code 1 if one failed, 77 where a package is missing.
@@ -34,7 +34,11 @@ PATTERNS = {
     "gpt2 possessive": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
     "llama3": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "cl100k": r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s",
-    "by PCRE2": r"[^\r\n\p{L}\p{N}]?\p{L}+(?i:'s|'t|'re)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "o200k": r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+             r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+             r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "all that is let through": r"(?i:[k-s])++|[\v\x41-\x43\-]{2}|\D\d{1,2}?(?=\pN)|(?<=\s)[\p{P}\d\p{Lo}]+|(?>[\p{So}\p{Sm}]+)|"
+                               r"[^\P{L}a-z]+|\P{Nd}\P{Lu}|[-\p{M}]|[^]\S]{2,}|(?s-i:.)",
 }
 TOKENS = 1500  # of the ranks learned here
 PLANES = 4  # that have characters; the others only samples
