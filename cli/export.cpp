@@ -23,6 +23,8 @@ namespace spikesink::cli {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::int64_t kMostShardGb = 1'000'000;
+
 struct Options {
   std::string checkpoint, out, dtype;
   std::int64_t shard_gb = 5;
@@ -94,6 +96,8 @@ void run(const Options& options) {
              .begin_of_text = {},
              .end_of_text = {}};
   hf.begins = config.data.begin_of_text;
+  hf.document_mask = config.data.document_mask;
+  hf.loss_from_position = config.train.loss_from_position;
   add_tokenizer(checkpoint, config, out.path(), hf);
   TerminalLine line;
   const std::size_t files =
@@ -110,6 +114,8 @@ void run(const Options& options) {
   fmt::print("{}: {}, {} parameters of {} in {}\n", options.out, hf.architecture,
              count_text(static_cast<double>(model.params().num_elements())), torch_name(written),
              counted(static_cast<std::int64_t>(files), "file"));
+  if (hf.document_mask)
+    fmt::print("data.document_mask stays with `import` alone: in transformers tokens see all documents of a sample\n");
   fmt::print("in Python: transformers.AutoModelForCausalLM.from_pretrained(\"{}\"{})\n", options.out,
              released ? "" : ", trust_remote_code=True");
 }
@@ -125,7 +131,7 @@ void add_export_command(CLI::App& app) {
   command->add_option("--dtype", options->dtype, "bf16 or f32; default: each weight as the checkpoint has it")
       ->check(CLI::IsMember({"bf16", "f32"}));
   command->add_option("--shard-gb", options->shard_gb, "at most so many gigabytes a file; default: 5")
-      ->check(at_least_one);
+      ->check(CLI::Range(std::int64_t{1}, kMostShardGb));
   command->footer(
       "Writes safetensors, config.json and the tokenizer. A model that Llama's, Qwen 2's, Qwen 3's or OLMo 2's class\n"
       "computes is written for that class; any other (its norms, gates, FFN) with PyTorch files of its own beside it,\n"

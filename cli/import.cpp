@@ -47,6 +47,8 @@ Config config_of(const HfModel& hf, const std::string& name, const ImportedToken
   config.data.train = {kNoText};
   config.data.tokenizer = tokenizer.spec;
   config.data.begin_of_text = tokenizer.begins;
+  config.data.document_mask = hf.document_mask;
+  config.train.loss_from_position = hf.loss_from_position;
   config.train.steps = 0;
   config.train.batch_tokens = std::max(config.train.batch_tokens, hf.model.context);
   if (const std::string problem = problem_of(config); !problem.empty()) throw DataError(problem);

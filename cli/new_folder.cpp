@@ -10,7 +10,9 @@
 namespace spikesink::cli {
 namespace fs = std::filesystem;
 
-NewFolder::NewFolder(const std::string& path) : path_((fs::absolute(path) / "").parent_path().string()) {
+NewFolder::NewFolder(const std::string& path) {
+  if (path.empty()) throw UsageError("--out: is empty; name a new folder");
+  path_ = (fs::absolute(path) / "").parent_path().string();
   std::error_code error;
   if (fs::exists(path_, error))
     throw UsageError("--out " + path + ": exists already; name a new folder, or remove that one");

@@ -16,8 +16,10 @@ struct HfModel {
   std::string architecture;  ///< LlamaForCausalLM, ...
   ModelConfig model;
   std::optional<std::int64_t> begin_of_text, end_of_text;  ///< ids; of several the first
-  std::optional<bool> begins = {};  ///< whether a begin-of-text token stands before each sample; absent: not said
-  bool bytes = false;               ///< the tokenizer is the built-in one, of which there is no file
+  std::optional<bool> begins = {};      ///< whether a begin-of-text token stands before each sample; absent: not said
+  bool bytes = false;                   ///< the tokenizer is the built-in one, of which there is no file
+  bool document_mask = false;           ///< tokens see those of their own document only: not known to transformers
+  std::int64_t loss_from_position = 1;  ///< of perplexity; 1-based
 };
 
 /// Reads the text of a config.json: of LlamaForCausalLM (RoPE scaling of Llama 3.1, and linear), Qwen2ForCausalLM,

@@ -282,3 +282,6 @@ class SpikesinkForCausalLM(PreTrainedModel):
         out = CausalLMOutput(loss=loss, logits=logits, hidden_states=tuple(hidden) if with_hidden else None,
                              attentions=tuple(attentions) if with_attentions else None)
         return out.to_tuple() if return_dict is False else out
+
+
+SpikesinkForCausalLM.register_for_auto_class("AutoModelForCausalLM")  # save_pretrained() then copies this file too

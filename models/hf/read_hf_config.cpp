@@ -39,6 +39,8 @@ class Keys {
     const auto found = object_.find(key);
     return found == object_.end() || found->is_null() ? nullptr : &*found;
   }
+  /// Also where it is null, which find() takes for absent.
+  bool names(const std::string& key) const { return object_.contains(key); }
   std::optional<std::int64_t> whole(const std::string& key) const {
     const json* value = find(key);
     if (value && !value->is_number_integer()) fail(key, shown(*value) + " is no whole number");
@@ -82,6 +84,8 @@ class Keys {
   std::string path_, before_;
 };
 
+constexpr std::int64_t kDefaultWindow = 4096;  // of Qwen2Config and Qwen3Config
+
 /// Refuses what changes the computation and has no place in our models.
 void refuse_what_we_lack(const Keys& keys, const std::string& architecture, const ModelConfig& model) {
   const auto lacks = [&](const std::string& key, const std::string& what) {
@@ -99,10 +103,15 @@ void refuse_what_we_lack(const Keys& keys, const std::string& architecture, cons
     lacks("partial_rotary_factor", "heads that turn in part");
   for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"})
     if (keys.whole(key).value_or(0) > 1) lacks(key, "a mixture of experts");
-  if (const json* types = keys.find("layer_types"))
+  if (const json* types = keys.find("layer_types")) {
+    if (!types->is_array()) keys.fail("layer_types", "is no list");
     for (const json& type : *types)
       if (type != "full_attention") lacks("layer_types", "layers of " + Keys::shown(type));
-  if (keys.flag("use_sliding_window") && keys.whole("sliding_window").value_or(model.context) < model.context &&
+  }
+  // Without the key transformers' window is 4096; null is none.
+  const std::int64_t window =
+      keys.names("sliding_window") ? keys.whole("sliding_window").value_or(model.context) : kDefaultWindow;
+  if (keys.flag("use_sliding_window") && window < model.context &&
       keys.whole("max_window_layers").value_or(0) < model.n_layers)
     lacks("use_sliding_window", "attention in a sliding window");
 }
@@ -196,6 +205,8 @@ HfModel read_hf_config(std::string_view text, const std::string& path) {
               .end_of_text = id_of(keys, "eos_token_id")};
   if (keys.find("spikesink_begin_of_text")) out.begins = keys.flag("spikesink_begin_of_text");
   out.bytes = keys.text("spikesink_tokenizer") == "bytes";
+  out.document_mask = keys.flag("spikesink_document_mask");
+  out.loss_from_position = keys.whole("spikesink_loss_from_position").value_or(1);
   const json* names = keys.find("architectures");
   if (!names || !names->is_array() || names->size() != 1 || !names->front().is_string())
     keys.fail("architectures", "names no single class of models");

@@ -86,6 +86,8 @@ Json write_hf_config(const HfModel& hf, std::string_view torch_dtype) {
   out["pad_token_id"] = nullptr;
   if (hf.begins) out["spikesink_begin_of_text"] = *hf.begins;
   if (hf.bytes) out["spikesink_tokenizer"] = "bytes";
+  if (hf.document_mask) out["spikesink_document_mask"] = true;
+  if (hf.loss_from_position > 1) out["spikesink_loss_from_position"] = hf.loss_from_position;
   out["torch_dtype"] = torch_dtype;
   return out;
 }

@@ -180,9 +180,12 @@ def read_analyses(folders, runs, notes):
         folder = path.resolve()
         analysis.name = run.name if run else folder.parent.name if folder.name == "analysis" else folder.name
         found.append(analysis)
-    names = [analysis.name for analysis in found]
     for i, analysis in enumerate(found):
         analysis.index = i
-        if names.count(analysis.name) > 1:  # two of a name: by their folders
-            analysis.name += f" ({analysis.path.resolve().name})"
+    for name in {analysis.name for analysis in found}:  # several of a name: by as much of their folders as tells them apart
+        same = [analysis for analysis in found if analysis.name == name]
+        parts = [analysis.path.resolve().parts for analysis in same]
+        depth = next((n for n in range(1, 1 + max(map(len, parts))) if len({p[-n:] for p in parts}) == len(parts)), 1)
+        for analysis, path in zip(same, parts):
+            analysis.name += f" ({'/'.join(path[-depth:])})" if len(same) > 1 else ""
     return found

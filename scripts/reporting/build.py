@@ -55,8 +55,8 @@ def build(args):
         print(
             "report.py: no run that can be read in "
             + (", ".join(map(str, args.run + args.analysis)) or "no folder")
-            + "; name folders that `spikesink train` or "
-            "`spikesink sweep run` has made",
+            + "; name folders that `spikesink train`, "
+            "`spikesink sweep run` or `spikesink analyze` has made",
             file=sys.stderr,
         )
         return 2

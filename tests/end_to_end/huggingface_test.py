@@ -229,6 +229,30 @@ def check_ours(home):
         report.check(len(out.hidden_states) == model.config.num_hidden_layers + 1 and sums, f"{name}: hidden states, attentions")
 
 
+def check_reading(home):
+    """What a run reads in its text comes back, so that it measures the same; a saved copy of a model of ours loads."""
+    corpus = harness.write_corpus(home.folder / "masked_text", documents=60, shards=1)
+    for norm in ("rmsnorm", "layernorm"):
+        harness.run("train", harness.TINY, *harness.sets(**harness.SMALL), *harness.sets(
+            data__train=f"[{corpus}]", data__holdout=0.3, data__document_mask="true", data__begin_of_text="true",
+            train__loss_from_position=9, train__steps=2, model__norm__kind=norm, metrics__sequences=4, run__dir=home.folder,
+            run__name=f"masked_{norm}"))  # fmt: skip
+        run = home.folder / f"masked_{norm}"
+        exported = home.send_out(run)
+        measured = [json.loads(harness.run("eval", checkpoint, "--data", corpus, "--sequences", 4, "--json").stdout)
+                    for checkpoint in (run, home.bring_in(exported))]  # fmt: skip
+        for name in ("perplexity", "sink_ratio", "first_token_mass", "spike_max"):
+            values = [each[name] for each in measured]
+            report.check(values[0] == values[1], f"{norm}: {name} of run and of its import: {values}")
+    tokens, saved = tokens_for(258, 20), home.new("saved")
+    model = load(exported, trust_remote_code=True)
+    model.save_pretrained(saved)
+    close(their_logits(load(saved, trust_remote_code=True), tokens), their_logits(model, tokens), "saved by transformers")
+    for words, said in ((("--out", ""), "--out: is empty"), (("--out", home.new("x"), "--shard-gb", 10**10), "--shard-gb")):
+        done = harness.run("export", run, *words, check=False)
+        report.check(done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr, f"{words}: {done.stderr}")
+
+
 LLAMA3_PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
                   r"|\s*[\r\n]+|\s+(?!\S)|\s+")
 TEXTS = ["Hello world, hello  world!\n\n  It's 12345 o'clock.", "", " ", "caf\u00e9 \u4f60\u597d \U0001f600\t\r\n x", "<|end|> is text"]
@@ -393,6 +417,6 @@ def check_memory(home):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         home = Home(temporary)
-        for check in (check_theirs, check_precisions, check_newer_config, check_ours, check_tokenizers, check_refusals, check_memory):
+        for check in (check_theirs, check_precisions, check_newer_config, check_ours, check_reading, check_tokenizers, check_refusals, check_memory):
             check(home)
     report.end()

@@ -130,6 +130,14 @@ TEST_CASE("a config.json that says less than a class needs, or more than models 
         "accepted");
   CHECK_THAT(with({{"architectures", {"Qwen2ForCausalLM"}}, {"use_sliding_window", true}, {"sliding_window", 127}}),
              StartsWith("c.json: use_sliding_window: attention in a sliding window"));
+  nlohmann::json longer{{"architectures", {"Qwen2ForCausalLM"}}, {"use_sliding_window", true}};
+  longer["max_position_embeddings"] = 4096;
+  CHECK(with(longer) == "accepted");  // transformers' window, where none is named
+  longer["max_position_embeddings"] = 4097;
+  CHECK_THAT(with(longer), StartsWith("c.json: use_sliding_window: attention in a sliding window"));
+  longer["sliding_window"] = nullptr;
+  CHECK(with(longer) == "accepted");
+  CHECK_THAT(with({{"layer_types", {{"a", "full_attention"}}}}), StartsWith("c.json: layer_types: is no list"));
   CHECK_THAT(with({{"rope_parameters", {{"full_attention", {{"rope_theta", 500.0}}}}}}),
              StartsWith("c.json: rope_parameters.full_attention: rotary positions that differ by layer"));
   CHECK_THAT(with({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}),

@@ -67,7 +67,7 @@ def tiny_row(path):
     """A config that extends a row and shrinks it. What rows are about stays: heads, and the loss's share of the context."""
     row = extended(path)
     m, first = row["model"], row["train"].get("loss_from_position", 1)
-    context = max(m["context"] // 8, 4)
+    context = max(m["context"] // 4, 4)
     tiny = {"extends": str(path), "run": TINY["run"],
             "model": {"d_model": 32, "n_layers": 2, "context": context, "vocab_size": 50, "init_std": 0.2},
             "train": {"batch_tokens": 3 * context, "micro_batch": 2,
