@@ -24,6 +24,8 @@ auto with_state(const std::string& checkpoint, auto&& f) {
     if (const int format = json.at("format"); format < kOldestFormat || format > kFormat)
       throw DataError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
                                   format, kOldestFormat, kFormat));
+    if (const int world = json.at("world"); world < 1)
+      throw DataError(fmt::format("{}: damaged: of {} ranks; use an older checkpoint", file, world));
     return f(json);
   } catch (const nlohmann::json::exception& error) {
     throw DataError(file + ": not a checkpoint's state: " + error.what() + "; use an older checkpoint");

@@ -19,10 +19,15 @@ constexpr std::array kPatterns{kGpt2Pattern, kGpt2PossessivePattern, kLlama3Patt
 const std::string kModel = "tests/fuzz/corpus/sentencepiece/small.model";
 const std::string kRanks = "tests/fuzz/corpus/tiktoken/small.tiktoken";
 
-/// The pieces that our scanners cut must be those of the pattern itself.
-void check_pieces(std::string_view pattern, std::string_view text) {
-  const auto scanner = detail::make_scanner(pattern);
-  const auto regex = detail::make_regex(std::string(pattern), "fuzz");
+/// The pieces that our scanner of a pattern cuts must be those of the pattern itself.
+void check_pieces(std::size_t pattern, std::string_view text) {
+  using Pair = std::pair<std::unique_ptr<Splitter>, std::unique_ptr<Splitter>>;
+  static std::array<Pair, kPatterns.size()> splitters;
+  auto& [scanner, regex] = splitters[pattern];
+  if (!scanner) {
+    scanner = detail::make_scanner(kPatterns[pattern]);
+    regex = detail::make_regex(std::string(kPatterns[pattern]), "fuzz");
+  }
   std::vector<std::uint32_t> scanned, matched;
   scanner->split(text, scanned);
   regex->split(text, matched);
@@ -60,7 +65,7 @@ void read(std::string_view input) {
   const std::string_view text = input.substr(std::min<std::size_t>(1, input.size()));
   std::vector<std::int32_t> ids;
   if (choice < kPatterns.size()) {
-    check_pieces(kPatterns[choice], repaired_utf8(text));
+    check_pieces(choice, repaired_utf8(text));
   } else if (choice == kPatterns.size()) {
     check_sentencepiece(text);
   } else if (choice == kPatterns.size() + 1) {
