@@ -104,7 +104,8 @@ std::optional<Written> extends_of(const YAML::Node& document, const Place& top) 
 }
 
 std::vector<std::string> bases_of(const Written& extends) {
-  const auto& [value, place] = extends;
+  const YAML::Node& value = extends.value;
+  const Place& place = extends.place;
   std::vector<std::string> files;
   const auto add = [&](const YAML::Node& base) {
     if (!base.IsScalar())

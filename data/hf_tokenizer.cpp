@@ -12,6 +12,7 @@
 
 #include "data/splitter.h"
 #include "io/failure.h"
+#include "io/json_integer.h"
 
 namespace spikesink {
 namespace {
@@ -124,7 +125,7 @@ class Converter {
   void read_added(const json& all) {
     if (const auto added = all.find("added_tokens"); added != all.end())
       for (const json& token : *added)
-        added_[token.at("content").get<std::string>()] = token.at("id").get<std::int32_t>();
+        added_[token.at("content").get<std::string>()] = integer_of<std::int32_t>(token.at("id"));
   }
 
   void read_model(const json& model) {
@@ -136,7 +137,7 @@ class Converter {
       if (added_.contains(word)) continue;
       const auto bytes = bytes_of_word(word);
       if (!bytes || bytes->empty()) fail(fmt::format("token {} stands for no bytes", id.dump()));
-      ids_[*bytes] = id.get<std::int32_t>();
+      ids_[*bytes] = integer_of<std::int32_t>(id);
       bytes_of[word] = *bytes;
     }
     std::int32_t before = -1;

@@ -6,6 +6,7 @@
 
 #include "data/tokenizer.h"
 #include "io/failure.h"
+#include "io/json_integer.h"
 
 namespace spikesink {
 
@@ -23,10 +24,12 @@ Position Position::from_json(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
     Position position;
-    json.at("step").get_to(position.step);
+    position.step = integer_of<std::int64_t>(json.at("step"));
     json.at("fingerprint").get_to(position.fingerprint);
-    for (const auto& row : json.at("lanes").at("rows"))
-      position.lanes.push_back({row.at(0), row.at(1), row.at(2), row.at(3), row.at(4), row.at(5)});
+    for (const auto& row : json.at("lanes").at("rows")) {
+      const auto at = [&](std::size_t column) { return integer_of<std::int64_t>(row.at(column)); };
+      position.lanes.push_back({at(0), at(1), at(2), at(3), at(4), row.at(5)});
+    }
     return position;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("the checkpoint's position in the data cannot be read ({}); resume from an older one",

@@ -211,6 +211,10 @@ struct H5File::State {
     const int rank = space.ok() ? H5Sget_simple_extent_ndims(space) : -1;
     std::vector<hsize_t> dims(static_cast<std::size_t>(std::max(rank, 0)));
     if (rank < 0 || H5Sget_simple_extent_dims(space, dims.data(), nullptr) < 0) throw error(name + ": cannot be read");
+    std::int64_t bytes = sizeof(double);
+    for (const hsize_t n : dims)
+      if (__builtin_mul_overflow(bytes, n, &bytes))
+        throw DataError(fmt::format("{}: {} is said to be larger than any file; make the file anew", path, name));
     return {dims.begin(), dims.end()};
   }
 
@@ -378,8 +382,13 @@ void H5File::read_into(const std::string& name, std::span<T> to) const {
 
 template <H5Number T>
 std::vector<T> H5File::read(const std::string& name) const {
+  constexpr std::size_t kMostPacking = 1100;  // times that deflate makes anything smaller
   const std::vector<std::int64_t> dims = this->dims(name);
-  std::vector<T> data(std::accumulate(dims.begin(), dims.end(), std::size_t{1}, std::multiplies<>()));
+  const auto size = std::accumulate(dims.begin(), dims.end(), std::size_t{1}, std::multiplies<>());
+  if (size / kMostPacking > H5Dget_storage_size(state_->open_dataset(name)))
+    throw DataError(fmt::format("{}: {} is said to hold {} numbers, but the file has not that many; make it anew",
+                                state_->path, name, size));
+  std::vector<T> data(size);
   read_into<T>(name, data);
   return data;
 }

@@ -24,10 +24,11 @@ packages=(
 )
 report=(python3-matplotlib python3-jinja2 python3-h5py python3-numpy python3-yaml)
 tests=(clang-format-14 python3-torch  # the formatter's version decides the format
+       clang-14 libclang-rt-14-dev libomp-14-dev  # fuzzing
        libboost-context-dev           # fibers, to run CUDA kernels without a GPU
        slurm-wlm munge)               # sweeps on a cluster of one node
 browser=(chromium chromium-driver)    # to look at a report's page; Ubuntu has them as snaps only, and the test says what it skips
-all=(clang-tidy-14 libomp-14-dev)
+all=(clang-tidy-14)
 
 want=build cuda="" with_report=""
 for option; do

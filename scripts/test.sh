@@ -4,7 +4,7 @@
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
 #   --all        add clang-tidy over every source file, and the CUDA kernels compiled for other GPUs
-#   --long       add the unit tests under the address and undefined-behaviour sanitizers
+#   --long       add the unit tests under the address and undefined-behaviour sanitizers; fuzz a minute a target, not 5 seconds
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
 #
@@ -25,6 +25,7 @@ end_to_end   12       always
 ranks        4        always
 slurm        4        always
 read_back    1        always
+fuzz         8        always
 emulated     12       always
 cuda         7        always
 tidy         15       all
@@ -174,6 +175,13 @@ stage_read_back() {
   script tests/io/read_back.py events "$work/run/tensorboard"
 }
 
+# All that reads files against inputs of libFuzzer, from tests/fuzz/corpus on, which stage unit replays.
+stage_fuzz() {
+  command -v clang++-14 >/dev/null || { echo "no clang 14: skipped"; skipped 1; return 0; }
+  cmake --preset fuzz && cmake --build --preset fuzz
+  script tests/fuzz/fuzz.py build/fuzz/tests/fuzz/fuzz "$FUZZ_SECONDS"
+}
+
 # The CUDA code on the host, see tests/cuda_emulation/README.md: what it has is built and tested, and whole runs are held
 # against the CPU's.
 stage_emulated() {
@@ -235,6 +243,7 @@ run_stage() {  # name minutes
   [ $took -le $(($2 * 60)) ] || note="   (over its budget of $2 min)"
   if [ $code = 0 ]; then
     printf 'ok     %4d s%s\n' $took "$note"
+    sed -n 's/^show: /  /p' "$log"
     return 0
   fi
   printf 'FAILED %4d s%s\n' $took "$note"
@@ -254,10 +263,11 @@ usage_error() {
 want=" always setup "
 only=" "
 SETUP_FLAG=--tests
+FUZZ_SECONDS=5
 while [ $# -gt 0 ]; do
   case $1 in
     --all) want+="all "; SETUP_FLAG=--all ;;
-    --long) want+="long " ;;
+    --long) want+="long "; FUZZ_SECONDS=60 ;;
     --only) only+="${2:?--only needs a stage} "; shift ;;
     --no-setup) want=${want/ setup / } ;;
     --list) echo "$STAGES" | awk 'NF { printf "%-12s %3d min  %s\n", $1, $2, $3 }'; exit 0 ;;
@@ -267,7 +277,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-export SETUP_FLAG
+export SETUP_FLAG FUZZ_SECONDS
 for name in $only; do
   grep -q "^$name " <<<"$STAGES" || usage_error "--only $name: no such stage"
 done

@@ -8,6 +8,7 @@
 #include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/failure.h"
+#include "io/json_integer.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -21,9 +22,11 @@ auto with_state(const std::string& checkpoint, auto&& f) {
   const std::string file = checkpoint + "/" + kStateFile;
   try {
     const auto json = nlohmann::json::parse(read_file(file));
-    if (const int format = json.at("format"); format < kOldestFormat || format > kFormat)
+    if (const int format = integer_of<int>(json.at("format")); format < kOldestFormat || format > kFormat)
       throw DataError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
                                   format, kOldestFormat, kFormat));
+    if (const int world = integer_of<int>(json.at("world")); world < 1)
+      throw DataError(fmt::format("{}: damaged: of {} ranks; use an older checkpoint", file, world));
     return f(json);
   } catch (const nlohmann::json::exception& error) {
     throw DataError(file + ": not a checkpoint's state: " + error.what() + "; use an older checkpoint");
@@ -117,17 +120,18 @@ std::string find_checkpoint(const std::string& path) {
 
 TrainingState read_state(const std::string& checkpoint, int first, int stride) {
   return with_state(checkpoint, [&](const nlohmann::json& json) {
-    const int world = json.at("world");
+    const int world = integer_of<int>(json.at("world"));
     for (int rank = first; rank < world; rank += stride) {
       const std::string file = file_of(checkpoint, rank), sum = json.at("crc32c").at(rank_file(rank));
       if (fmt::format("{:08x}", crc32c_of_file(file)) != sum)
         throw DataError(file + ": checksum differs from state.json; the file is damaged, use an older checkpoint");
     }
-    return TrainingState{.step = json.at("step"),
-                         .tokens = json.at("tokens"),
-                         .world = json.at("world"),
-                         .threads = json.at("threads"),
-                         .skipped = json.value("skipped", std::int64_t{0}),  // these two not in older checkpoints
+    return TrainingState{.step = integer_of<std::int64_t>(json.at("step")),
+                         .tokens = integer_of<std::int64_t>(json.at("tokens")),
+                         .world = integer_of<int>(json.at("world")),
+                         .threads = integer_of<int>(json.at("threads")),
+                         .skipped = json.contains("skipped") ? integer_of<std::int64_t>(json["skipped"])
+                                                             : 0,  // these two not in older checkpoints
                          .probe_owed = json.value("probe_owed", false),
                          .config = json.at("config"),
                          .position = json.at("data").dump()};
@@ -135,7 +139,8 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
 }
 
 std::vector<std::string> rank_files(const std::string& checkpoint) {
-  const int world = with_state(checkpoint, [](const nlohmann::json& json) { return json.at("world").get<int>(); });
+  const int world =
+      with_state(checkpoint, [](const nlohmann::json& json) { return integer_of<int>(json.at("world")); });
   std::vector<std::string> files;
   for (int rank = 0; rank < world; ++rank) files.push_back(file_of(checkpoint, rank));
   return files;

@@ -22,18 +22,17 @@ struct Stretch {
   std::int64_t begin, end;
 };
 
-/// What a file has of a tensor.
+/// What a file has of a tensor: `count` elements from `first` on, if that is what it is.
 struct Found {
   std::vector<std::int64_t> whole;
-  Stretch stretch;
+  std::int64_t first, count;
 };
 Found find(const H5File& file, const std::string& name) {
   const std::vector<std::int64_t> dims = file.dims(name);
   std::int64_t count = 1;
   for (const std::int64_t n : dims) count *= n;
-  if (!file.has_attribute(name, kFirst)) return {dims, {0, count}};
-  const auto first = file.number_attribute<std::int64_t>(name, kFirst);
-  return {file.list_attribute(name, kShape), {first, first + count}};
+  if (!file.has_attribute(name, kFirst)) return {dims, 0, count};
+  return {file.list_attribute(name, kShape), file.number_attribute<std::int64_t>(name, kFirst), count};
 }
 
 /// Reads elements of `name`, from `at` of the dataset on, into `to`; by pieces, so that little is held twice.
@@ -118,10 +117,14 @@ void load_slices(const Stream& stream, std::span<const std::string> files, std::
       const StateSlice& slice = slices[i];
       const std::string name = slice.group + slice.name;
       if (!file.exists(name)) continue;
-      const auto& [whole, there] = find(file, name);
+      const auto& [whole, first, count] = find(file, name);
       if (whole != dims_of(slice.whole))
         throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
                                     fmt::join(whole, ", "), fmt::join(dims_of(slice.whole), ", ")));
+      if (first < 0 || count > slice.whole.numel() - first)
+        throw DataError(fmt::format("{}: damaged: has {} elements of {} from {} on, of {}; use an older checkpoint",
+                                    path, count, name, first, slice.whole.numel()));
+      const Stretch there{first, first + count};
       progress[i].is_known = true;
       const std::int64_t begin = std::max(there.begin, slice.first),
                          end = std::min(there.end, slice.first + slice.values.numel());

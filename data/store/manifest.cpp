@@ -9,6 +9,7 @@
 #include "data/store/manifest_json.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/json_integer.h"
 #include "kernels/core/random.h"
 
 namespace spikesink {
@@ -24,7 +25,8 @@ Json json_of(const TokenRow& row) {
           {"documents_crc32c", row.documents_crc}};
 }
 TokenRow row_of(const Json& json) {
-  return {json.at("tokens"), json.at("documents"), json.at("tokens_crc32c"), json.at("documents_crc32c")};
+  return {integer_of<std::int64_t>(json.at("tokens")), integer_of<std::int64_t>(json.at("documents")),
+          integer_of<std::uint32_t>(json.at("tokens_crc32c")), integer_of<std::uint32_t>(json.at("documents_crc32c"))};
 }
 
 template <class T>
@@ -32,7 +34,7 @@ Json or_null(const std::optional<T>& value) {
   return value ? Json(*value) : Json();
 }
 std::optional<std::int64_t> optional_of(const Json& json) {
-  return json.is_null() ? std::nullopt : std::optional(json.get<std::int64_t>());
+  return json.is_null() ? std::nullopt : std::optional(integer_of<std::int64_t>(json));
 }
 
 /// What cannot be, although it is JSON of the right form.
@@ -44,12 +46,20 @@ void require_sound(const Manifest& m) {
   refuse_if(m.vocab_size < 1 || m.vocab_size > (m.token_bytes == 2 ? 65536 : std::int64_t{1} << 31),
             fmt::format("{} tokens in the vocabulary", m.vocab_size));
   refuse_if(m.end_of_text < 0 || m.end_of_text >= m.vocab_size, fmt::format("end of text {}", m.end_of_text));
+  constexpr std::int64_t kMost = std::int64_t{1} << 50;  // of anything, and of all tokens: sums of a few are safe
+  for (const std::int64_t count : {m.text_bytes, m.too_short, m.too_long, m.duplicates, m.lines.documents})
+    refuse_if(count < 0 || count > kMost, fmt::format("a count of {}", count));
+  for (const std::int64_t count : m.lines.broken)
+    refuse_if(count < 0 || count > kMost, fmt::format("a count of {} broken lines", count));
+  std::int64_t tokens = 0;
   for (const StoreFile& file : m.files) {
     refuse_if(file.name.empty() || file.name.find('/') != std::string::npos || file.name.starts_with('.'),
               fmt::format("\"{}\" is no file of a store", file.name));
-    for (const TokenRow& row : {file.train, file.held_out})
-      refuse_if(row.tokens < 0 || row.documents < 0 || row.tokens < row.documents || row.tokens > std::int64_t{1} << 50,
+    for (const TokenRow& row : {file.train, file.held_out}) {
+      refuse_if(row.tokens < 0 || row.documents < 0 || row.tokens < row.documents || row.tokens > kMost - tokens,
                 fmt::format("{}: {} tokens in {} documents", file.name, row.tokens, row.documents));
+      tokens += row.tokens;
+    }
   }
 }
 }  // namespace
@@ -62,8 +72,8 @@ Json json_of(const StoreFile& file) {
           {"held_out", json_of(file.held_out)}};
 }
 StoreFile store_file_of(const Json& json) {
-  return {json.at("name"), json.at("source"), json.at("source_bytes"), row_of(json.at("train")),
-          row_of(json.at("held_out"))};
+  return {json.at("name"), json.at("source"), integer_of<std::uint64_t>(json.at("source_bytes")),
+          row_of(json.at("train")), row_of(json.at("held_out"))};
 }
 
 Json json_of(const DocumentCounts& lines) {
@@ -76,10 +86,10 @@ Json json_of(const DocumentCounts& lines) {
 }
 DocumentCounts document_counts_of(const Json& json) {
   DocumentCounts lines;
-  json.at("documents").get_to(lines.documents);
+  lines.documents = integer_of<std::int64_t>(json.at("documents"));
   for (std::size_t r = 0; r < kNumBroken; ++r)
     if (const auto at = json.at("broken").find(name_of(static_cast<Broken>(r))); at != json.at("broken").end()) {
-      lines.broken[r] = at->at("count");
+      lines.broken[r] = integer_of<std::int64_t>(at->at("count"));
       lines.first_broken[r] = at->at("first");
     }
   return lines;
@@ -124,24 +134,24 @@ Manifest Manifest::read(const std::string& folder) {
   const std::string text = read_file(path);
   try {
     const Json json = Json::parse(text);
-    if (const int format = json.at("format"); format > kFormat)
+    if (const int format = integer_of<int>(json.at("format")); format > kFormat)
       throw DataError(
           fmt::format("{}: has format {}, this program knows up to {}; take a newer program", path, format, kFormat));
     Manifest m{.tokenizer = json.at("tokenizer"),
-               .vocab_size = json.at("vocab_size"),
-               .end_of_text = json.at("end_of_text"),
-               .token_bytes = json.at("token_bytes"),
+               .vocab_size = integer_of<std::int64_t>(json.at("vocab_size")),
+               .end_of_text = integer_of<std::int32_t>(json.at("end_of_text")),
+               .token_bytes = integer_of<int>(json.at("token_bytes")),
                .holdout = json.at("holdout"),
                .min_bytes = optional_of(json.at("min_bytes")),
                .max_bytes = optional_of(json.at("max_bytes")),
                .deduplicated = json.at("deduplicated"),
                .pad = json.contains("pad") ? optional_of(json.at("pad")) : std::nullopt,
                .files = {},
-               .text_bytes = json.at("text_bytes"),
+               .text_bytes = integer_of<std::int64_t>(json.at("text_bytes")),
                .lines = document_counts_of(json.at("lines")),
-               .too_short = json.at("too_short"),
-               .too_long = json.at("too_long"),
-               .duplicates = json.at("duplicates")};
+               .too_short = integer_of<std::int64_t>(json.at("too_short")),
+               .too_long = integer_of<std::int64_t>(json.at("too_long")),
+               .duplicates = integer_of<std::int64_t>(json.at("duplicates"))};
     for (const Json& file : json.at("files")) m.files.push_back(store_file_of(file));
     require_sound(m);
     return m;

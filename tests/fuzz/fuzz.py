@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Fuzzes each target for some seconds from its corpus, and prints executions and coverage, a line a target.
+
+    fuzz.py PROGRAM SECONDS [TARGET...]
+
+PROGRAM is the preset fuzz's. What makes a target fail stays in build/fuzz/found/TARGET: mend the cause, then keep the
+input in tests/fuzz/corpus/TARGET under a name that says what it is.
+"""
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+# A zstd frame may ask for a window of 128 MB; nothing else takes more than some times its input.
+LIMITS = ["-timeout=10", "-rss_limit_mb=512", "-malloc_limit_mb=160", "-max_len=4096"]
+ENVIRONMENT = {"ASAN_OPTIONS": "quarantine_size_mb=16", "UBSAN_OPTIONS": "print_stacktrace=1", "OMP_NUM_THREADS": "1"}
+DONE = re.compile(r"^#(\d+)\s+DONE\s+cov: (\d+)", re.M)
+COUNTERS = re.compile(r"\((\d+) inline 8-bit counters\)")
+
+
+def fuzz(program, target, seconds, found):
+    """Returns what to print of the target, and whether all was well."""
+    corpus = HERE / "corpus" / target
+    found.mkdir(parents=True, exist_ok=True)
+    fast = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # targets write their inputs to files
+    with tempfile.TemporaryDirectory(dir=fast) as work:
+        grown = pathlib.Path(work, "grown")
+        grown.mkdir()
+        command = [program, f"--target={target}", f"-max_total_time={seconds}", *LIMITS, f"-artifact_prefix={found}/", grown, corpus]
+        run = subprocess.run(command, cwd=HERE.parents[1], env=os.environ | ENVIRONMENT | {"TMPDIR": work},
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        size = sum(1 for _ in corpus.iterdir())
+        done, counters = DONE.search(run.stdout), COUNTERS.search(run.stdout)
+        if run.returncode != 0 or not done or not counters:
+            return f"{target:15} FAILED, input in {found}\n" + "\n".join(run.stdout.splitlines()[-60:]), False
+        more = sum(1 for _ in grown.iterdir())
+    share = 100 * int(done[2]) / int(counters[1])
+    return f"show: {target:15} {int(done[1]):9} executions  {int(done[2]):6} edges ({share:4.1f} %)  corpus {size:3} + {more}", True
+
+
+def main():
+    program, seconds, *chosen = sys.argv[1:]
+    program = pathlib.Path(program).resolve()
+    targets = chosen or sorted(path.name for path in (HERE / "corpus").iterdir())
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda t: fuzz(program, t, seconds, program.parents[2] / "found" / t), targets))
+    for text, _ in results:
+        print(text)
+    return 0 if all(fine for _, fine in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+// Sweep files, over a base config that is there; behind a zero byte each a --set.
+#include "configs/sweep.h"
+#include "kernels/core/check.h"
+#include "tests/fuzz/target.h"
+
+namespace spikesink::fuzz {
+namespace {
+
+constexpr std::string_view kBase =
+    "model: {d_model: 32, n_layers: 2, vocab_size: 258, attention: {n_heads: 4}}\n"
+    "data: {train: [x.jsonl], tokenizer: bytes}\ntrain: {steps: 10}\n";
+
+void read(std::string_view input) {
+  static const std::string base = write_scratch("sweeps/baseline.yaml", kBase);
+  const std::string file = write_scratch("sweeps/sweep.yaml", take_until(input, '\0'));
+  std::vector<std::string> overrides;
+  while (!input.empty()) overrides.emplace_back(take_until(input, '\0'));
+  const Sweep sweep = read_sweep(file, overrides);
+  require(!sweep.name.empty() && sweep.name.find('/') == sweep.name.npos, "a sweep is called ", sweep.name);
+  require(!sweep.rows.empty(), "a sweep without rows");
+  for (const SweepRow& row : sweep.rows) {
+    require(row.runs.empty() != row.refusal.empty(), "row ", row.name, " has runs and a refusal, or neither");
+    for (const SweepRun& run : row.runs)  // its folder is one below the sweep's
+      require(run.name.find('/') == run.name.npos && !run.name.starts_with('.'), "a run is called ", run.name);
+  }
+}
+
+const Registration kSweep{{"sweep", read}};
+
+}  // namespace
+}  // namespace spikesink::fuzz
