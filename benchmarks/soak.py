@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests/end_to_end"))
 import harness  # noqa: E402
 
 FIRST, EVERY = 100, 75  # steps; checkpoints and probes do not fall on the steps that are looked at
-MOST_MEMORY = 16 << 20  # bytes of growth
+MOST_MEMORY = 8 << 20  # bytes of growth
 
 
 def held_by(process):
