@@ -48,7 +48,7 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
       "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 5 a sweep's run failed,\n"
-      "75 stopped after a checkpoint.");
+      "75 stopped by a signal, after a checkpoint where a step was done.");
   cli::add_tokenizer_command(app);
   cli::add_prepare_command(app);
   cli::add_data_command(app);
