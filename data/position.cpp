@@ -2,19 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "io/failure.h"
 
 namespace spikesink {
+namespace {
+constexpr std::array kColumns{"epoch", "shard", "line", "token", "window"};  // of a LaneState
+}
 
 std::string Position::to_json() const {
   auto rows = nlohmann::json::array();
-  for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window, s.takes_all});
+  for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window});
   return nlohmann::json{
-      {"step", step},
-      {"fingerprint", fingerprint},
-      {"lanes", {{"columns", {"epoch", "shard", "line", "token", "window", "takes_all"}}, {"rows", rows}}}}
+      {"step", step}, {"fingerprint", fingerprint}, {"lanes", {{"columns", kColumns}, {"rows", rows}}}}
       .dump();
 }
 
@@ -24,8 +26,14 @@ Position Position::from_json(const std::string& text) {
     Position position;
     json.at("step").get_to(position.step);
     json.at("fingerprint").get_to(position.fingerprint);
-    for (const auto& row : json.at("lanes").at("rows"))
-      position.lanes.push_back({row.at(0), row.at(1), row.at(2), row.at(3), row.at(4), row.at(5)});
+    const auto& lanes = json.at("lanes");
+    const auto& rows = lanes.at("rows");
+    if (!rows.empty() && lanes.at("columns") != nlohmann::json(kColumns))
+      throw DataError(
+          "the checkpoint's position in the shards is of another version of spikesink, which dealt documents to lanes "
+          "in "
+          "another way; go on with that version, or start a new run");
+    for (const auto& row : rows) position.lanes.push_back({row.at(0), row.at(1), row.at(2), row.at(3), row.at(4)});
     return position;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("the checkpoint's position in the data cannot be read ({}); resume from an older one",
