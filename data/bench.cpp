@@ -329,7 +329,7 @@ class Bench {
     for (const Shard& shard : shards_) paths.push_back(shard.path);
     const Growth growth;
     LoaderOptions options = loader_options(paths);
-    // With more lanes than shards each lane unpacks every shard; with DCLM's tens of thousands of them none does.
+    // With more lanes than shards each is unpacked by several; of DCLM's tens of thousands few are.
     options.data.lanes = std::min(options.data.lanes, static_cast<std::int64_t>(shards_.size()));
     StreamLoader loader(options);
     DataFigure figure = take_batches(loader, options);

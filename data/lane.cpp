@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "data/document_stream.h"
 #include "data/draws.h"
 #include "io/failure.h"
 #include "kernels/core/check.h"
@@ -17,28 +18,26 @@ constexpr std::size_t kKeptTokens = std::size_t{1} << 20;  // of a lane, after a
 
 std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
 
-bool deals_whole_shards(const LaneSource& source) {
-  return static_cast<std::int64_t>(source.shards.size()) >= source.lanes;
+std::vector<ShardPart> share_of(const LaneSource& source, std::int64_t lane, std::int64_t epoch) {
+  return share_of_lane(source.shards, source.lanes, source.seed, epoch, lane);
 }
 }  // namespace
 
 Lane::Lane(const LaneSource& source, std::int64_t lane, const LaneState& state)
-    : source_(source), lane_(lane), whole_shards_(deals_whole_shards(source)), next_(state) {
+    : source_(source), lane_(lane), next_(state) {
   require(lane >= 0 && lane < source.lanes, "lane: ", lane, " of ", source.lanes);
   require_sound(source, lane, state);
-  start_epoch();
+  share_ = share_of(source, lane, state.epoch);
 }
 
 void Lane::require_sound(const LaneSource& source, std::int64_t lane, const LaneState& state) {
-  const auto all = static_cast<std::int64_t>(source.shards.size());
-  const bool own = deals_whole_shards(source) && !state.takes_all;
-  const std::int64_t shards = own ? (all - lane + source.lanes - 1) / source.lanes : all;
   for (const auto& [name, value] : {std::pair{"epoch", state.epoch},
                                     {"shard", state.shard},
                                     {"line", state.line},
                                     {"token", state.token},
                                     {"window", state.window}})
     if (value < 0) damaged_position(fmt::format("lane {}: {} {}, below 0", lane, name, value));
+  const std::int64_t shards = std::ssize(share_of(source, lane, state.epoch));
   if (state.shard >= shards) damaged_position(fmt::format("lane {}: shard {} of {}", lane, state.shard, shards));
 }
 
@@ -100,8 +99,7 @@ void Lane::append(std::string_view text) {
   LaneState place = next_;
   place.line = reader_->line() - 1;
   starts_.push_back({place, at - static_cast<std::int64_t>(head_) - before});
-  found_ = true;
-  empty_epochs_ = 0;
+  any_document_ = true;
 }
 
 void Lane::open_shard() {
@@ -113,18 +111,19 @@ void Lane::open_shard() {
   if (reader_->skip_lines(line) < line) changed("has fewer lines");
 }
 
-/// A lane that shares its shards takes every lanes-th line of them.
 void Lane::pass_foreign_lines() {
-  if (lines_to_skip_ > 0) lines_to_skip_ -= reader_->skip_lines(lines_to_skip_);
-  if (whole_shards_ || next_.takes_all) return;
-  const std::int64_t shard = order_[number(next_.shard)];
-  const auto turn = static_cast<std::int64_t>(
-      draws(source_.seed, "data.lane_of_document", number(shard)).below(0, number(source_.lanes)));
-  const std::int64_t owner = (reader_->line() + turn) % source_.lanes;  // line() is the 0-based number of the next
-  reader_->skip_lines((lane_ - owner + source_.lanes) % source_.lanes);
+  constexpr std::int64_t kAtOnce = 1024;  // then looks whether the shard has ended
+  std::int64_t foreign = 0;
+  while (!part().holds(reader_->line() + foreign)) {  // line() is the 0-based number of the next
+    if (++foreign < kAtOnce) continue;
+    if (reader_->skip_lines(foreign) < foreign) return;
+    foreign = 0;
+  }
+  reader_->skip_lines(foreign);
 }
 
-const Shard& Lane::shard() const { return source_.shards[number(order_[number(next_.shard)])]; }
+const ShardPart& Lane::part() const { return share_[number(next_.shard)]; }
+const Shard& Lane::shard() const { return source_.shards[number(part().shard)]; }
 
 /// A shard that was found with another size has been replaced, cut or is still being written.
 void Lane::require_same_size(std::uint64_t bytes) const {
@@ -137,44 +136,29 @@ void Lane::require_same_size(std::uint64_t bytes) const {
 
 void Lane::end_shard() {
   require_same_size(reader_->file_bytes());
-  lines_in_epoch_ += reader_->line();
   reader_.reset();
-  if (++next_.shard == static_cast<std::int64_t>(order_.size())) end_epoch();
+  if (++next_.shard == std::ssize(share_)) end_epoch();
 }
 
 void Lane::end_epoch() {
-  if (!found_) {
-    // The own documents, then the rest of an epoch of all, then a whole one.
-    if (++empty_epochs_ == 3)
-      throw DataError(
-          fmt::format("data.train: no document to train on in {} shards ({} lines read, {} broken); name "
-                      "shards that have some, or lower data.holdout",
-                      source_.shards.size(), source_.tally.counts().lines(), source_.tally.counts().num_broken()));
-    if (!next_.takes_all)
-      lines_to_skip_ = static_cast<std::int64_t>(
-          draws(source_.seed, "data.first_line", number(lane_)).below(0, number(lines_in_epoch_)));
-    next_.takes_all = true;
-  }
+  if (!any_document_) require_any_document();
   next_.shard = 0;
-  ++next_.epoch;
-  start_epoch();
+  share_ = share_of(source_, lane_, ++next_.epoch);
 }
 
-void Lane::start_epoch() {
-  found_ = false;
-  lines_in_epoch_ = 0;
-  const auto shards = static_cast<std::int64_t>(source_.shards.size());
-  std::vector<std::int64_t> own;
-  if (whole_shards_ && !next_.takes_all) {
-    const auto dealt = permutation(draws(source_.seed, "data.lane_of_shard"), shards);
-    for (std::int64_t i = lane_; i < shards; i += source_.lanes) own.push_back(dealt[number(i)]);
-  } else {
-    for (std::int64_t i = 0; i < shards; ++i) own.push_back(i);
-  }
-  order_.clear();
-  const Random random = draws(source_.seed, "data.order", number(lane_), number(next_.epoch));
-  for (const std::int64_t i : permutation(random, static_cast<std::int64_t>(own.size())))
-    order_.push_back(own[number(i)]);
+/// A lane without a document in an epoch cannot tell by itself whether others have some.
+void Lane::require_any_document() {
+  DocumentTally tally(1);
+  for_each_document(source_.shards, tally, [&](const Shard&, std::string_view text) {
+    any_document_ = holdout_draw(text) >= source_.holdout;
+    return any_document_ ? Onward::kStop : Onward::kNextDocument;
+  });
+  if (any_document_) return;
+  const DocumentCounts counts = tally.counts();
+  throw DataError(
+      fmt::format("data.train: no document to train on in {} shards ({} lines read, {} broken); name shards that have "
+                  "some, or lower data.holdout",
+                  source_.shards.size(), counts.lines(), counts.num_broken()));
 }
 
 void Lane::changed(const std::string& what) const {

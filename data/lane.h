@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/document.h"
+#include "data/lane_share.h"
 #include "data/position.h"
 #include "data/shards.h"
 #include "data/tokenizer.h"
@@ -32,11 +33,8 @@ struct Window {
 /// One of the independent streams that samples are dealt from: documents -> tokens -> packed samples -> shuffled
 /// windows. A pure function of (data, seed, lane): it knows nothing of threads, ranks or other lanes.
 ///
-/// Which documents: with at least as many shards as lanes, whole shards, dealt by a seeded permutation; else line d of
-/// shard s belongs to lane (d + Philox(seed, s)) mod lanes. So in an epoch every document belongs to one lane. In each
-/// epoch a lane goes through its shards in an order drawn by Philox (seed, lane, epoch), front to back. A lane that
-/// finds no document in its first epoch (more lanes than documents) takes all lanes' documents from then on. It starts
-/// at a line drawn by Philox (seed, lane) from as many as it passed, so that such lanes do not all say the same.
+/// Which documents: those of share_of_lane(), epoch after epoch, each part of a shard front to back. So in an epoch
+/// every document is one lane's. A lane that has none in an epoch goes on with the next.
 ///
 /// Packing: the texts' tokens, each with an end-of-text token, make one stream x_0, x_1, ... through all epochs. Sample
 /// i is x_iT .. x_iT+T: its last target is the next one's first input, so that every token but x_0 is predicted once.
@@ -63,12 +61,13 @@ class Lane {
     std::int64_t offset;  ///< of its first token, from head_ on; negative where that is handed on
   };
 
-  void start_epoch();
   void end_shard();
   void end_epoch();
   void open_shard();
   void pass_foreign_lines();
-  const Shard& shard() const;  ///< that is next, or being read
+  void require_any_document();
+  const ShardPart& part() const;  ///< that is next, or being read
+  const Shard& shard() const;     ///< of it
   void require_same_size(std::uint64_t bytes) const;
   void append_document();
   void append(std::string_view text);
@@ -77,17 +76,13 @@ class Lane {
 
   const LaneSource& source_;
   std::int64_t lane_;
-  bool whole_shards_;
-  LaneState next_;                   ///< epoch, shard and window that come next; line and token only at the start
-  std::vector<std::int64_t> order_;  ///< of this epoch: indices of the lane's shards
-  std::unique_ptr<DocumentReader> reader_;  ///< of shard order_[next_.shard], or null
+  LaneState next_;                ///< epoch, shard and window that come next; line and token only at the start
+  std::vector<ShardPart> share_;  ///< of this epoch
+  std::unique_ptr<DocumentReader> reader_;  ///< of part(), or null
   std::vector<std::int32_t> tokens_;        ///< read; from head_ on not yet handed on
   std::size_t head_ = 0;
-  std::vector<Start> starts_;        ///< of the documents in tokens_
-  std::int64_t lines_to_skip_ = 0;   ///< by a lane that has just turned to take all documents
-  std::int64_t lines_in_epoch_ = 0;  ///< of the shards passed
-  int empty_epochs_ = 0;             ///< in a row
-  bool found_ = false;               ///< a document, in this epoch
+  std::vector<Start> starts_;  ///< of the documents in tokens_
+  bool any_document_ = false;  ///< is known to be in the data
 };
 
 }  // namespace spikesink

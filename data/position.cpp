@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "data/tokenizer.h"
@@ -9,14 +10,15 @@
 #include "io/json_integer.h"
 
 namespace spikesink {
+namespace {
+constexpr std::array kColumns{"epoch", "shard", "line", "token", "window"};  // of a LaneState
+}
 
 std::string Position::to_json() const {
   auto rows = nlohmann::json::array();
-  for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window, s.takes_all});
+  for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window});
   return nlohmann::json{
-      {"step", step},
-      {"fingerprint", fingerprint},
-      {"lanes", {{"columns", {"epoch", "shard", "line", "token", "window", "takes_all"}}, {"rows", rows}}}}
+      {"step", step}, {"fingerprint", fingerprint}, {"lanes", {{"columns", kColumns}, {"rows", rows}}}}
       .dump();
 }
 
@@ -26,9 +28,15 @@ Position Position::from_json(const std::string& text) {
     Position position;
     position.step = integer_of<std::int64_t>(json.at("step"));
     json.at("fingerprint").get_to(position.fingerprint);
-    for (const auto& row : json.at("lanes").at("rows")) {
+    const auto& lanes = json.at("lanes");
+    const auto& rows = lanes.at("rows");
+    if (!rows.empty() && lanes.at("columns") != nlohmann::json(kColumns))
+      throw DataError(
+          "the checkpoint's position in the shards is of another version of spikesink, which dealt documents to lanes "
+          "in another way; go on with that version, or start a new run");
+    for (const auto& row : rows) {
       const auto at = [&](std::size_t column) { return integer_of<std::int64_t>(row.at(column)); };
-      position.lanes.push_back({at(0), at(1), at(2), at(3), at(4), row.at(5)});
+      position.lanes.push_back({at(0), at(1), at(2), at(3), at(4)});
     }
     return position;
   } catch (const nlohmann::json::exception& error) {

@@ -9,11 +9,10 @@ namespace spikesink {
 /// Where a lane's next window of samples begins: the place of its first token.
 struct LaneState {
   std::int64_t epoch = 0;
-  std::int64_t shard = 0;   ///< index into the lane's order of the epoch, not into the shards
+  std::int64_t shard = 0;   ///< index into the lane's share of the epoch, not into the shards
   std::int64_t line = 0;    ///< 0-based, in the shard
   std::int64_t token = 0;   ///< tokens of that line's document that lie before
   std::int64_t window = 0;  ///< number of the window
-  bool takes_all = false;   ///< the lane found no document of its own, and reads those of all lanes
 
   bool operator==(const LaneState&) const = default;
 };
@@ -29,7 +28,7 @@ struct Position {
 
   bool operator==(const Position&) const = default;
   std::string to_json() const;
-  /// DataError if the text is not what to_json() gives.
+  /// DataError if the text is not what to_json() gives, or is of a version that dealt documents to lanes otherwise.
   static Position from_json(const std::string& text);
 };
 

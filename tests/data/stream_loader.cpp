@@ -226,6 +226,11 @@ TEST_CASE("a resume on other data or settings is refused with the key", "[data][
              Contains("data.tokenizer"));
   for (const char* text : {"", "{}", "[1]", R"({"step": 1, "fingerprint": {}, "lanes": {"rows": [[1]]}})"})
     CHECK_THAT(test::failure_of([&] { Position::from_json(text); }), Contains("position in the data cannot be read"));
+  const std::string before = R"({"step": 1, "fingerprint": {}, "lanes": {"columns": ["epoch", "shard", "line", "token",
+      "window", "takes_all"], "rows": [[0, 1, 2, 3, 4, false]]}})";
+  CHECK_THAT(test::failure_of([&] { Position::from_json(before); }), Contains("which dealt documents to lanes"));
+  const std::string of_store = R"({"step": 1, "fingerprint": {}, "lanes": {"columns": ["takes_all"], "rows": []}})";
+  CHECK(Position::from_json(of_store).step == 1);
 }
 
 TEST_CASE("a damaged position is refused at once, and the loader stays where it was", "[data][loader]") {
