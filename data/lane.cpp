@@ -149,8 +149,8 @@ void Lane::end_epoch() {
 /// A lane without a document in an epoch cannot tell by itself whether others have some.
 void Lane::require_any_document() {
   DocumentTally tally(1);
-  for_each_document(source_.shards, tally, [&](const Shard&, std::string_view text) {
-    any_document_ = holdout_draw(text) >= source_.holdout;
+  for_each_document(source_.shards, tally, [&](const ShardDocument& document) {
+    any_document_ = holdout_draw(document.text) >= source_.holdout;
     return any_document_ ? Onward::kStop : Onward::kNextDocument;
   });
   if (any_document_) return;
