@@ -50,7 +50,8 @@ class Tar {
     name_.clear();
     while (read_header()) {
       const std::size_t size = number(124, 12);
-      if (size > kMaxMember) damaged(fmt::format("a member of {} bytes", size));
+      if (size > kMaxMember || size > static_cast<std::uint64_t>(file_.size()) - bytes_)
+        damaged(fmt::format("a member of {} bytes", size));
       content_.resize((size + kBlock - 1) / kBlock * kBlock);
       read(content_.data(), content_.size());
       content_.resize(size);
