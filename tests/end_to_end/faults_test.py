@@ -210,7 +210,7 @@ class Reporting(Subject):
         self.run_folder = home / "train/whole/run"
 
     def line(self, folder):
-        return [sys.executable, str(harness.ROOT / "scripts/report.py"), str(self.run_folder), "--out", str(folder / "page/report.html"), "--details", "0"]
+        return [sys.executable, str(harness.ROOT / "scripts/report.py"), str(self.run_folder), "--out", str(folder / "page/report.html")]
 
     def result(self, folder):
         return {"page": re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "", (folder / "page/report.html").read_text())}
