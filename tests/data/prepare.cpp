@@ -1,7 +1,6 @@
 #include "data/store/prepare.h"
 
 #include <catch2/catch.hpp>
-#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -12,24 +11,16 @@
 #include "data/store/store_order.h"
 #include "data/store/token_store.h"
 #include "io/atomic_file.h"
-#include "support.h"
+#include "prepare_setup.h"
 
 using namespace spikesink;
 using Catch::Matchers::Contains;
-using test::failure_of;
+using test::Documents, test::failure_of, test::files_of, test::line_with, test::lines_with;
+using Setup = test::PrepareSetup;
 namespace fs = std::filesystem;
 
 namespace {
 using Tokens = std::vector<std::int32_t>;
-using Documents = std::vector<std::string>;
-
-std::string line_with(const std::string& text) { return nlohmann::json{{"text", text}}.dump() + "\n"; }
-std::string lines_with(const Documents& texts) {
-  std::string lines;
-  for (const std::string& text : texts) lines += line_with(text);
-  return lines;
-}
-
 /// Texts of 1 to 400 bytes, some of them equal to earlier ones, with letters of several bytes.
 Documents made_texts(std::int64_t count, std::uint64_t seed) {
   const Random random{.seed = seed};
@@ -82,29 +73,6 @@ Tokens all_tokens(const std::string& store, StorePart part = StorePart::kTrain) 
   tokens.read(0, all);
   return all;
 }
-
-std::map<std::string, std::string> files_of(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    files[fs::relative(entry.path(), folder)] = entry.is_directory() ? "" : read_file(entry.path());
-  return files;
-}
-
-struct Setup {
-  test::Scratch folder;
-  std::unique_ptr<Tokenizer> bytes = make_tokenizer("bytes");
-
-  std::string shard(const std::string& name, const std::string& text) const {
-    test::write_packed(folder / name, text);
-    return folder / name;
-  }
-  PrepareOptions options(const std::string& out, std::vector<std::string> inputs) const {
-    return {.inputs = std::move(inputs), .tokenizer = *bytes, .out = folder / out, .threads = 2, .holdout = 0.2};
-  }
-  std::string refusal(const PrepareOptions& options) const {
-    return failure_of([&] { prepare_store(options); });
-  }
-};
 
 /// Five shards of made texts, in each packing; named so that the order of paths is that of the texts.
 struct Corpus : Setup {
@@ -468,54 +436,4 @@ TEST_CASE("what an end at a bad moment leaves beside a whole store goes away", "
     test::write(options.out + "/" + name, "x");
   prepare_store(options);
   CHECK(files_of(options.out) == whole);
-}
-
-TEST_CASE("folders of something else are left alone", "[data][prepare]") {
-  const Setup setup;
-  setup.shard("a.jsonl", lines_with({"some", "text"}));
-  const auto options = setup.options("s", {setup.folder / "a.jsonl"});
-  const std::string refusal = options.out + ": is there, and no token store; choose another --out, or remove it";
-  SECTION("a folder that is empty will do") {
-    fs::create_directories(options.out);
-    CHECK(setup.refusal(options).empty());
-  }
-  SECTION("a folder with files") {
-    fs::create_directories(options.out);
-    test::write(options.out + "/notes.txt", "mine");
-    CHECK(setup.refusal(options) == refusal);
-  }
-  SECTION("somebody's own folder named parts") {
-    fs::create_directories(options.out + "/parts");
-    test::write(options.out + "/parts/wheel", "mine");
-    CHECK(setup.refusal(options) == refusal);
-    CHECK(read_file(options.out + "/parts/wheel") == "mine");
-  }
-  SECTION("a file") {
-    test::write(options.out, "mine");
-    CHECK(setup.refusal(options) == refusal);
-  }
-  SECTION("a folder that cannot be made") {
-    test::write(setup.folder / "file", "mine");
-    auto changed = options;
-    changed.out = setup.folder / "file/s";
-    CHECK_THAT(setup.refusal(changed), Contains("/parts: cannot be made: Not a directory"));
-  }
-}
-
-TEST_CASE("limits that leave nothing are refused", "[data][prepare]") {
-  const Setup setup;
-  setup.shard("a.jsonl", lines_with({"some"}));
-  auto options = setup.options("s", {setup.folder / "a.jsonl"});
-  options.min_bytes = 10;
-  options.max_bytes = 9;
-  CHECK_THAT(setup.refusal(options), Contains("--min-bytes 10 is above --max-bytes 9"));
-}
-
-TEST_CASE("a shard's name need not be UTF-8", "[data][prepare]") {
-  const Setup setup;
-  setup.shard("a\xff.jsonl", lines_with({"some"}) + "broken\n");
-  auto options = setup.options("s", {setup.folder / "*.jsonl"});
-  options.max_bad_share = 0.5;
-  CHECK(setup.refusal(options).empty());
-  CHECK(setup.refusal(options).empty());
 }
