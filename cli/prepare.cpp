@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal_line.h"
+#include "data/sources.h"
 #include "data/store/prepare.h"
 #include "io/failure.h"
 #include "trainer/run_log.h"
@@ -75,6 +76,7 @@ void print_summary(const Manifest& m, const std::string& out) {
   if (m.max_bytes) fmt::print("; {} too long", m.too_long);
   if (m.deduplicated) fmt::print("; {} repeated", m.duplicates);
   fmt::print("\n");
+  if (const auto note = note_on_ends(out, m)) fmt::print("  warning: {}\n", *note);
 }
 
 void run(const Options& options) {

@@ -9,6 +9,7 @@
 #include "cli/memory.h"
 #include "cli/options.h"
 #include "cli/replay.h"
+#include "cli/run_data.h"
 #include "cli/session.h"
 #include "configs/hyperparameters.h"
 #include "configs/reader.h"
@@ -17,7 +18,6 @@
 #include "data/held_out.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
-#include "data/train_data.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
@@ -77,15 +77,6 @@ std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder&
   return ResumePoint{.checkpoint = path, .state = read_state(path)};
 }
 
-/// What the log shall say of the data, and of what was held out.
-std::vector<std::string> notes_on(const DataConfig& data, const DocumentCounts& held_out) {
-  std::vector<std::string> notes = notes_on_data(data);
-  if (held_out.num_broken() > 0)
-    notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", held_out.num_broken(), held_out.lines(),
-                                held_out.broken_text()));
-  return notes;
-}
-
 /// Threads that read ahead. On the CPU training itself takes the cores; beside a GPU they have little else to do.
 /// All ranks call.
 int data_threads(const Config& config, const Ranks& ranks) {
@@ -123,7 +114,9 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                                       .seed = static_cast<std::uint64_t>(config.run.seed),
                                                       .threads = data_threads(config, ranks)});
 
-  require_memory(config, stream, static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1), ranks);
+  const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
+  const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
+  require_memory(config, stream, held_out_sequences, ranks);
   communicator.barrier();
 
   // All input is good, on all ranks: only now is anything written.
@@ -158,7 +151,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
                      .config = write_config(config),
                      .hyperparameters = hyperparameters_of(config),
                      .follower = follower,
-                     .notes = notes_on(config.data, held_out_counts),
+                     .data = data.json,
+                     .notes = data.notes,
                      .resuming = options.resume,
                      .resume = resume};
   if (replays) return print_replay(job, options.replay);

@@ -80,8 +80,8 @@ void merge_long(const auto& merges, std::string_view piece, const auto& use) {
     std::int32_t merged;
   };
   std::vector<Part> parts(size + 1);
-  std::vector<std::uint64_t>
-      heap;  // priority, then begin: the lowest is the next to merge, unless it has changed since
+  // Priority, then begin: the lowest is the next to merge, unless it has changed since.
+  std::vector<std::uint64_t> heap;
   const auto set_merged = [&](std::size_t begin) {
     Part& part = parts[begin];
     const std::size_t end = part.next == size ? size : parts[part.next].next;

@@ -28,6 +28,17 @@ ParsedLine broken(simdjson::error_code error, std::string_view line) {
   return broken(Broken::kNotJson, simdjson::error_message(error));
 }
 
+/// Whether the key is `text`, which may be written with escapes.
+bool is_text(ondemand::field& field) {
+  constexpr std::size_t kMost = 4 * 6;  // bytes of \u0074\u0065\u0078\u0074
+  if (field.key() == "text") return true;
+  bool escapes = false;
+  const char* raw = field.key().raw();
+  for (std::size_t i = 0; i <= kMost && raw[i] != '"'; ++i) escapes = escapes || raw[i] == '\\';
+  std::string_view key;
+  return escapes && field.unescaped_key().get(key) == simdjson::SUCCESS && key == "text";
+}
+
 }  // namespace
 
 std::string_view name_of(Broken reason) {
@@ -60,7 +71,7 @@ ParsedLine parse_document(std::string_view line) {
   for (auto entry : object) {
     ondemand::field field;
     if (const auto error = std::move(entry).get(field)) return broken(error, line);
-    if (text || text_of_other_type || field.key() != "text") continue;
+    if (text || text_of_other_type || !is_text(field)) continue;
     if (const auto error = field.value().type().get(type)) return broken(error, line);
     std::string_view value;
     text_of_other_type = type != ondemand::json_type::string;

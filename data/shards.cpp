@@ -76,6 +76,16 @@ std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const s
   return shards;
 }
 
+std::vector<std::string> names_of(const std::vector<Shard>& shards) {
+  std::vector<std::string> paths;
+  for (const Shard& shard : shards) paths.push_back(fs::absolute(shard.path).lexically_normal().string());
+  std::size_t common = paths.empty() ? 0 : paths.front().rfind('/') + 1;  // bytes of the folder, with its slash
+  for (const std::string& path : paths)
+    while (path.compare(0, common, paths.front(), 0, common) != 0) common = path.rfind('/', common - 2) + 1;
+  for (std::string& path : paths) path.erase(0, common);
+  return paths;
+}
+
 std::string shards_fingerprint(const std::vector<Shard>& shards) {
   std::string text;
   std::uint64_t bytes = 0;

@@ -19,6 +19,10 @@ struct Shard {
 std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key,
                                const std::vector<std::string>& more_endings = {});
 
+/// Each shard's path below the deepest folder that has them all: alike where they are moved together, and apart where
+/// shards of several folders have one name.
+std::vector<std::string> names_of(const std::vector<Shard>& shards);
+
 /// Count, size and a hash of names and sizes, in order: tells other data apart, wherever the same folder lies.
 std::string shards_fingerprint(const std::vector<Shard>& shards);
 

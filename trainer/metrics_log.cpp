@@ -57,6 +57,12 @@ void MetricsLog::step(std::int64_t step, const Scalars& scalars,
   impl_->write(step, scalars, nullptr, "train/", identities);
 }
 void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", "probe/"); }
+void MetricsLog::data(std::int64_t step, const std::string& data) {
+  if (!impl_->lines) return;
+  nlohmann::ordered_json line{{"step", step}, {"event", "data"}};
+  line.update(nlohmann::ordered_json::parse(data));
+  impl_->lines->append(line.dump());
+}
 void MetricsLog::done() {
   if (!impl_->events) return;
   write_session_end(*impl_->events, SessionEnd::kDone);

@@ -1,7 +1,6 @@
 #include "data/store/dedup.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -36,13 +35,7 @@ std::string_view text_of(const T& values) {
 }
 
 void read_at(const FileDescriptor& file, std::uint64_t offset, std::span<std::byte> to) {
-  while (!to.empty()) {
-    const ssize_t got = pread(file.get(), to.data(), to.size(), static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) throw file_error(file.path(), "read", got < 0 ? errno : EIO);
-    offset += static_cast<std::uint64_t>(got);
-    to = to.subspan(static_cast<std::size_t>(got));
-  }
+  if (file.read_at(static_cast<std::int64_t>(offset), to) < to.size()) throw file_error(file.path(), "read", EIO);
 }
 
 std::vector<Repeat> read_repeats(const FileDescriptor& file, std::uint64_t first, std::uint64_t count) {

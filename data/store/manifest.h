@@ -23,7 +23,7 @@ struct TokenRow {
 ///     held_out/tokens, held_out/documents                  the same of the documents that are held out
 struct StoreFile {
   std::string name;    ///< in the store's folder
-  std::string source;  ///< the shard's file name
+  std::string source;  ///< the shard's path below the folder that all are in
   std::uint64_t source_bytes = 0;
   TokenRow train, held_out;
 

@@ -51,10 +51,10 @@ class Preparation {
                  .max_bytes = options.max_bytes,
                  .deduplicated = options.deduplicate,
                  .pad = options.pad};
+    const std::vector<std::string> names = names_of(shards_);
     for (std::size_t i = 0; i < shards_.size(); ++i) {
-      manifest_.files.push_back({.name = fmt::format("shard_{:08d}.h5", i),
-                                 .source = fs::path(shards_[i].path).filename().string(),
-                                 .source_bytes = shards_[i].bytes});
+      manifest_.files.push_back(
+          {.name = fmt::format("shard_{:08d}.h5", i), .source = names[i], .source_bytes = shards_[i].bytes});
       source_bytes_ += shards_[i].bytes;
     }
     comparisons_ = num_comparisons(source_bytes_);
@@ -267,7 +267,7 @@ class Preparation {
   }
 
   void for_usable(std::int64_t i, ShardRecord& record, const std::function<void(const UsableDocument&)>& visit) {
-    for_usable_documents(shards_[static_cast<std::size_t>(i)],
+    for_usable_documents(shards_[static_cast<std::size_t>(i)], manifest_.files[static_cast<std::size_t>(i)].source,
                          {.tokenizer = options_.tokenizer,
                           .min_bytes = options_.min_bytes,
                           .max_bytes = options_.max_bytes,

@@ -20,8 +20,7 @@ struct PrepareProgress {
 };
 
 struct PrepareOptions {
-  std::vector<std::string>
-      inputs;  ///< shards, or files of tokens (see open_tokens()), or globs; @FILE: one a line in FILE
+  std::vector<std::string> inputs;  ///< shards or files of tokens (see open_tokens()) or globs; @FILE: one a line of it
   const Tokenizer& tokenizer;
   std::string out;  ///< folder, made if it is not there
   int threads = 1;
@@ -46,8 +45,8 @@ struct PrepareOptions {
 ///
 /// DataError where a shard cannot be read or changes meanwhile, where more than max_bad_share of all lines are broken,
 /// judged at the end, or where over half of a shard's first 1000 lines or more are: it is no text, and need not be read
-/// on. UsageError where `out` has a store, or the beginnings of one,
-/// of other input or options, or is a folder of something else.
+/// on. UsageError where `out` has a store, or the beginnings of one, of other input or options, or is a folder of
+/// something else.
 Manifest prepare_store(const PrepareOptions& options);
 
 }  // namespace spikesink

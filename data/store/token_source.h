@@ -32,9 +32,8 @@ class TokenSource {
 bool is_token_file(const std::string& path);
 
 /// Kinds, told by name and first bytes:
-///   .tar       contexts as DCLM's tokshuf-rs writes them: members .json or .json.gz, each an array of ids. A context
-///   is
-///              a stretch of its own. Ids `pad` at its end, behind an end of text, are left out. In a context with the
+///   .tar       contexts as DCLM's tokshuf-rs writes them: members .json or .json.gz, each an array of ids. Each is a
+///              stretch of its own. Ids `pad` at its end, behind an end of text, are left out. In a context with the
 ///              tokenizer's begin of text (Llama 3) each is left out, and 0 before it, before the padding and at the
 ///              context's end is the end of text, as tokshuf writes it.
 ///              Source: github.com/mlfoundations/dclm, rust_processing/tokshuf-rs.

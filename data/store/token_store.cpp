@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -26,16 +24,9 @@ struct Stretch {
 };
 
 void read_bytes(const FileDescriptor& file, std::int64_t offset, std::span<std::byte> to) {
-  while (!to.empty()) {
-    const ssize_t got = pread(file.get(), to.data(), to.size(), offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw file_error(file.path(), "read", errno);
-    if (got == 0)
-      throw DataError(file.path() +
-                      ": ends before its last token; the file is cut off, remove the store and prepare it anew");
-    offset += got;
-    to = to.subspan(static_cast<std::size_t>(got));
-  }
+  if (file.read_at(offset, to) < to.size())
+    throw DataError(file.path() +
+                    ": ends before its last token; the file is cut off, remove the store and prepare it anew");
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "data/document.h"
@@ -37,7 +36,7 @@ class ReadBytes {
 };
 }  // namespace
 
-void for_usable_documents(const Shard& shard, const UsableRules& rules, ShardRecord& record,
+void for_usable_documents(const Shard& shard, const std::string& name, const UsableRules& rules, ShardRecord& record,
                           std::atomic<std::uint64_t>& bytes_read,
                           const std::function<void(const UsableDocument&)>& visit) {
   ReadBytes read(bytes_read);
@@ -77,9 +76,8 @@ void for_usable_documents(const Shard& shard, const UsableRules& rules, ShardRec
                     "nobody writes it",
                     shard.path, shard.bytes, read.counted()));
   // Where the shards lie is no part of the store.
-  const std::size_t name = std::filesystem::path(shard.path).filename().string().size();
   for (std::string& first : record.lines.first_broken)
-    if (first.starts_with(shard.path)) first.erase(0, shard.path.size() - name);
+    if (first.starts_with(shard.path)) first.replace(0, shard.path.size(), name);
 }
 
 }  // namespace spikesink

@@ -33,10 +33,11 @@ struct UsableRules {
   std::optional<std::int64_t> pad;  ///< see open_tokens()
 };
 
-/// Calls `visit` with the documents of a shard that are neither broken nor too short or long, in order; counts the
-/// others in `record`, and in `bytes_read` what is read of the file. DataError where it cannot be read, has changed its
-/// size, or where over half of its first 1000 lines or more are broken, and more than max_bad_share.
-void for_usable_documents(const Shard& shard, const UsableRules& rules, ShardRecord& record,
+/// Calls `visit` with the documents of a shard, known as `name` in a store, that are neither broken nor too short or
+/// long, in order; counts the others in `record`, and in `bytes_read` what is read of the file. DataError where it
+/// cannot be read, has changed its size, or where over half of its first 1000 lines or more are broken, and more than
+/// max_bad_share.
+void for_usable_documents(const Shard& shard, const std::string& name, const UsableRules& rules, ShardRecord& record,
                           std::atomic<std::uint64_t>& bytes_read,
                           const std::function<void(const UsableDocument&)>& visit);
 

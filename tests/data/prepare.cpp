@@ -415,6 +415,26 @@ TEST_CASE("a store is gone on with by a tokenizer's file that was renamed, and k
   CHECK_FALSE(setup.refusal(options(other)).empty());
 }
 
+TEST_CASE("shards of one name are told apart in the store and in messages, wherever they lie", "[data][prepare]") {
+  const Setup setup;
+  for (const char* place : {"x", "y"}) {
+    fs::create_directories(setup.folder / place + "/1");
+    fs::create_directories(setup.folder / place + "/2");
+    test::write(setup.folder / place + "/1/s.jsonl", lines_with({"sound"}));
+    test::write(setup.folder / place + "/2/s.jsonl", lines_with({"sound", "and more"}) + "broken\n");
+  }
+  auto options = setup.options("s", {setup.folder / "x/*/s.jsonl"});
+  options.max_bad_share = 0.5;
+  const Manifest manifest = prepare_store(options);
+  CHECK(manifest.files[0].source == "1/s.jsonl");
+  CHECK(manifest.files[1].source == "2/s.jsonl");
+  CHECK_THAT(manifest.lines.broken_text(), Contains("(first 2/s.jsonl:3: "));
+  options.inputs = {setup.folder / "y/*/s.jsonl"};
+  options.out = setup.folder / "t";
+  prepare_store(options);
+  CHECK(files_of(setup.folder / "s") == files_of(setup.folder / "t"));
+}
+
 TEST_CASE("a document that cannot be tokenised ends it, named", "[data][prepare]") {
   const Setup setup;
   setup.shard("a.jsonl", lines_with({"1:2"}) + "\n" + lines_with({"!"}));

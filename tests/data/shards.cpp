@@ -42,6 +42,21 @@ TEST_CASE("the fingerprint tells names and sizes, not the folder", "[data][shard
   CHECK(shards_fingerprint(shards) != shards_fingerprint({{"x/a.jsonl", 10}, {"x/c.jsonl", 20}}));
 }
 
+TEST_CASE("shards of one name in several folders have apart names, wherever the folders lie", "[data][shards]") {
+  using Names = std::vector<std::string>;
+  const auto names = [](const std::vector<std::string>& paths) {
+    std::vector<Shard> shards;
+    for (const std::string& path : paths) shards.push_back({path, 1});
+    return names_of(shards);
+  };
+  CHECK(names({"x/a.jsonl", "x/b.jsonl"}) == Names{"a.jsonl", "b.jsonl"});
+  CHECK(names({"/data/a.jsonl"}) == Names{"a.jsonl"});
+  CHECK(names({"x/1/s.jsonl", "x/2/s.jsonl"}) == Names{"1/s.jsonl", "2/s.jsonl"});
+  CHECK(names({"/y/x/1/s.jsonl", "/y/./x/2/3/../s.jsonl"}) == Names{"1/s.jsonl", "2/s.jsonl"});
+  CHECK(names({"x/a/s.jsonl", "x/ab/s.jsonl", "x/s.jsonl"}) == Names{"a/s.jsonl", "ab/s.jsonl", "s.jsonl"});
+  CHECK(names({}).empty());
+}
+
 TEST_CASE("a data config that cannot work is refused with its key", "[data][config]") {
   DataConfig good;
   good.train = {"a.jsonl"};

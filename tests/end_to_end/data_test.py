@@ -89,6 +89,12 @@ with tempfile.TemporaryDirectory() as temporary:
                         metrics__sequences=4, data__validation=f"[{home}/data/shard_00000001_processed.jsonl.gz]", checkpoint__every_steps=100)  # fmt: skip
     harness.run("train", harness.TINY, *keys)
     taken = [line["samples"] for line in harness.metrics(home / "on_store") if "event" not in line]
+    log = (home / "on_store" / "log.txt").read_text()
+    report.check(f"data:  {store}: " in log and "in 3 files, made with the tokenizer bytes; " in log
+                 and f" epochs in {STEPS} steps" in log and "warning: data.validation: " in log, f"the log says the data: {log}")  # fmt: skip
+    data = [line for line in harness.metrics(home / "on_store") if line.get("event") == "data"]
+    report.check(len(data) == 1 and data[0]["sources"][0]["tokens"] == len(tokens)
+                 and abs(data[0]["sources"][0]["epochs"] - STEPS * SEQUENCES / samples) < 1e-9, f"metrics say the data: {data}")  # fmt: skip
     wanted, drawn = [], []
     for step in range(2):
         total = 0

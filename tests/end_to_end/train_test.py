@@ -21,6 +21,11 @@ with tempfile.TemporaryDirectory() as temporary:
     lines = harness.metrics(folder)
     steps = [line for line in lines if "event" not in line]
     probes = [line for line in lines if line.get("event") == "probe"]
+    data = [line for line in lines if line.get("event") == "data"]
+    report.check(len(data) == 1 and data[0]["sources"][0]["files"] == 3 and data[0]["validation_sequences"] == 20, f"{data}")
+    log = (folder / "log.txt").read_text()
+    report.check(f"data:  {corpus}: 3 shards of " in log and "tokenised as they are read by bytes" in log
+                 and "data:  probes measure 20 sequences of what data.train holds out" in log, f"the log says the data: {log}")  # fmt: skip
     report.check([line["step"] for line in steps] == list(range(5, 61, 5)), "a line every five steps")
     report.check([line["step"] for line in probes] == [0, 25, 30, 50, 60], "probes at 0, every 30, checkpoints, end")
     report.check(set(steps[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu",

@@ -46,10 +46,12 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   folder.make();
   {
     MetricsLog log(folder, {.loggers = {Logger::kJsonl, Logger::kTensorboard}});
+    log.data(0, R"({"sources":[{"path":"a"}]})");
     log.probe(0, {{"perplexity", 9}});
     for (const std::int64_t step : {1, 2, 3, 4})
       log.step(step, {{"tokens", 64.0 * static_cast<double>(step)}, {"loss", 0.5}});
     log.probe(4, {{"perplexity", 5}});
+    log.data(4, R"({"sources":[]})");
   }
   std::ofstream(folder.metrics(), std::ios::app) << R"({"step":5,"lo)";  // torn by a kill
   for (const std::int64_t step : {0, 4}) std::ofstream(folder.probe(step)) << "x";
@@ -60,7 +62,8 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   folder.remove_unfinished();
   folder.cut_back(2);
   CHECK(fs::exists(folder.probes() + "/notes.txt"));
-  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"probe","perplexity":9.0})",
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"data","sources":[{"path":"a"}]})",
+                                                               R"({"step":0,"event":"probe","perplexity":9.0})",
                                                                R"({"step":1,"tokens":64,"loss":0.5})",
                                                                R"({"step":2,"tokens":128,"loss":0.5})"});
   CHECK(fs::exists(folder.probe(0)));
