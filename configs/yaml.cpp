@@ -52,7 +52,8 @@ std::string open_yaml(const std::string& file, const std::string& kind, const st
   if (!fs::exists(file, error))
     fail("no such file; the path is relative to the " + (mention ? mention->relative_to : "current folder"));
   if (fs::is_directory(file, error)) fail("is a folder, not a " + kind + " file");
-  if (mention && !fs::is_regular_file(file, error)) fail("is no plain file: what a file names must end when it is read");
+  if (mention && !fs::is_regular_file(file, error))
+    fail("is no plain file: what a file names must end when it is read");
   const fs::path canonical = fs::weakly_canonical(file, error);
   if (std::find(open.begin(), open.end(), canonical) != open.end())
     fail("extends this file in turn; a chain of files must end");
