@@ -33,6 +33,7 @@ namespace fs = std::filesystem;
 constexpr double kMega = 1e6;
 // Aims of the project, a core.
 constexpr double kReadAim = 300 * kMega, kStreamAim = 5 * kMega / 16, kStoreAim = 20 * kMega / 2;
+constexpr int kNumFiles = 28'000;  // about DCLM's shards
 constexpr std::int64_t kStepTokens = std::int64_t{1} << 18;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -164,6 +165,25 @@ std::string make_store(const TemporaryFolder& folder, const Tokenizer& tokenizer
   return path;
 }
 
+/// A store of as many files as DCLM has shards. They are one file under many names: they are opened and read as others,
+/// but made in a second.
+std::string make_store_of_files(const TemporaryFolder& folder, const Tokenizer& tokenizer) {
+  constexpr std::int64_t kTokens = std::int64_t{1} << 16;
+  const std::string path = folder / "files", first = "shard_00000000.h5";
+  fs::create_directories(path);
+  Manifest manifest = manifest_of(tokenizer);
+  StoreFileWriter writer(path + "/" + first, manifest.token_bytes);
+  writer.add(std::vector<std::int32_t>(kTokens, tokenizer.end_of_text()), false);
+  StoreFile file = writer.finish();
+  for (int f = 0; f < kNumFiles; ++f) {
+    file.name = fmt::format("shard_{:08d}.h5", f);
+    if (f > 0) fs::create_hard_link(path + "/" + first, path + "/" + file.name);
+    manifest.files.push_back(file);
+  }
+  write_atomically(manifest_file(path), manifest.to_json());
+  return path;
+}
+
 /// One document of `tokens` tokens, of which only the last is written: the file has a hole in place of the others.
 template <class T>
 void write_sparse(const std::string& path, std::int64_t tokens, std::int32_t last) {
@@ -213,6 +233,7 @@ class Bench {
     if (wants(DataBench::kTokenise)) tokenise();
     if (wants(DataBench::kStream)) stream();
     if (wants(DataBench::kStore)) store();
+    if (wants(DataBench::kFiles)) files();
   }
 
  private:
@@ -344,17 +365,23 @@ class Bench {
   }
 
   void store() {
-    const double copies = copy_rate();
     const std::string path = o_.synthetic > 0   ? make_sparse_store(folder_, o_.tokenizer, o_.synthetic)
                              : o_.store.empty() ? make_store(folder_, o_.tokenizer)
                                                 : o_.store;
+    read_store(DataBench::kStore, path, fmt::format("store, context {}", o_.context));
+  }
+  void files() {
+    read_store(DataBench::kFiles, make_store_of_files(folder_, o_.tokenizer), fmt::format("of {} files", kNumFiles));
+  }
+  void read_store(DataBench bench, const std::string& path, const std::string& what) {
+    const double copies = copy_rate();
     const int token_bytes = Manifest::read(path).token_bytes;
     const Growth growth;
     const LoaderOptions options = loader_options({path});
     StoreLoader loader(options);
     DataFigure figure = take_batches(loader, options);
-    figure.bench = DataBench::kStore;
-    figure.what = fmt::format("store, context {}", o_.context);
+    figure.bench = bench;
+    figure.what = what;
     figure.aim_a_core = kStoreAim;
     figure.limit_a_core = copies / (token_bytes + 4);  // a token is read from the page cache and written as an i32
     figure.limit_of = "copying as many bytes";
@@ -373,7 +400,7 @@ class Bench {
 }  // namespace
 
 std::string_view name_of(DataBench bench) {
-  static constexpr std::array<std::string_view, kNumDataBenches> kNames{"read", "tokenise", "stream", "store"};
+  static constexpr std::array<std::string_view, kNumDataBenches> kNames{"read", "tokenise", "stream", "store", "files"};
   return kNames[static_cast<std::size_t>(bench)];
 }
 

@@ -9,9 +9,9 @@
 namespace spikesink {
 
 /// What is timed of the way from shards to samples; in this order.
-enum class DataBench { kRead, kTokenise, kStream, kStore };
-inline constexpr int kNumDataBenches = 4;
-/// "read", "tokenise", "stream", "store"
+enum class DataBench { kRead, kTokenise, kStream, kStore, kFiles };
+inline constexpr int kNumDataBenches = 5;
+/// "read", "tokenise", "stream", "store", "files"
 std::string_view name_of(DataBench bench);
 
 struct DataBenchOptions {

@@ -21,14 +21,6 @@ std::string folder_of(const std::string& path) {
   return parent.empty() ? "." : parent.string();
 }
 
-/// A name beside `path` that nobody else uses, on another machine or in another container neither, where process ids
-/// are the same; it does not contain the file's own name, which others watch for.
-std::string name_beside(const std::string& path) {
-  static std::atomic<unsigned> count = 0;
-  static const unsigned process = std::random_device()();
-  return fmt::format("{}/.unfinished.{}.{:08x}.{}", folder_of(path), getpid(), process, count++);
-}
-
 void sync_folder(const std::string& path) { FileDescriptor::open(path, O_RDONLY | O_DIRECTORY).sync(); }
 
 void rename_and_sync(const std::string& from, const std::string& to) {
@@ -38,8 +30,14 @@ void rename_and_sync(const std::string& from, const std::string& to) {
 
 }  // namespace
 
+std::string unfinished_beside(const std::string& path) {
+  static std::atomic<unsigned> count = 0;
+  static const unsigned process = std::random_device()();
+  return fmt::format("{}/.unfinished.{}.{:08x}.{}", folder_of(path), getpid(), process, count++);
+}
+
 void write_atomically(const std::string& path, std::string_view text) {
-  const std::string unfinished = name_beside(path);
+  const std::string unfinished = unfinished_beside(path);
   try {
     FileDescriptor file = FileDescriptor::open(unfinished, O_WRONLY | O_CREAT | O_TRUNC);
     file.write(text);
@@ -88,7 +86,7 @@ void commit_folder(const std::string& from, const std::string& to) {
 }
 
 void replace_link(const std::string& link, const std::string& target) {
-  const std::string unfinished = name_beside(link);
+  const std::string unfinished = unfinished_beside(link);
   if (symlink(target.c_str(), unfinished.c_str()) != 0) throw file_error(link, "linked", errno);
   try {
     rename_and_sync(unfinished, link);

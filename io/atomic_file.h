@@ -14,6 +14,11 @@ void write_atomically(const std::string& path, std::string_view text);
 /// The bytes of a file.
 std::string read_file(const std::string& path);
 
+/// A name beside `path`, ".unfinished." and more, that nobody else uses, on another machine or in another container
+/// neither, where process ids are the same: for what is written before it is put in place. It does not contain the
+/// file's own name, which others watch for.
+std::string unfinished_beside(const std::string& path);
+
 /// Syncs `from`, then renames it to `to` (of the same file system), in whose place it comes.
 void commit_file(const std::string& from, const std::string& to);
 

@@ -141,7 +141,7 @@ class Loop {
       steps_.optimizer().init();
     }
     cut_back(job_.resume ? step_ : -1);
-    if (metrics_) metrics_->data(step_, job_.data);
+    if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
     peak_ = 0;  // of all ranks
     for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;

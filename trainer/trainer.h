@@ -36,7 +36,7 @@ struct TrainJob {
   std::string config;                       ///< resolved, YAML: kept in every checkpoint
   Hyperparameters hyperparameters;          ///< what TensorBoard shows of it
   std::vector<std::string> follower;  ///< a command that sends metrics.jsonl on (trainer/metrics_follower.h), or none
-  std::string data;                   ///< a JSON object for metrics.jsonl: what is trained on
+  std::string data;                   ///< a JSON object for metrics.jsonl: what is trained on; empty: nothing is said
   std::vector<std::string> notes;     ///< lines for the log's beginning
   bool resuming = false;              ///< the folder may have a run already
   std::optional<ResumePoint> resume;  ///< none: from step 0

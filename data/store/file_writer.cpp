@@ -16,9 +16,10 @@ namespace {
 constexpr std::int64_t kStretch = 1 << 20;  // tokens at a time
 
 /// A file that goes away with its descriptor.
-FileDescriptor nameless(const std::string& path) {
-  FileDescriptor file = FileDescriptor::open(path, O_RDWR | O_CREAT | O_TRUNC);
-  unlink(path.c_str());
+FileDescriptor nameless_beside(const std::string& path) {
+  const std::string name = unfinished_beside(path);
+  FileDescriptor file = FileDescriptor::open(name, O_RDWR | O_CREAT | O_EXCL);
+  unlink(name.c_str());
   return file;
 }
 
@@ -30,8 +31,8 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 StoreFileWriter::StoreFileWriter(std::string path, int token_bytes)
     : path_(std::move(path)),
       token_bytes_(token_bytes),
-      train_{.spool = nameless(path_ + ".tokens.unfinished")},
-      held_out_{.spool = nameless(path_ + ".held_out.unfinished")} {}
+      train_{.spool = nameless_beside(path_)},
+      held_out_{.spool = nameless_beside(path_)} {}
 
 void StoreFileWriter::add(std::span<const std::int32_t> tokens, bool held_out) {
   Row& row = held_out ? held_out_ : train_;
@@ -66,17 +67,22 @@ TokenRow StoreFileWriter::copy(H5File& file, const std::string& group, Row& row)
 }
 
 StoreFile StoreFileWriter::finish() {
-  const std::string unfinished = path_ + ".unfinished";
-  H5File file = H5File::create(unfinished);
-  const auto rows = [&]<class T>(T) {
-    return std::pair{copy<T>(file, "", train_), copy<T>(file, "held_out/", held_out_)};
-  };
-  const auto [train, held_out] = token_bytes_ == 2 ? rows(std::uint16_t{}) : rows(std::int32_t{});
-  file.attribute("tokens", "meaning", std::string("documents one after another, each with its end-of-text token"));
-  file.attribute("documents", "meaning", std::string("where each document begins in tokens, and the end"));
-  file.close();
-  commit_file(unfinished, path_);
-  return {.name = {}, .source = {}, .train = train, .held_out = held_out};
+  const std::string unfinished = unfinished_beside(path_);
+  try {
+    H5File file = H5File::create(unfinished);
+    const auto rows = [&]<class T>(T) {
+      return std::pair{copy<T>(file, "", train_), copy<T>(file, "held_out/", held_out_)};
+    };
+    const auto [train, held_out] = token_bytes_ == 2 ? rows(std::uint16_t{}) : rows(std::int32_t{});
+    file.attribute("tokens", "meaning", std::string("documents one after another, each with its end-of-text token"));
+    file.attribute("documents", "meaning", std::string("where each document begins in tokens, and the end"));
+    file.close();
+    commit_file(unfinished, path_);
+    return {.name = {}, .source = {}, .train = train, .held_out = held_out};
+  } catch (...) {
+    unlink(unfinished.c_str());
+    throw;
+  }
 }
 
 }  // namespace spikesink

@@ -10,7 +10,8 @@
 namespace spikesink {
 
 /// Writes the file of one shard. HDF5 must know how long a contiguous dataset is before its first value, so tokens wait
-/// in files without a name beside it: memory is 8 bytes a document.
+/// in files without a name beside it: memory is 8 bytes a document. Several may write the same file at once: it is the
+/// last one's.
 class StoreFileWriter {
  public:
   /// DataError if files cannot be made in the folder of `path`.

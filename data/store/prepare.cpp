@@ -153,11 +153,8 @@ class Preparation {
   void clear_away() const {
     std::error_code error;
     fs::rename(parts_.path(), fmt::format("{}/.unfinished.parts.{:08x}", options_.out, std::random_device()()), error);
-    for (const auto& entry : fs::directory_iterator(options_.out, error)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with(".unfinished.") || (name.starts_with("shard_") && name.ends_with(".unfinished")))
-        fs::remove_all(entry.path(), error);
-    }
+    for (const auto& entry : fs::directory_iterator(options_.out, error))
+      if (entry.path().filename().string().starts_with(".unfinished.")) fs::remove_all(entry.path(), error);
   }
 
   void make() {

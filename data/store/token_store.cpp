@@ -4,14 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <list>
-#include <mutex>
+#include <atomic>
 #include <optional>
 #include <utility>
 
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/h5.h"
+#include "io/open_files.h"
 #include "kernels/core/check.h"
 
 namespace spikesink {
@@ -19,8 +19,11 @@ namespace {
 
 /// A file's place in the row of all tokens.
 struct Stretch {
-  std::int64_t begin = 0;                   ///< of its first token
-  std::optional<std::int64_t> offset = {};  ///< bytes before its tokens, once the file was looked into
+  explicit Stretch(std::int64_t first) : begin(first) {}
+  Stretch(const Stretch& other) : begin(other.begin) {}  // of files that nobody has looked into
+
+  std::int64_t begin;                     ///< of its first token
+  std::atomic<std::int64_t> offset = -1;  ///< bytes before its tokens; below 0: the file was not looked into yet
 };
 
 void read_bytes(const FileDescriptor& file, std::int64_t offset, std::span<std::byte> to) {
@@ -32,18 +35,13 @@ void read_bytes(const FileDescriptor& file, std::int64_t offset, std::span<std::
 }  // namespace
 
 struct TokenStore::State {
-  using File = std::shared_ptr<const FileDescriptor>;
-
   std::string folder;
   StorePart part;
   Manifest manifest;
   std::int64_t tokens = 0, documents = 0;
 
-  std::mutex mutex;                                      // guards what follows
-  std::vector<Stretch> stretches;                        // of each file; `begin` is constant
-  std::vector<File> files;                               // open, or null
-  std::list<std::size_t> recent;                         // those open, the one read last in front
-  std::vector<std::list<std::size_t>::iterator> places;  // in `recent`, of those open
+  std::vector<Stretch> stretches;  // of each file
+  std::optional<OpenFiles> files;
 
   std::string name(const char* dataset) const {
     return part == StorePart::kTrain ? dataset : std::string("held_out/") + dataset;
@@ -53,22 +51,13 @@ struct TokenStore::State {
   }
   std::string path(std::size_t f) const { return folder + "/" + manifest.files[f].name; }
 
-  /// The open file and the bytes before its tokens.
-  std::pair<File, std::int64_t> open(std::size_t f) {
-    const std::lock_guard lock(mutex);
-    if (files[f]) {
-      recent.splice(recent.begin(), recent, places[f]);
-      return {files[f], *stretches[f].offset};
-    }
-    if (!stretches[f].offset) stretches[f].offset = look_into(f);
-    if (recent.size() == kOpenFiles) {
-      files[recent.back()].reset();
-      recent.pop_back();
-    }
-    files[f] = std::make_shared<const FileDescriptor>(FileDescriptor::open(path(f), O_RDONLY));
-    recent.push_front(f);
-    places[f] = recent.begin();
-    return {files[f], *stretches[f].offset};
+  /// The open file and the bytes before its tokens. Threads open files beside one another.
+  std::pair<OpenFiles::File, std::int64_t> open(std::size_t f) {
+    std::int64_t offset = stretches[f].offset;
+    if (offset < 0) stretches[f].offset = offset = look_into(f);
+    OpenFiles::File file = files->find(f);
+    if (!file) file = files->keep(f, FileDescriptor::open(path(f), O_RDONLY));
+    return {std::move(file), offset};
   }
 
   std::int64_t look_into(std::size_t f) const {
@@ -126,12 +115,11 @@ TokenStore::TokenStore(const std::string& folder, StorePart part) : state_(std::
   s.part = part;
   s.manifest = Manifest::read(folder);
   for (std::size_t f = 0; f < s.manifest.files.size(); ++f) {
-    s.stretches.push_back({s.tokens});
+    s.stretches.emplace_back(s.tokens);
     s.tokens += s.row(f).tokens;
     s.documents += s.row(f).documents;
   }
-  s.files.resize(s.stretches.size());
-  s.places.resize(s.stretches.size());
+  s.files.emplace(s.stretches.size());
 }
 TokenStore::~TokenStore() = default;
 

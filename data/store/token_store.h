@@ -13,11 +13,9 @@ enum class StorePart { kTrain, kHeldOut };
 
 /// Reads the tokens of a store, or those held out, as one row: the files in order. HDF5 says once, when a file is first
 /// read, where its tokens lie; from then on they are read with pread, by any number of threads at once. Memory does not
-/// grow with the tokens: some words a file, and at most kOpenFiles descriptors.
+/// grow with the tokens: some words a file. Files stay open as OpenFiles has room for them.
 class TokenStore {
  public:
-  static constexpr std::size_t kOpenFiles = 256;
-
   /// Reads the manifest. DataError if the folder holds no whole store.
   explicit TokenStore(const std::string& folder, StorePart part = StorePart::kTrain);
   ~TokenStore();

@@ -451,8 +451,8 @@ TEST_CASE("what an end at a bad moment leaves beside a whole store goes away", "
   const auto whole = files_of(options.out);
   fs::create_directories(options.out + "/parts");
   fs::create_directories(options.out + "/.unfinished.parts.12");
-  for (const char* name : {"parts/plan.json", "parts/shard_00000000.json.lock", ".unfinished.parts.12/x",
-                           ".unfinished.1.2.3", "shard_00000000.h5.unfinished", "shard_00000000.h5.tokens.unfinished"})
+  for (const char* name :
+       {"parts/plan.json", "parts/shard_00000000.json.lock", ".unfinished.parts.12/x", ".unfinished.1.2.3"})
     test::write(options.out + "/" + name, "x");
   prepare_store(options);
   CHECK(files_of(options.out) == whole);

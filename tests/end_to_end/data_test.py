@@ -112,7 +112,7 @@ with tempfile.TemporaryDirectory() as temporary:
 
     # Timed: every stage, each beside its limit.
     figures = bench("--data", corpus, "--store", store, "--context", CONTEXT, "--seconds", "0.05")
-    report.check([f["bench"] for f in figures] == ["read", "tokenise", "stream", "store"], f"four stages: {figures}")
+    report.check([f["bench"] for f in figures] == ["read", "tokenise", "stream", "store", "files"], f"five stages: {figures}")
     for figure in figures:
         report.check(figure["rate_a_core"] > 0 and figure["limit_a_core"] > 0 and figure["limit_of"], f"beside: {figure}")
         report.check(abs(figure["rate"] * figure["seconds"] / figure["amount"] - 1) < 1e-9, f"rate is a rate: {figure}")

@@ -4,6 +4,7 @@ store that one undisturbed process makes, byte for byte, and leaves nothing else
 
 import gzip
 import json
+import os
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import harness
 report = harness.Report()
 rng = random.Random(7)
 PATIENCE = 300
+NO_LOCKS = Path(harness.PROGRAM).resolve().parent / "tests/no_locks.so"
 
 
 def contents(folder):
@@ -42,8 +44,8 @@ class Home:
         return harness.command("prepare", shards or self.shards, "--tokenizer", "bytes", "--out", self.folder / out, "--threads", 1,
                                "--holdout", 0.05, *more)  # fmt: skip
 
-    def start(self, out, *more):
-        return subprocess.Popen(self.line(out, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def start(self, out, *more, env=None):
+        return subprocess.Popen(self.line(out, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
     def prepare(self, out, *more, **keys):
         return subprocess.run(self.line(out, *more, **keys), capture_output=True, text=True, timeout=PATIENCE)
@@ -92,6 +94,7 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(done.returncode == 0 and "2 are broken: 1 not JSON (first shard_00000009_processed.jsonl:335" in done.stdout,
                      f"{name}: {done.stdout} {done.stderr}")  # fmt: skip
         whole = contents(home.folder / name)
+        whole_plain = whole if name == "plain" else whole_plain
         manifest = json.loads(whole["manifest.json"])
         report.check(sorted(whole) == sorted([file["name"] for file in manifest["files"]] + ["manifest.json"]),
                      f"nothing else is in the folder: {sorted(whole)}")  # fmt: skip
@@ -106,6 +109,13 @@ with tempfile.TemporaryDirectory() as temporary:
             report.check(contents(home.folder / out) == whole, f"{out}, killed while {phases}: {sorted(contents(home.folder / out))}")
             shutil.rmtree(home.folder / out)
     report.check("tokenising" in seen, f"kills hit only {seen}")  # the other phases are short: chance decides
+
+    # Three at once where locks keep nobody off, as between machines of some network file systems: shards are tokenised
+    # several times, and the store is the same.
+    children = [home.start("no_locks", env={**os.environ, "LD_PRELOAD": str(NO_LOCKS)}) for _ in range(3)]
+    ends = [(child.communicate(timeout=PATIENCE)[1], child.returncode) for child in children]
+    report.check(all(end == ("", 0) for end in ends), f"without locks: {ends}")
+    report.check(contents(home.folder / "no_locks") == whole_plain, "without locks: the same store")
 
     # A signal ends it at once, by that signal, and it goes on later.
     for number in (signal.SIGTERM, signal.SIGINT):
