@@ -4,7 +4,8 @@
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
 #   --all        add clang-tidy over every source file, and the CUDA kernels compiled for other GPUs
-#   --long       add the unit tests under the address and undefined-behaviour sanitizers; fuzz a minute a target, not 5 seconds
+#   --long       add the unit tests under the address and undefined-behaviour sanitizers, and those of threads under the thread
+#                sanitizer; fuzz a minute a target, not 5 seconds
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
 #
@@ -31,6 +32,7 @@ cuda         7        always
 tidy         15       all
 cuda_archs   15       all
 sanitizers   20       long
+threads      15       long
 "
 readonly SPIKESINK=$PWD/build/cpu/spikesink
 readonly LOGS=$PWD/build/test-logs
@@ -227,6 +229,18 @@ stage_sanitizers() {
   cmake --preset asan && cmake --build --preset asan && unit_tests asan
 }
 
+# What has threads of its own: loaders, the checkpoint writer, ranks that watch each other, the followers of loggers.
+stage_threads() {
+  local log=$LOGS/cases-threads.log counts
+  export OMP_NUM_THREADS=1 TSAN_OPTIONS="halt_on_error=0 suppressions=$PWD/tests/tsan.supp"
+  cmake --preset tsan && cmake --build --preset tsan --target test_data test_trainer
+  { build/tsan/tests/test_data '[loader],[store]' && build/tsan/tests/test_trainer '[checkpoint],[dist],a follower*'; } |
+    sed 's/^/1: /' | tee "$log"
+  read -r -a counts <<<"$(count_cases "$log")"
+  passed "${counts[0]}"
+  [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]
+}
+
 summary() {
   touch "$LOGS/counts"
   awk '{ n[$1] += $2 } END { printf "%d passed, %d failed", n["passed"], n["failed"]
@@ -272,7 +286,7 @@ while [ $# -gt 0 ]; do
     --no-setup) want=${want/ setup / } ;;
     --list) echo "$STAGES" | awk 'NF { printf "%-12s %3d min  %s\n", $1, $2, $3 }'; exit 0 ;;
     --stage) "stage_$2"; exit ;;
-    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) usage_error "$1: unknown option" ;;
   esac
   shift

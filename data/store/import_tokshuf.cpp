@@ -8,6 +8,7 @@
 
 #include "data/store/tar_reader.h"
 #include "data/store/token_source.h"
+#include "io/safetensors_header.h"
 
 namespace spikesink {
 namespace {
@@ -43,15 +44,15 @@ class TokshufSource final : public TokenSource {
 
   bool next(TokenChunk& chunk) override {
     if (!tar_.next()) return false;
-    const std::string name = tar_.name();
+    const std::string name = tar_.name(), shown = shown_name(name);
     std::string_view json = tar_.content();
     if (name.ends_with(".json.gz")) {
-      if (!unpack(json, text_)) tar_.damaged(name + " is no sound gzip file");
+      if (!unpack(json, text_)) tar_.damaged(shown + " is no sound gzip file");
       json = text_;
     } else if (!name.ends_with(".json")) {
-      tar_.damaged(name + " is no .json or .json.gz file, as contexts of tokens are");
+      tar_.damaged(shown + " is no .json or .json.gz file, as contexts of tokens are");
     }
-    parse(name, json, chunk.ids);
+    parse(shown, json, chunk.ids);
     chunk.ends = true;
     drop_begins(chunk.ids);
     if (pad_) drop_padding(chunk);
@@ -60,12 +61,12 @@ class TokshufSource final : public TokenSource {
   std::uint64_t file_bytes() const override { return tar_.bytes(); }
 
  private:
-  void parse(const std::string& name, std::string_view json, std::vector<std::int64_t>& ids) {
+  void parse(const std::string& shown, std::string_view json, std::vector<std::int64_t>& ids) {
     simdjson::dom::array array;
-    if (parser_.parse(simdjson::padded_string(json)).get(array)) tar_.damaged(name + " is no JSON array of token ids");
+    if (parser_.parse(simdjson::padded_string(json)).get(array)) tar_.damaged(shown + " is no JSON array of token ids");
     for (const auto element : array) {
       std::int64_t id = 0;
-      if (element.get(id)) tar_.damaged(name + " is no JSON array of token ids");
+      if (element.get(id)) tar_.damaged(shown + " is no JSON array of token ids");
       ids.push_back(id);
     }
   }
