@@ -1,6 +1,8 @@
 #include "analysis/sinks.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/metrics/attention_mass.h"
 
@@ -46,9 +48,14 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
         HeadSums& sums = layer.heads[static_cast<std::size_t>(h)];
         for (std::int64_t k = 0; k < T; ++k) sums.alpha[static_cast<std::size_t>(k)] += static_cast<double>(row[k]);
         const Scalar* top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
-        const bool sink = static_cast<double>(*top) > epsilon_, first = static_cast<double>(row[0]) > epsilon_;
+        const bool is_known = std::none_of(row, row + T, [](Scalar a) { return std::isnan(a); });
+        const auto counted = [&](Scalar a) {
+          return is_known ? static_cast<double>(static_cast<double>(a) > epsilon_)
+                          : std::numeric_limits<double>::quiet_NaN();
+        };
+        const double sink = counted(*top), first = counted(row[0]);
         sums.sinks += sink;
-        sums.sink_token[static_cast<std::size_t>(top - row)] += sink;
+        if (sink == 1) ++sums.sink_token[static_cast<std::size_t>(top - row)];
         sums.firsts += first;
         SequenceSums& sequence = sequences_[before + static_cast<std::size_t>(b)];
         sequence.sinks += sink;
@@ -64,9 +71,7 @@ SinkFigures SinkObserver::figures() const {
   for (const Layer& layer : layers_)
     for (const HeadSums& sums : layer.heads) {
       const auto n = static_cast<double>(layer.sequences);
-      HeadSinks head{.alpha = sums.alpha,
-                     .sink_share = static_cast<double>(sums.sinks) / n,
-                     .first_share = static_cast<double>(sums.firsts) / n};
+      HeadSinks head{.alpha = sums.alpha, .sink_share = sums.sinks / n, .first_share = sums.firsts / n};
       for (double& a : head.alpha) a /= n;
       const auto most = std::ranges::max_element(sums.sink_token);
       if (*most > 0) head.sink_token = most - sums.sink_token.begin() + 1;
@@ -78,8 +83,8 @@ SinkFigures SinkObserver::figures() const {
     }
   const auto heads = static_cast<double>(out.heads.size());
   for (const SequenceSums& sums : sequences_)
-    out.sequences.push_back({.sink_ratio = static_cast<double>(sums.sinks) / heads,
-                             .sink_first = static_cast<double>(sums.firsts) / heads,
+    out.sequences.push_back({.sink_ratio = sums.sinks / heads,
+                             .sink_first = sums.firsts / heads,
                              .first_token_mass = mass_after_first(sums.first_alpha / heads, length_)});
   out.sink_ratio /= heads;
   out.sink_first /= heads;

@@ -24,9 +24,9 @@ struct SequenceSinks {
   double sink_ratio = 0, sink_first = 0, first_token_mass = 0;
 };
 
-/// Figures of attention sinks over sequences of one length T. Sources: sink_ratio Sun, Canziani, LeCun, Zhu 2026,
-/// arXiv:2603.05498, App. A; sink_first Gu et al. 2024, arXiv:2410.10781; first_token_mass Qiu et al. 2025,
-/// arXiv:2505.06708.
+/// Figures of attention sinks over sequences of one length T; NaN where attention is. Sources: sink_ratio Sun,
+/// Canziani, LeCun, Zhu 2026, arXiv:2603.05498, App. A; sink_first Gu et al. 2024, arXiv:2410.10781; first_token_mass
+/// Qiu et al. 2025, arXiv:2505.06708.
 struct SinkFigures {
   double sink_ratio = 0;                 ///< share of heads with max_{k <= T/2} alpha_k > epsilon, mean over sequences
   double sink_first = 0;                 ///< share of heads with alpha_1 > epsilon, mean over sequences
@@ -51,11 +51,11 @@ class SinkObserver final : public Observer {
   struct HeadSums {
     std::vector<double> alpha;             // (T) sum over sequences
     std::vector<std::int64_t> sink_token;  // (T) sequences in which k is the sink
-    std::int64_t sinks = 0, firsts = 0;
+    double sinks = 0, firsts = 0;          // sequences
   };
   struct SequenceSums {
-    std::int64_t sinks = 0, firsts = 0;  // heads
-    double first_alpha = 0;              // sum over heads
+    double sinks = 0, firsts = 0;  // heads
+    double first_alpha = 0;        // sum over heads
   };
   struct Layer {
     std::vector<HeadSums> heads;

@@ -1,11 +1,19 @@
 #include "analysis/spikes.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "kernels/metrics/magnitudes.h"
 
 namespace spikesink {
+namespace {
+
+/// In the order of kernels::magnitudes: NaN is above infinity.
+bool is_below(double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); }
+
+}  // namespace
 
 SpikeObserver::SpikeObserver(const Stream& stream, const std::vector<std::string>& block_paths, std::int64_t length,
                              const SpikeConfig& config)
@@ -39,9 +47,9 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
       const auto massive = [&](Scalar h) {
         return static_cast<double>(h) > config_.abs && static_cast<double>(h) > config_.ratio * middle;
       };
-      const Scalar* top = std::max_element(tokens, tokens + T);
+      const Scalar* top = std::max_element(tokens, tokens + T, is_below);
       const auto largest = static_cast<double>(*top);
-      sums.max = std::max(sums.max, largest);
+      sums.max = std::max(sums.max, largest, is_below);
       sums.maxima += largest;
       sums.medians += middle;
       sums.spike_tokens += std::count_if(tokens, tokens + T, massive);
@@ -49,7 +57,8 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
       ++sums.position_of_max[static_cast<std::size_t>(top - tokens)];
       for (std::int64_t c = 0; c < C; ++c)
         sums.channel_max[static_cast<std::size_t>(c)] += static_cast<double>(channels[c]);
-      if (largest > sequences[b].max) sequences[b] = {.max = largest, .ratio = middle > 0 ? largest / middle : 0};
+      if (is_below(sequences[b].max, largest))
+        sequences[b] = {.max = largest, .ratio = middle == 0 ? 0 : largest / middle};
     }
   });
 }
@@ -64,16 +73,18 @@ SpikeFigures SpikeObserver::figures() const {
                       .median = sums.medians / n,
                       .spike_tokens = static_cast<double>(sums.spike_tokens) / n,
                       .spike_channels = static_cast<double>(sums.spike_channels) / n};
-    block.ratio = block.median > 0 ? block.max / block.median : 0;
+    block.ratio = block.median == 0 ? 0 : block.max / block.median;
+    if (std::isnan(block.max)) block.spike_tokens = block.spike_channels = std::numeric_limits<double>::quiet_NaN();
     block.spike_position = std::ranges::max_element(sums.position_of_max) - sums.position_of_max.begin() + 1;
     std::vector<std::size_t> order(sums.channel_max.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     const std::size_t count = std::min(block.top.size(), order.size());
-    std::ranges::partial_sort(order, order.begin() + static_cast<std::ptrdiff_t>(count), std::greater{},
-                              [&](std::size_t c) { return sums.channel_max[c]; });
+    std::ranges::partial_sort(
+        order, order.begin() + static_cast<std::ptrdiff_t>(count),
+        [&](std::size_t a, std::size_t b) { return is_below(sums.channel_max[b], sums.channel_max[a]); });
     for (std::size_t i = 0; i < count; ++i)
       block.top[i] = {static_cast<std::int64_t>(order[i]), sums.channel_max[order[i]] / n};
-    if (block.max > out.spike_max) {
+    if (is_below(out.spike_max, block.max)) {
       out.spike_max = block.max;
       out.spike_ratio = block.ratio;
     }

@@ -33,8 +33,8 @@ struct SequenceSpikes {
   double max = 0, ratio = 0;
 };
 
-/// Figures of massive activations. Sources: Sun, Canziani, LeCun, Zhu 2026, arXiv:2603.05498; Sun et al. 2024,
-/// arXiv:2402.17762.
+/// Figures of massive activations; NaN where a value of the residual stream is NaN. Sources: Sun, Canziani, LeCun, Zhu
+/// 2026, arXiv:2603.05498; Sun et al. 2024, arXiv:2402.17762.
 struct SpikeFigures {
   double spike_max = 0;                   ///< max |h| over blocks, sequences, positions and channels
   double spike_mean = 0;                  ///< mean over sequences of each one's max |h| over all blocks

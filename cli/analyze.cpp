@@ -15,6 +15,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/sha256.h"
+#include "models/not_finite.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
@@ -28,7 +29,7 @@ constexpr std::int64_t kPassTokens = 2048;
 struct Options {
   MeasuredOptions measured;
   std::string out;
-  std::int64_t length = kLength, context = 0;
+  std::int64_t length = 0, context = 0;  // 0: not named
   std::vector<std::string> only;
 };
 
@@ -51,11 +52,23 @@ std::int64_t context_of(const Options& options, const ModelConfig& model) {
   if (options.context > model.context)
     throw UsageError(
         fmt::format("--context {}: the model's context is {}; name at most that", options.context, model.context));
-  const std::int64_t context = options.context > 0 ? options.context : std::min(model.context, kLongest);
-  if (options.length > context)
+  if (options.length > model.context)
     throw UsageError(
-        fmt::format("--length {}: longer than the context of {} tokens; name at most that", options.length, context));
-  return context;
+        fmt::format("--length {}: the model's context is {}; name at most that", options.length, model.context));
+  if (options.context == 0) return std::min(model.context, std::max(kLongest, options.length));
+  if (options.length > options.context)
+    throw UsageError(fmt::format("--length {}: longer than --context {}; name at most that, or a longer context",
+                                 options.length, options.context));
+  return options.context;
+}
+
+/// UsageError where an analysis needs longer sequences.
+void require_length(const std::vector<const AnalysisRow*>& rows, std::int64_t length) {
+  for (const AnalysisRow* row : rows)
+    if (length < row->shortest)
+      throw UsageError(
+          fmt::format("--length {0}: too short for {1}; give --length {2} or more, or leave --only {1} out", length,
+                      row->name, row->shortest));
 }
 
 /// The first `length` tokens of the first `count` rows of `samples` (n, row).
@@ -74,13 +87,32 @@ std::string sum_of(std::vector<std::int32_t> tokens, const std::vector<std::int3
   return sha256_hex({reinterpret_cast<const char*>(tokens.data()), tokens.size() * sizeof(tokens[0])});
 }
 
+/// DataError if a weight is not finite, or what a module makes of `tokens` (n, length): no figure would mean anything.
+void require_finite(const Measured& measured, const Session& session, const std::vector<std::int32_t>& tokens,
+                    std::int64_t length, std::int64_t micro_batch) {
+  const auto refuse = [&](const std::string& what) {
+    throw DataError(
+        fmt::format("{}: {} is not finite, figures of this model would mean nothing; name a checkpoint "
+                    "from before the training diverged",
+                    measured.checkpoint, what));
+  };
+  for (const Param& param : session.model->params().all())
+    if (!all_finite(session.stream, param.value)) refuse("the weight " + param.name());
+  const std::string module =
+      first_not_finite_activation(session.stream, *session.model, tokens,
+                                  {.context = length - 1, .micro_batch = micro_batch, .loss_from_position = 1});
+  if (module != kNoModule) refuse("the output of " + module);
+}
+
 void run(Options options) {
   using Clock = std::chrono::steady_clock;
   const auto rows = chosen(options.only);
   if (options.measured.sequences == 0) options.measured.sequences = kSequences;
   const Measured measured = open_measured(options.measured);
   const Config& config = measured.config;
-  const std::int64_t context = context_of(options, config.model), length = options.length;
+  const std::int64_t context = context_of(options, config.model),
+                     length = options.length > 0 ? options.length : std::min(kLength, context);
+  require_length(rows, length);
   std::string reasons;
   for (const AnalysisRow* row : rows)
     if (const std::string reason = row->not_for(config.model); !reason.empty())
@@ -95,6 +127,10 @@ void run(Options options) {
   const auto tokens = beginnings(samples, context + 1, sequences, length),
              context_tokens = beginnings(samples, context + 1, at_context, context);
   const ProbeConfig& metrics = config.metrics.probe;
+  const std::int64_t micro_batch =
+      std::max<std::int64_t>(std::min(config.train.micro_batch * config.model.context, kPassTokens) / length, 1);
+  const Session session = load_model(measured);
+  require_finite(measured, session, beginnings(samples, context + 1, sequences, length + 1), length + 1, micro_batch);
   ResultsFolder folder(options.out, {.checkpoint = measured.checkpoint,
                                      .checkpoint_sum = sha256_hex(read_file(measured.checkpoint + "/state.json")),
                                      .step = measured.state.step,
@@ -107,9 +143,10 @@ void run(Options options) {
                                      .sink_epsilon = metrics.sink_epsilon,
                                      .spike_abs = metrics.spike.abs,
                                      .spike_ratio = metrics.spike.ratio});
-  const Session session = load_model(measured);
 
   RunLog log(options.out + "/log.txt");
+  if (const std::int64_t asked = config.metrics.probe.sequences; sequences < asked)
+    log.line(fmt::format("{} of {}: the text has no more", counted(sequences, "sequence"), asked));
   log.line(fmt::format("{}: step {}, {} of {}, {} on {}", measured.checkpoint, measured.state.step,
                        counted(sequences, "sequence"), counted(length, "token"),
                        name_of(config.system.resolved_precision()), name_of(session.stream.device)));
@@ -121,8 +158,7 @@ void run(Options options) {
               .tokenizer = measured.tokenizer.get(),
               .spike = metrics.spike,
               .sink_epsilon = metrics.sink_epsilon,
-              .micro_batch = std::max<std::int64_t>(
-                  std::min(config.train.micro_batch * config.model.context, kPassTokens) / length, 1),
+              .micro_batch = micro_batch,
               .context_tokens = context_tokens,
               .context = context};
   SummaryTable table;
@@ -155,13 +191,16 @@ void add_analyze_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_measured_options(*command, options->measured, std::to_string(kSequences));
   command->add_option("--out", options->out, "folder for analysis.h5, summary.json and log.txt")->required();
-  command->add_option("--length", options->length, "tokens of a sequence that are looked at")
-      ->capture_default_str()
+  command
+      ->add_option(
+          "--length", options->length,
+          fmt::format("tokens of a sequence that are looked at; default: {}, or the context where that is less",
+                      kLength))
       ->check(at_least_one);
   command
       ->add_option("--context", options->context,
                    fmt::format("tokens of a sequence, of which --length are the first; default: the model's context, "
-                               "at most {}",
+                               "at most {} or --length",
                                kLongest))
       ->check(at_least_one);
   command

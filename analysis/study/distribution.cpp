@@ -13,6 +13,8 @@ double mean_of(const std::vector<double>& values) {
 }
 
 nlohmann::ordered_json distribution(std::vector<double> values) {
+  const bool is_known = std::ranges::none_of(values, [](double value) { return std::isnan(value); });
+  if (!is_known) values.assign(1, std::numeric_limits<double>::quiet_NaN());
   std::ranges::sort(values);
   const auto at = [&](double share) {
     if (values.empty()) return std::numeric_limits<double>::quiet_NaN();

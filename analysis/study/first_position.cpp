@@ -231,9 +231,13 @@ void first_position(const Study& study, Results& results) {
   LeadingDirection lead;
   if (without.empty()) lead = leading_direction(study);
 
+  const auto is_attention = [&](const BlockPaths& block) {
+    return static_cast<bool>(parameter(study.model, block.branch + ".o_proj.weight"));
+  };
+  const auto num_attentions = std::ranges::count_if(study.model.blocks(), is_attention);
   std::vector<Layer> layers;
   for (const BlockPaths& block : study.model.blocks()) {
-    if (!parameter(study.model, block.branch + ".o_proj.weight")) continue;
+    if (!is_attention(block)) continue;
     ValueOutput map(study, block.branch);
     auto singular = map.leading();
     layers.push_back({.input = block.input_norm,
@@ -245,7 +249,7 @@ void first_position(const Study& study, Results& results) {
                       .read = {},
                       .out = {},
                       .outputs = {}});
-    study.progress(0.6 * static_cast<double>(std::ssize(layers)) / static_cast<double>(config.n_layers));
+    study.progress(0.6 * static_cast<double>(std::ssize(layers)) / static_cast<double>(num_attentions));
   }
   FirstObserver observer(study, layers, lead.s);
   run_passes(study, observer, 0.6, 1);

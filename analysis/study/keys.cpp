@@ -62,21 +62,23 @@ class Voter final : public StudyObserver {
 
 /// Points in D dimensions, by their moments.
 struct Cloud {
+  explicit Cloud(std::int64_t D) : sum(static_cast<std::size_t>(D)), squares(static_cast<std::size_t>(D * D)) {}
+
   double count = 0;
   std::vector<double> sum, squares;  // (D), (D, D)
 
   /// Rows (n, D).
-  void add(const Stream& cpu, const std::vector<double>& rows, std::int64_t D) {
-    sum.resize(static_cast<std::size_t>(D));
-    squares.resize(static_cast<std::size_t>(D * D));
-    const std::int64_t n = std::ssize(rows) / D;
+  void add(const Stream& cpu, const std::vector<double>& rows) {
+    if (rows.empty()) return;
+    const std::int64_t D = std::ssize(sum), n = std::ssize(rows) / D;
     count += static_cast<double>(n);
     for (std::size_t i = 0; i < rows.size(); ++i) sum[i % static_cast<std::size_t>(D)] += rows[i];
     kernels::cpu::gemm<double>(cpu, squares.data(), D, {rows.data(), D, true}, {rows.data(), D}, D, D, n, 1, 1);
   }
-  /// All zeros where what is left beside the mean is rounding: the points are one.
+  /// All zeros where there is no point, and where what is left beside the mean is rounding: the points are one.
   std::vector<double> covariance() const {
     std::vector<double> out = squares;
+    if (count == 0) return out;
     const std::size_t D = sum.size();
     double variance = 0, size = 0;
     for (std::size_t i = 0; i < D; ++i)
@@ -103,6 +105,7 @@ struct Head {
   bool is_plotted = false;
 };
 struct KeyHead {
+  explicit KeyHead(std::int64_t D) : sink(D), others(D) {}
   Cloud sink, others;
 };
 struct Layer {
@@ -117,7 +120,7 @@ class KeyObserver final : public StudyObserver {
     const AttentionConfig& c = study.model.config().attention;
     for (Layer& layer : layers) {
       layer.heads.resize(static_cast<std::size_t>(c.n_heads));
-      layer.keys.resize(static_cast<std::size_t>(c.kv_heads()));
+      layer.keys.resize(static_cast<std::size_t>(c.kv_heads()), KeyHead(c.d_head));
     }
   }
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first; }
@@ -144,8 +147,8 @@ class KeyObserver final : public StudyObserver {
       auto& rows = n % d.length == sink_of(n, d) ? sink : others;
       rows.insert(rows.end(), key, key + d.d_head);
     }
-    head.sink.add(cpu_, sink, d.d_head);
-    if (!others.empty()) head.others.add(cpu_, others, d.d_head);
+    head.sink.add(cpu_, sink);
+    head.others.add(cpu_, others);
   }
 
   void add_queries(Head& head, std::int64_t h, const std::vector<double>& qkv, const Tensor& starts,
@@ -202,9 +205,8 @@ void write_points(const std::vector<const Head*>& heads, std::int64_t D, const S
   std::vector<double> variance;
   for (const Head* head : heads) {
     const std::array kinds{&head->points.q, &head->points.sink, &head->points.others};
-    Cloud cloud;
-    for (const auto* rows : kinds)
-      if (!rows->empty()) cloud.add(cpu, *rows, D);
+    Cloud cloud(D);
+    for (const auto* rows : kinds) cloud.add(cpu, *rows);
     const Eigenpairs axes = symmetric_eigenpairs(cloud.covariance(), D);
     const double all = std::accumulate(axes.values.begin(), axes.values.end(), 0.0);
     for (std::size_t axis = 0; axis < 2; ++axis) variance.push_back(axes.values[axis] / all);

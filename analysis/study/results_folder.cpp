@@ -56,7 +56,8 @@ std::string difference(const ResultsSource& there, const ResultsSource& here) {
   const auto was = json_of(there), is = json_of(here);
   for (const auto& [key, value] : is.items())
     if (key != "checkpoint" && was.at(key) != value)
-      return key == "checkpoint_sum"
+      return key == "text_sum" ? "of another text"
+             : key == "checkpoint_sum"
                  ? fmt::format("of another checkpoint, {}", was.at("checkpoint").dump())
                  : fmt::format("with {} {}, this run has {}", key, was.at(key).dump(), value.dump());
   return "";

@@ -48,7 +48,8 @@ struct AnalysisRow {
   void (*run)(const Study&, Results&);
   /// Why the model has no such analysis (no SwiGLU FFN, no gate), in one line; empty: it has.
   std::string (*not_for)(const ModelConfig&);
-  bool by_default = true;  ///< false: only where its name is given
+  bool by_default = true;     ///< false: only where its name is given
+  std::int64_t shortest = 1;  ///< tokens that a sequence must have
 };
 
 /// In the order in which they run.

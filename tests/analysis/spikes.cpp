@@ -1,6 +1,9 @@
 #include "analysis/spikes.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
 
 namespace spikesink {
 
@@ -46,6 +49,29 @@ TEST_CASE("planted spikes are found with their block, position and channels", "[
   CHECK(block.top[1].magnitude == 105);
   CHECK(block.top[2].channel == 4);
   CHECK(block.top[2].magnitude == 2);
+}
+
+TEST_CASE("a NaN in the residual stream leaves no figure of its block and sequence", "[analysis]") {
+  const std::int64_t B = 2, T = 4, C = 6;
+  const Stream stream = Stream::cpu(2);
+  SpikeObserver observer(stream, {"m.self_attn", "m.mlp"}, T, {.abs = 100, .ratio = 20});
+  const Tensor x = stream.empty({B * T, C}, DType::kF32);
+  std::ranges::fill(x.span<float>(), 3.0f);
+  observer.activation("m.self_attn.residual", x);
+  const Tensor y = stream.empty({B * T, C}, DType::kF32);
+  std::ranges::fill(y.span<float>(), 3.0f);
+  y.span<float>()[(T + 1) * C + 2] = std::numeric_limits<float>::quiet_NaN();  // of the second sequence
+  observer.activation("m.mlp.residual", y);
+  const SpikeFigures f = observer.figures();
+  CHECK(std::isnan(f.spike_max));
+  CHECK(std::isnan(f.spike_mean));
+  CHECK(std::isnan(f.spike_ratio));
+  CHECK(f.blocks[0].max == 3);
+  CHECK(std::isnan(f.blocks[1].max));
+  CHECK(std::isnan(f.blocks[1].spike_tokens));
+  CHECK(f.blocks[1].top[0].channel == 2);
+  CHECK(f.sequences[0].max == 3);
+  CHECK(std::isnan(f.sequences[1].max));
 }
 
 }  // namespace spikesink

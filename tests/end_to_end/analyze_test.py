@@ -2,6 +2,7 @@
 """analyze on a short trained model: every group with its units, --only, what is refused, and figures that eval has too."""
 
 import json
+import shutil
 import string
 import tempfile
 from pathlib import Path
@@ -16,6 +17,14 @@ GROUPS = ["sinks", "trajectory", "silu", "quadratic", "vocabulary", "first_posit
           "keys"]
 
 report = harness.Report()
+
+
+def poison(checkpoint):
+    """A NaN in a weight, under checksums that fit."""
+    path = checkpoint / "rank_0000.h5"
+    with h5py.File(path, "r+") as file:
+        file["weights/model.layers.1.mlp.down_proj.weight"][3, 4] = numpy.nan
+    harness.seal(checkpoint)
 
 
 def refused(what, code, *arguments, says=()):
@@ -242,6 +251,25 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("no checkpoint", 3, home / "data", "--out", out, says=["data"])
     refused("no data", 3, run, "--out", out, "--data", home / "none.jsonl", says=["none.jsonl"])
     refused("no tokenizer", 3, run, "--out", out, "--tokenizer", home / "none.model", says=["none.model"])
+    for name, length, shortest in (("eviction", 2, 4), ("quantization", 1, 2), ("interventions", 1, 2)):
+        refused(f"{name} of {length}", 2, run, "--out", home / "short", "--only", name, "--length", length,
+                says=[name, f"--length {length}", f"--length {shortest}"])  # fmt: skip
+    report.check(not (home / "short").exists(), "a refusal for the length leaves no folder")
+    harness.run("analyze", run, "--out", home / "one", "--sequences", 5, "--length", 1)
+    report.check(len(json.loads((home / "one/summary.json").read_text())) > 8, "every analysis goes with one token")
+    done = harness.run("analyze", run, "--out", home / "small", "--context", 32, "--sequences", 10**6, "--only", "norm")
+    report.check("of 1000000: the text has no more" in done.stdout, f"fewer sequences are told: {done.stdout}")
+    report.check(json.loads((home / "small/summary.json").read_text())["source"]["length"] == 32, "length by default")
+
+    # A weight that is not finite.
+    broken = home / "broken"
+    shutil.copytree(run / "checkpoints/step_00000040", broken)
+    poison(broken)
+    refused("a NaN weight", 3, broken, "--out", home / "nan", says=["not finite", "layers"])
+    report.check(not (home / "nan").exists(), "a broken model leaves no folder")
+    measured = json.loads(harness.run("eval", broken, "--sequences", 4, "--json").stdout)
+    for name in ("loss", "spike_max", "spike_mean", "spike_ratio", "sink_ratio", "sink_first", "first_token_mass"):
+        report.check(measured[name] is None, f"eval has no {name} of a broken model: {measured}")
     (home / "file").write_text("")
     refused("no folder", 3, run, "--out", home / "file/out", says=["file/out"])
 report.end()

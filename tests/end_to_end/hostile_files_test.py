@@ -51,25 +51,6 @@ def seen_through(other):
 WAYS = {"a link into another file": linked_from, "numbers in another file": stored_in, "a view of another file": seen_through}
 
 
-def crc32c(data):
-    table = []
-    for i in range(256):
-        for _ in range(8):
-            i = i >> 1 ^ (0x82F63B78 if i & 1 else 0)
-        table.append(i)
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ table[(crc ^ byte) & 255]
-    return crc ^ 0xFFFFFFFF
-
-
-def seal(checkpoint):
-    """A checkpoint whose checksums say that all is well."""
-    state = json.loads((checkpoint / "state.json").read_text())
-    state["crc32c"]["rank_0000.h5"] = f"{crc32c((checkpoint / 'rank_0000.h5').read_bytes()):08x}"
-    (checkpoint / "state.json").write_text(json.dumps(state))
-
-
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     work, outside = home / "work", home / "outside"
@@ -98,7 +79,7 @@ with tempfile.TemporaryDirectory() as temporary:
         bad = home / "bad"
         shutil.copytree(checkpoint, bad)
         rewrite(bad / "rank_0000.h5", weight[0], make(outside / "other.h5"))
-        seal(bad)
+        harness.seal(bad)
         refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weight[0])
         shutil.rmtree(bad)
 

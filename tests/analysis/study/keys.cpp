@@ -138,6 +138,16 @@ TEST_CASE("dimension and logits of sink keys are those of plain loops, with docu
   CHECK(r.summary.at("logit_gap").at("other_heads").get<double>() == Approx(gaps[1] / heads[1]));
 }
 
+TEST_CASE("sequences of one token have no other keys, and dimension 0 of them", "[analysis][study]") {
+  test::SmallStudy small(test::study_config());
+  small.study.length = 1;
+  Results r;
+  key_geometry(small.study, r);
+  CHECK(std::ranges::all_of(doubles(r, "other_dimension"), [](double d) { return d == 0; }));
+  CHECK(std::ranges::any_of(doubles(r, "sink_dimension"), [](double d) { return d > 1; }));
+  CHECK(doubles(r, "points/other_keys").empty());
+}
+
 TEST_CASE("drawn points keep the variance of the first two principal components", "[analysis][study]") {
   test::SmallStudy small(test::study_config());
   Results r;

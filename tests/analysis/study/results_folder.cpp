@@ -93,7 +93,7 @@ TEST_CASE("results of another source are refused with what differs, and nothing 
   };
   refused([](auto& s) { s.checkpoint_sum = "xyz"; }, "another checkpoint, \"runs/a/checkpoints/step_00000100\"");
   refused([](auto& s) { s.length = 32; }, "length 64, this run has 32");
-  refused([](auto& s) { s.text_sum = "other"; }, "text_sum");
+  refused([](auto& s) { s.text_sum = "other"; }, "another text");
   refused([](auto& s) { s.spike_abs = 10; }, "spike_abs 100.0, this run has 10.0");
   CHECK(read_file(folder.path + "/analysis.h5") == before);
 }
