@@ -10,6 +10,9 @@
 
 namespace spikesink {
 
+/// Is a head a sink head of a text, that is one in this share of its sequences? It is from half of them on.
+inline bool is_sink_head(double sink_share) { return sink_share >= 0.5; }
+
 /// One attention layer's head, over all sequences seen.
 struct HeadSinks {
   std::vector<double> alpha;    ///< (T) mean over sequences of alpha_k = 1/T sum_t A[t,k]

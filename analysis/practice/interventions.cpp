@@ -20,7 +20,6 @@ namespace {
 
 constexpr std::int64_t kDraws = 3;      // of random channels and heads
 constexpr std::int64_t kMostRuns = 17;  // of the text, with every row
-constexpr double kSinkHeadShare = 0.5;  // of the sequences in which a sink head is one
 
 /// Means of the residual stream after every block: of each channel over all tokens, and over its massive values.
 class ChannelMeans final : public Observer {
@@ -140,6 +139,9 @@ std::vector<std::int64_t> channels_to_set(const SpikePlaces& places, const Spike
   return {largest->top[0].channel};
 }
 
+/// Are there as many others to draw as are removed?
+bool has_control(std::int64_t removed, std::int64_t of) { return 2 * removed <= of; }
+
 void add_channel_rows(const Study& study, Rows& rows, const ChannelMeans& means, const SpikePlaces& places,
                       const std::vector<std::int64_t>& channels) {
   using Where = ChannelsSet::Where;
@@ -155,6 +157,7 @@ void add_channel_rows(const Study& study, Rows& rows, const ChannelMeans& means,
     set("spikes_zero", channels, zeros(channels), Where::kMassive);
     set("spikes_mean", channels, means.of_massive(channels), Where::kMassive);
   }
+  if (!has_control(std::ssize(channels), study.model.config().d_model)) return;
   const std::set<std::int64_t> but(channels.begin(), channels.end());
   for (std::int64_t draw = 1; draw <= kDraws; ++draw) {
     const auto others =
@@ -170,6 +173,7 @@ void add_head_rows(const Study& study, Rows& rows, const std::set<std::int64_t>&
     rows.add(name, {.intervention = &zeroed});
   };
   zero("sink_heads_zero", heads);
+  if (!has_control(std::ssize(heads), num_heads)) return;
   for (std::int64_t draw = 1; draw <= kDraws; ++draw) {
     const auto others = drawn_others(num_heads, std::ssize(heads), heads, static_cast<std::uint64_t>(draw));
     zero(fmt::format("random_heads_zero_{}", draw), {others.begin(), others.end()});
@@ -192,9 +196,15 @@ void interventions(const Study& study, Results& results) {
   const std::vector<std::int64_t> channels = channels_to_set(places, rows.spikes);
   std::set<std::int64_t> heads;
   for (std::size_t h = 0; h < rows.sinks.heads.size(); ++h)
-    if (rows.sinks.heads[h].sink_share >= kSinkHeadShare) heads.insert(static_cast<std::int64_t>(h));
+    if (is_sink_head(rows.sinks.heads[h].sink_share)) heads.insert(static_cast<std::int64_t>(h));
   const auto num_heads = std::ssize(rows.sinks.heads);
-  text.expect(kMostRuns - (places.channels.empty() ? 2 : 0) - (heads.empty() ? 1 + kDraws : 0));
+  const std::int64_t d_model = study.model.config().d_model;
+  const bool channel_control = has_control(std::ssize(channels), d_model),
+             head_control = has_control(std::ssize(heads), num_heads);
+  text.expect(kMostRuns - (places.channels.empty() ? 2 : 0) - (channel_control ? 0 : 2 * kDraws) -
+              (heads.empty()  ? 1 + kDraws
+               : head_control ? 0
+                              : kDraws));
 
   add_channel_rows(study, rows, means, places, channels);
   if (!heads.empty()) add_head_rows(study, rows, heads, num_heads);
@@ -210,6 +220,11 @@ void interventions(const Study& study, Results& results) {
   auto& left_out = results.summary["left_out"] = nlohmann::ordered_json::object();
   if (places.channels.empty())
     left_out["spikes"] = "no massive activation; the channel of the largest value is taken as the spike channel";
+  const auto no_control = [](std::int64_t removed, std::int64_t of, const char* what) {
+    return fmt::format("{} of {} {} are removed: there are not as many others to compare with", removed, of, what);
+  };
+  if (!channel_control) left_out["random_channels"] = no_control(std::ssize(channels), d_model, "channels");
+  if (!head_control) left_out["random_heads"] = no_control(std::ssize(heads), num_heads, "heads");
   if (heads.empty()) left_out["sink_heads"] = "no head is a sink head in half of the sequences";
 }
 

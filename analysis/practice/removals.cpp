@@ -72,13 +72,13 @@ std::vector<std::int64_t> drawn_others(std::int64_t n, std::int64_t count, const
   for (std::int64_t i = 0; i < n; ++i)
     if (!but.contains(i)) all.push_back(i);
   const Random random{.seed = seed, .stream = name_hash("interventions control")};
-  const std::int64_t drawn = std::min(count, std::ssize(all));
-  for (std::int64_t i = 0; i < drawn; ++i)  // the first steps of a shuffle
+  require(count <= std::ssize(all), "drawn_others: ", count, " of ", all.size());
+  for (std::int64_t i = 0; i < count; ++i)  // the first steps of a shuffle
     std::swap(all[static_cast<std::size_t>(i)],
               all[static_cast<std::size_t>(i) +
                   static_cast<std::size_t>(
                       random.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(std::ssize(all) - i)))]);
-  all.resize(static_cast<std::size_t>(drawn));
+  all.resize(static_cast<std::size_t>(count));
   std::ranges::sort(all);
   return all;
 }

@@ -47,7 +47,7 @@ class HeadsZeroed final : public Intervention {
   std::map<std::string, std::int64_t, std::less<>> index_;  // path -> layer of attention
 };
 
-/// `count` different numbers below n that are not in `but`, drawn by Philox; rising. Fewer where there are not as many.
+/// `count` different numbers below n that are not in `but`, drawn by Philox; rising. There are as many.
 std::vector<std::int64_t> drawn_others(std::int64_t n, std::int64_t count, const std::set<std::int64_t>& but,
                                        std::uint64_t seed);
 

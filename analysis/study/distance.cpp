@@ -125,7 +125,7 @@ void attention_distance(const Study& study, Results& results) {
       share.push_back(sinks.heads[share.size()].sink_share);
       all.push_back(head.all / head.all_count);
       without_first.push_back(head.without_first / head.without_first_count);
-      const std::size_t kind = share.back() > kSinkHeadShare ? 0 : 1;
+      const std::size_t kind = is_sink_head(share.back()) ? 0 : 1;
       all_of[kind].push_back(all.back());
       without_first_of[kind].push_back(without_first.back());
     }

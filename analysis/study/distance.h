@@ -3,9 +3,6 @@
 
 namespace spikesink {
 
-/// A head is a sink head if it is one (SinkFigures) in more than this share of the sequences.
-inline constexpr double kSinkHeadShare = 0.5;
-
 /// "distance": how far back each head looks, mean over queries t >= 2 and sequences of sum_k A[t,k] (t - k); and
 /// without position 1, sum_{k >= 2} A[t,k] (t - k) / sum_{k >= 2} A[t,k]. Attention A is computed from q, k and the
 /// log-sum-exp, a block of queries of one head at a time. Source: Sun, Canziani, LeCun, Zhu 2026, arXiv:2603.05498,

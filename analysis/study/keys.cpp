@@ -6,7 +6,7 @@
 #include <map>
 #include <numeric>
 
-#include "analysis/study/distance.h"
+#include "analysis/sinks.h"
 #include "analysis/study/distribution.h"
 #include "analysis/study/eigen.h"
 #include "analysis/study/passes.h"
@@ -22,12 +22,11 @@ using Index = std::map<std::string, std::size_t, std::less<>>;  // path -> layer
 /// Sink tokens of every sequence.
 class Voter final : public StudyObserver {
  public:
-  explicit Voter(const Study& study)
-      : study_(study), votes_(study.tokens.size()), sequences_(static_cast<double>(study.sequences())) {}
+  explicit Voter(const Study& study) : study_(study), votes_(study.tokens.size()) {}
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first; }
   void attention(std::string_view path, const AttentionTap& tap) override {
-    const auto [at, is_new] = index_.try_emplace(std::string(path), shares.size());
-    if (is_new) shares.emplace_back(static_cast<std::size_t>(tap.dims.n_heads));
+    const auto [at, is_new] = index_.try_emplace(std::string(path), sinks_.size());
+    if (is_new) sinks_.emplace_back(static_cast<std::size_t>(tap.dims.n_heads));
     const std::int64_t T = tap.dims.length, H = tap.dims.n_heads, B = tap.lse.shape()[0];
     const Tensor mass = study_.stream.empty(tap.lse.shape(), tap.lse.dtype());  // (B, H, T)
     kernels::attention_mass(study_.stream,
@@ -39,7 +38,7 @@ class Voter final : public StudyObserver {
         const auto top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
         if (!(*top > study_.sink_epsilon)) continue;
         ++votes_[static_cast<std::size_t>((first_ + b) * T + (top - row))];
-        shares[at->second][static_cast<std::size_t>(h)] += 1 / sequences_;
+        ++sinks_[at->second][static_cast<std::size_t>(h)];
       }
   }
   /// (S) 0-based.
@@ -50,13 +49,35 @@ class Voter final : public StudyObserver {
     return out;
   }
 
-  std::vector<std::vector<double>> shares;  // (layer, head): of sequences in which it is a sink head
+  /// Sequences that have a sink in any head.
+  std::int64_t num_with_sink() const {
+    std::int64_t count = 0;
+    for (auto row = votes_.begin(); row != votes_.end(); row += study_.length)
+      count += std::any_of(row, row + study_.length, [](std::int64_t votes) { return votes > 0; });
+    return count;
+  }
+  /// Sequences whose sink position is the first.
+  std::int64_t num_at_first() const {
+    std::int64_t count = 0;
+    for (auto row = votes_.begin(); row != votes_.end(); row += study_.length)
+      count += *row > 0 && *row == *std::max_element(row, row + study_.length);
+    return count;
+  }
+  std::size_t num_layers() const { return sinks_.size(); }
+  /// (layer, head): share of sequences in which it is a sink head.
+  std::vector<double> shares() const {
+    std::vector<double> out;
+    for (const auto& layer : sinks_)
+      for (const std::int64_t count : layer)
+        out.push_back(static_cast<double>(count) / static_cast<double>(study_.sequences()));
+    return out;
+  }
 
  private:
   const Study& study_;
   Index index_;
-  std::vector<std::int64_t> votes_;  // (S, T)
-  double sequences_;
+  std::vector<std::int64_t> votes_;               // (S, T)
+  std::vector<std::vector<std::int64_t>> sinks_;  // (layer, head): sequences
   std::int64_t first_ = 0;
 };
 
@@ -243,10 +264,9 @@ double participation_ratio(const std::vector<double>& covariance, std::int64_t D
 void key_geometry(const Study& study, Results& results) {
   Voter voter(study);
   run_passes(study, voter, 0, 0.4);
-  std::vector<double> shares;
-  for (const auto& layer : voter.shares) shares.insert(shares.end(), layer.begin(), layer.end());
+  const std::vector<double> shares = voter.shares();
   const auto positions = voter.positions();
-  KeyObserver observer(study, positions, voter.shares.size());
+  KeyObserver observer(study, positions, voter.num_layers());
   const AttentionConfig& config = study.model.config().attention;
   const std::int64_t L = std::ssize(observer.layers), H = config.n_heads, K = config.kv_heads(), D = config.d_head;
   std::vector<std::int64_t> plotted;
@@ -265,7 +285,7 @@ void key_geometry(const Study& study, Results& results) {
     for (std::int64_t h = 0; h < H; ++h) {
       const auto& [logits, points, is_plotted] = layer.heads[static_cast<std::size_t>(h)];
       const KeyHead& keys = layer.keys[static_cast<std::size_t>(h / (H / K))];
-      const std::size_t kind = shares[sink.size()] > kSinkHeadShare ? 0 : 1;
+      const std::size_t kind = is_sink_head(shares[sink.size()]) ? 0 : 1;
       sink.push_back(logits.sink / logits.count);
       others.push_back(logits.others / logits.count);
       gap.push_back(sink.back() - others.back());
@@ -281,9 +301,9 @@ void key_geometry(const Study& study, Results& results) {
   const auto means = [](const std::array<std::vector<double>, 2>& of) {
     return nlohmann::ordered_json{{"sink_heads", mean_of(of[0])}, {"other_heads", mean_of(of[1])}};
   };
-  results.summary = {{"sink_heads", std::ranges::count_if(shares, [](double share) { return share > kSinkHeadShare; })},
+  results.summary = {{"sink_heads", std::ranges::count_if(shares, is_sink_head)},
                      {"sink_at_first_position",
-                      static_cast<double>(std::ranges::count(positions, 0)) / static_cast<double>(study.sequences())},
+                      static_cast<double>(voter.num_at_first()) / static_cast<double>(voter.num_with_sink())},
                      {"dimension_of_sink_keys", means(sink_dimensions)},
                      {"dimension_of_other_keys", means(other_dimensions)},
                      {"logit_gap", means(gaps)}};
@@ -296,9 +316,9 @@ void key_geometry(const Study& study, Results& results) {
   array("sink_dimension", std::move(sink_dimension), "1",
         "(layer, head): participation ratio of the covariance of its sink keys, over sequences");
   array("other_dimension", std::move(other_dimension), "1", "(layer, head): the same of its other keys");
-  array("sink_logit", std::move(sink), "nat", "(layer, head): mean logit of queries on the sink key");
-  array("other_logit", std::move(others), "nat", "(layer, head): mean logit of the same queries on the other keys");
-  array("logit_gap", std::move(gap), "nat", "(layer, head): sink_logit - other_logit");
+  array("sink_logit", std::move(sink), "nats", "(layer, head): mean logit of queries on the sink key");
+  array("other_logit", std::move(others), "nats", "(layer, head): mean logit of the same queries on the other keys");
+  array("logit_gap", std::move(gap), "nats", "(layer, head): sink_logit - other_logit");
   results.array("points/heads", std::move(plotted), {std::ssize(drawn), 2}, "1",
                 "(plotted head, which): 1-based layer and head");
   write_points(drawn, D, Stream::cpu(), results);

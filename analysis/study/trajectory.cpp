@@ -29,7 +29,7 @@ class Magnitudes {
     for (std::int64_t b = 0; b < B; ++b) {
       const auto top = largest({all.data() + b * T * C, static_cast<std::size_t>(T * C)});
       for (std::size_t i = 0; i < top.size(); ++i) sums.top[i] += top[i];
-      sums.max = std::max(sums.max, top[0]);
+      if (!(top[0] <= sums.max) && !std::isnan(sums.max)) sums.max = top[0];
       sums.median += found.medians[static_cast<std::size_t>(b)];
       for (std::int64_t c = 0; c < C; ++c)
         sums.channels[static_cast<std::size_t>(c)] += found.channels[static_cast<std::size_t>(b * C + c)];
@@ -80,6 +80,10 @@ class Magnitudes {
   static std::array<double, kTop> largest(std::span<const double> values) {
     std::array<double, kTop> top{};
     for (const double value : values) {
+      if (std::isnan(value)) {
+        top.fill(value);
+        break;
+      }
       if (!(std::abs(value) > top.back())) continue;
       top.back() = std::abs(value);
       for (std::size_t i = top.size() - 1; i > 0 && top[i] > top[i - 1]; --i) std::swap(top[i], top[i - 1]);

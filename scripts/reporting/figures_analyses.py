@@ -4,6 +4,7 @@ import numpy as np
 
 from .figures_blocks import whole_ticks
 from .numbers_as_text import fixed, log_axis, number, percent, percent_axis, plain_axis
+from .probes import is_sink_head
 from .style import MUTED, SERIES, new_axes
 from .svg import Figure
 
@@ -149,7 +150,7 @@ def distance(analysis):
     layers, heads = far.shape
     points = [(l, h) for l in range(layers) for h in range(heads) if np.isfinite(far[l, h])]
     for gid, color, sinks in (("others", OTHER, False), ("sinks", SPIKE, True)):
-        mine = [(l, h) for l, h in points if (share[l, h] > 0.5) == sinks]
+        mine = [(l, h) for l, h in points if is_sink_head(share[l, h]) == sinks]
         if not mine:
             continue
         axes.plot(

@@ -4,6 +4,7 @@ import numpy as np
 
 from .figures_analyses import OTHER, SPIKE, block_axis, legend, line, new_figure
 from .numbers_as_text import log_axis, number, percent, percent_axis, plain_axis
+from .probes import is_sink_head
 from .style import MUTED, SERIES
 from .runs import is_number
 
@@ -144,7 +145,7 @@ def of_heads(analysis, key, name, ylabel, text):
         return None
     axes, drawn = new_figure(analysis, key)
     for gid, color, sinks in (("others", OTHER, False), ("sinks", SPIKE, True)):
-        mine = [at for at in zip(*np.nonzero(np.isfinite(values))) if (share[at] > 0.5) == sinks]
+        mine = [at for at in zip(*np.nonzero(np.isfinite(values))) if is_sink_head(share[at]) == sinks]
         if not mine:
             continue
         x, y = [share[at] for at in mine], [values[at] for at in mine]

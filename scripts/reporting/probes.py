@@ -10,6 +10,11 @@ from .runs import LARGEST, first_line
 GROUPS = ("sink", "spike", "gate")
 
 
+def is_sink_head(share):
+    """Of a text, from the share of its sequences in which a head is one: analysis/sinks.h."""
+    return share >= 0.5
+
+
 @dataclass
 class Probe:
     step: int

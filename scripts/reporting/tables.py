@@ -7,6 +7,7 @@ import numpy as np
 from .numbers_as_text import fixed, number, percent, whole
 from .figures_blocks import block_name, kinds_of
 from .figures_heads import newest
+from .probes import is_sink_head
 
 NOT_A_DIFFERENCE = ("run.name", "run.dir")
 ONSET = 0.05  # a run has sinks from the first probe on at which this share of heads has one
@@ -118,8 +119,8 @@ def findings(details):
         probe = newest(probes, "sink/sink_share")
         if probe is not None:
             share = probe.get("sink/sink_share")
-            heads, by_layer, token = int((share >= 0.5).sum()), share.mean(axis=1), probe.get("sink/sink_token")
-            tokens = token[share >= 0.5] if token is not None and token.shape == share.shape else np.array([])
+            heads, by_layer, token = int(is_sink_head(share).sum()), share.mean(axis=1), probe.get("sink/sink_token")
+            tokens = token[is_sink_head(share)] if token is not None and token.shape == share.shape else np.array([])
             row += [
                 Cell(f"{heads} of {share.size}"),
                 Cell(

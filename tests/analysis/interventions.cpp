@@ -136,7 +136,20 @@ TEST_CASE("draws are different numbers outside of those that are not to be drawn
     seen.insert(drawn);
   }
   CHECK(seen.size() > 15);  // of 35
-  CHECK(drawn_others(10, 20, but, 1) == std::vector<std::int64_t>{1, 2, 4, 5, 6, 7, 8});
+  CHECK(drawn_others(10, 7, but, 1) == std::vector<std::int64_t>{1, 2, 4, 5, 6, 7, 8});
+}
+
+TEST_CASE("heads have no random control where more than half of them are sink heads", "[analysis][intervention]") {
+  const Studied studied(0);
+  Study study = studied.study();
+  study.sink_epsilon = 0;  // all are
+  Results results;
+  interventions(study, results);
+  REQUIRE(results.summary.at("sink_heads").size() == 8);
+  CHECK(results.summary.at("rows").contains("sink_heads_zero"));
+  CHECK(!results.summary.at("rows").contains("random_heads_zero_1"));
+  CHECK(results.summary.at("rows").contains("random_channels_zero_3"));
+  CHECK(results.summary.at("left_out").at("random_heads").get<std::string>().starts_with("8 of 8 heads"));
 }
 
 }  // namespace spikesink

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "analysis/study/distance.h"
+#include "analysis/sinks.h"
 #include "tests/analysis/study/support.h"
 
 namespace spikesink {
@@ -129,7 +129,7 @@ TEST_CASE("dimension and logits of sink keys are those of plain loops, with docu
       check_same(doubles(r, "sink_logit")[at], on_sink / queries, 1e-8);
       check_same(doubles(r, "other_logit")[at], on_others / queries, 1e-8);
       check_same(doubles(r, "logit_gap")[at], (on_sink - on_others) / queries, 1e-8);
-      const std::size_t kind = shares[at] > kSinkHeadShare ? 0 : 1;
+      const std::size_t kind = is_sink_head(shares[at]) ? 0 : 1;
       gaps[kind] += (on_sink - on_others) / queries;
       ++heads[kind];
     }
@@ -146,6 +146,21 @@ TEST_CASE("sequences of one token have no other keys, and dimension 0 of them", 
   CHECK(std::ranges::all_of(doubles(r, "other_dimension"), [](double d) { return d == 0; }));
   CHECK(std::ranges::any_of(doubles(r, "sink_dimension"), [](double d) { return d > 1; }));
   CHECK(doubles(r, "points/other_keys").empty());
+}
+
+TEST_CASE("sequences without a sink are not counted as having it at the first position", "[analysis][study]") {
+  test::SmallStudy small(test::study_config());
+  Results r;
+  small.study.sink_epsilon = 1;
+  key_geometry(small.study, r);
+  CHECK(r.summary.at("sink_heads") == 0);
+  CHECK(std::isnan(r.summary.at("sink_at_first_position").get<double>()));
+  small.study.sink_epsilon = 0;
+  Results all;
+  key_geometry(small.study, all);
+  const auto& positions = integers(all, "sink_position");
+  CHECK(all.summary.at("sink_at_first_position").get<double>() ==
+        Approx(static_cast<double>(std::ranges::count(positions, 0)) / static_cast<double>(S)));
 }
 
 TEST_CASE("drawn points keep the variance of the first two principal components", "[analysis][study]") {
