@@ -112,7 +112,7 @@ def measured_or_prepared(home, command, line, outcome, at):
 def result(run):
     lines = harness.metrics(run)
     losses = [tuple(line[k] for k in EXACT) for line in lines if "event" not in line]
-    return losses, [line for line in lines if "event" in line], {path.name: path.read_bytes() for path in (run / "probes").iterdir()}
+    return losses, [line for line in lines if line.get("event") == "probe"], {path.name: path.read_bytes() for path in (run / "probes").iterdir()}
 
 
 def files(folder):
