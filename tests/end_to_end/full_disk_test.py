@@ -29,7 +29,7 @@ with tempfile.TemporaryDirectory() as temporary:
     corpus = harness.write_corpus(home / "data", documents=60)
     keys = harness.sets(
         data__train=f"[{corpus}]", data__holdout=0.1, data__lanes=3, run__dir=home, train__steps=9,
-        train__schedule__warmup_steps=2, checkpoint__every_steps=3, checkpoint__keep=5, metrics__every_steps=1, metrics__sequences=2,
+        train__schedule__warmup_steps=2, checkpoint__every_steps=3, checkpoint__keep=5, checkpoint__async="false", metrics__every_steps=1, metrics__sequences=2,
         **harness.SMALL)  # fmt: skip
 
     def train(name, *more, check=True, **faults):
@@ -39,6 +39,7 @@ with tempfile.TemporaryDirectory() as temporary:
             environment |= {"LD_PRELOAD": f"{LIBRARY}:{FAULTS}"} | calls | {f"SMALL_DISK_{k}": str(v) for k, v in faults.items()}
         return harness.run("train", harness.TINY, *keys, "--set", f"run.name={name}", *more, check=check, env=environment)
 
+    # Not in the background, where the steps after it may be done before the writer has looked at the disk.
     train("whole")
     size = sum(path.stat().st_size for path in (home / "whole/checkpoints/step_00000009").iterdir())
 
@@ -48,7 +49,7 @@ with tempfile.TemporaryDirectory() as temporary:
     said = re.findall(r"a checkpoint was not written: (.*)", log)
     report.check(len(said) == 1 and str(home / "short/checkpoints") in said[0] and "free some space" in said[0], f"the log's line: {said}")
     tried = re.findall(r"checkpoint of step (\d+) \(", log)
-    report.check(tried in (["3", "6", "7", "9"], ["3", "6", "8", "9"]), f"tried again a step later: {tried}")
+    report.check(tried == ["3", "7", "9"], f"tried again a step later: {tried}")
     report.check("step_00000006" not in (home / "short.calls").read_text(), "nothing of the checkpoint is begun")
     report.check("latest step_00000003" in " ".join(names(home / "short")) and "step_00000006" not in names(home / "short"), f"checkpoints: {names(home / 'short')}")
     report.check(losses(home / "short") == losses(home / "whole"), "the run's losses")
