@@ -64,7 +64,7 @@ class Lines:
         try:
             entry = json.loads(line)
             if isinstance(entry, dict) and isinstance(entry.get("step"), int):
-                return entry
+                return entry if entry.get("event", "probe") == "probe" else None  # else it says what data the run has
         except ValueError:
             pass
         print(f"{self.path}: left out, since it is no line of a step: {line[:60]!r}", file=sys.stderr, flush=True)

@@ -90,7 +90,7 @@ class Case:
 def finished_run(home):
     case = Case("finished", home)
     (case.run / ".lock").write_text("")
-    case.write(probe(0), step(1), step(2), probe(2), step(3))
+    case.write({"step": 0, "event": "data", "tokens": 5}, probe(0), step(1), step(2), probe(2), step(3))
     code, said = case.go("--project", "p", "--entity", "e")
     report.check(code == 0 and "4 steps sent, to step 3" in said, f"finished: exit {code}: {said}")
     case.check([(0, {"probe/perplexity": 100.0}), row(1), row(2, True), row(3)], "a row a step, probes in theirs")
