@@ -10,11 +10,16 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/terminal_line.h"
+#include "configs/reader.h"
 #include "data/store/show.h"
+#include "data/store/store_loader.h"
 #include "data/store/store_order.h"
 #include "data/store/verify.h"
 #include "data/tokenizer.h"
+#include "data/train_data.h"
+#include "data/utf8.h"
 #include "io/failure.h"
+#include "trainer/run_folder.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
@@ -64,27 +69,56 @@ void verify(const VerifyCommand& command) {
 }
 
 struct ShowCommand {
-  std::string store, tokenizer;
+  std::string store, run, tokenizer;
   std::optional<std::int64_t> sample, draw;
   std::int64_t context = 2048;
   std::uint64_t seed = 1;
   bool held_out = false, begin_of_text = false;
 };
 
-/// Line breaks and tabs as they are; other control characters, which could change a terminal, by their code.
-std::string printable(const std::string& text) {
+/// Characters that could change a terminal or the order of what it shows: controls but for line breaks and tabs, and
+/// directions of writing.
+bool acts(char32_t c) {
+  return (c < 32 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0) || (c >= 0x202A && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
+}
+
+/// What could act, and bytes that are no UTF-8, by their numbers.
+std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text)
-    if (const auto code = static_cast<unsigned char>(c); (code < 32 && c != '\n' && c != '\t') || code == 127)
-      out += fmt::format("\\x{:02x}", code);
+  while (!text.empty()) {
+    std::size_t size = 1;
+    while (size <= std::min<std::size_t>(4, text.size()) && !is_utf8(text.substr(0, size))) ++size;
+    const bool whole = size <= std::min<std::size_t>(4, text.size());
+    if (const char32_t c = whole ? character_at(text.data(), 0).code_point : 0; !whole || (acts(c) && c < 0x80))
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
+    else if (acts(c))
+      out += fmt::format("\\u{:04x}", std::uint32_t{c});
     else
-      out += c;
+      out += text.substr(0, size);
+    text.remove_prefix(whole ? size : 1);
+  }
   return out;
 }
 
-void show(const ShowCommand& command) {
+/// Prints the documents that `count` tokens from `first` on lie in.
+void print_pieces(const TokenStore& store, StorePart part, std::int64_t first, std::int64_t count,
+                  const Tokenizer& tokenizer) {
+  for (const DocumentPiece& piece : document_pieces(store, part, first, count)) {
+    const StoreFile& file = store.manifest().files[piece.file];
+    const bool ends = piece.tokens.back() == store.manifest().end_of_text;
+    fmt::print("---- {}document {} of {} ({}), from its token {}: {}{}\n{}\n",
+               part == StorePart::kHeldOut ? "held-out " : "", piece.document, file.name, file.source, piece.token,
+               counted(static_cast<std::int64_t>(piece.tokens.size()), "token"), ends ? ", to its end" : "",
+               printable(tokenizer.decode(piece.tokens)));
+  }
+}
+
+void show_of_store(const ShowCommand& command) {
   if (command.sample.has_value() == command.draw.has_value())
     throw UsageError("data show: give either --sample I or --draw G");
+  if (command.tokenizer.empty())
+    throw UsageError("data show: --tokenizer is missing; give the one that the store was made with");
   if (command.draw && command.held_out)
     throw UsageError("data show: --draw is of training, which has nothing that is held out; give --sample I");
   const auto tokenizer = make_tokenizer(command.tokenizer, "--tokenizer");
@@ -114,14 +148,38 @@ void show(const ShowCommand& command) {
                                    counted(samples, "sample"), command.context, name, samples - 1));
     fmt::print("sample {} of {}\n", sample, samples);
   }
-  for (const DocumentPiece& piece : document_pieces(store, part, sample * command.context, row)) {
-    const StoreFile& file = store.manifest().files[piece.file];
-    const bool ends = piece.tokens.back() == store.manifest().end_of_text;
-    fmt::print("---- {}document {} of {} ({}), from its token {}: {}{}\n{}\n", command.held_out ? "held-out " : "",
-               piece.document, file.name, file.source, piece.token,
-               counted(static_cast<std::int64_t>(piece.tokens.size()), "token"), ends ? ", to its end" : "",
-               printable(tokenizer->decode(piece.tokens)));
-  }
+  print_pieces(store, part, sample * command.context, row, *tokenizer);
+}
+
+/// What a run takes as a draw, of whichever of its stores.
+void show_of_run(const ShowCommand& command) {
+  if (!command.draw) throw UsageError("data show: --run needs --draw G, a sample by its number in the run");
+  const Config config = read_config(RunFolder(command.run).config());
+  const std::vector<std::string>& paths = config.data.train;
+  const auto tokenizer = make_tokenizer(config.data.tokenizer);
+  require_data(paths, *tokenizer, "data.train");
+  if (!are_stores(paths, "data.train"))
+    throw UsageError(
+        fmt::format("{}: has no token store in data.train, so that its samples are packed as they are read; "
+                    "`train --replay STEP` names those of a step",
+                    command.run));
+  const std::int64_t context = config.model.context, sequences = config.train.sequences(context);
+  const auto begin = begin_token(config.data.begin_of_text, *tokenizer);
+  const auto stores = open_stores(paths, *tokenizer, "data.train");
+  std::vector<const TokenStore*> pointers;
+  for (const auto& store : stores) pointers.push_back(store.get());
+  const StoreOrder order(pointers, config.data.weights, context, begin, static_cast<std::uint64_t>(config.run.seed));
+  const auto [store, index, epoch] = order.at(*command.draw);
+  fmt::print("draw {} of {} (slot {} of step {}, both from 0) is sample {} of {} of {}, in epoch {}\n", *command.draw,
+             command.run, *command.draw % sequences, *command.draw / sequences, index, order.samples(store),
+             paths[store], epoch);
+  print_pieces(*stores[store], StorePart::kTrain, index * context, context + (begin ? 0 : 1), *tokenizer);
+}
+
+void show(const ShowCommand& command) {
+  if (command.store.empty() == command.run.empty())
+    throw UsageError("data show: give either a STORE, or --run RUN with --draw G");
+  command.run.empty() ? show_of_store(command) : show_of_run(command);
 }
 
 std::string from_zero(const std::string& text) {
@@ -144,24 +202,28 @@ void add_verify(CLI::App& data) {
 void add_show(CLI::App& data) {
   CLI::App* command = data.add_subcommand("show", "Print the text of a sample, and the documents that it is of");
   auto options = std::make_shared<ShowCommand>();
-  command->add_option("STORE", options->store, "a folder that `prepare` made")->required();
-  command->add_option("--tokenizer", options->tokenizer, "that the store was made with: bytes, or its file")
-      ->required();
-  command->add_option("--sample", options->sample, "the sample of this number in the store's own order, from 0")
-      ->check(from_zero);
+  command->add_option("STORE", options->store, "a folder that `prepare` made");
+  const std::vector<CLI::Option*> of_store{
+      command->add_option("--tokenizer", options->tokenizer, "that the store was made with: bytes, or its file"),
+      command->add_option("--sample", options->sample, "the sample of this number in the store's own order, from 0")
+          ->check(from_zero),
+      command->add_option("--seed", options->seed, "run.seed of that training")->capture_default_str(),
+      command->add_option("--context", options->context, "model.context of that training")
+          ->check(at_least_one)
+          ->capture_default_str(),
+      command->add_flag("--held-out", options->held_out, "of what is held out"),
+      command->add_flag("--begin-of-text", options->begin_of_text, "as training with data.begin_of_text packs")};
   command->add_option("--draw", options->draw, "the sample that training takes as the draw of this number, from 0")
       ->check(from_zero);
-  command->add_option("--seed", options->seed, "run.seed of that training")->capture_default_str();
-  command->add_option("--context", options->context, "model.context of that training")
-      ->check(at_least_one)
-      ->capture_default_str();
-  command->add_flag("--held-out", options->held_out, "of what is held out");
-  command->add_flag("--begin-of-text", options->begin_of_text, "as training with data.begin_of_text packs");
+  CLI::Option* run =
+      command->add_option("--run", options->run, "instead of STORE: a run's folder, whose config says all else");
+  for (CLI::Option* option : of_store) run->excludes(option);
   command->footer(
       "A sample has one token more than the context: the last is only predicted. Slot s of step b, both from 0, is "
       "draw\n"
-      "b * S + s of a run with S samples a step that has this store alone.\n\n"
-      "Example:\n  spikesink data show stores/dclm --sample 17 --tokenizer tokenizer.model --context 4096");
+      "b * S + s of a run with S samples a step that has this store alone. With --run it may have several.\n\n"
+      "Examples:\n  spikesink data show stores/dclm --sample 17 --tokenizer tokenizer.model --context 4096\n"
+      "  spikesink data show --run runs/mixture --draw 102400");
   command->callback([options] { show(*options); });
 }
 

@@ -392,57 +392,6 @@ TEST_CASE("a store is gone on with only by the command that began it", "[data][p
   }
 }
 
-TEST_CASE("a store is gone on with by a tokenizer's file that was renamed, and keeps its name", "[data][prepare]") {
-  const Setup setup;
-  const std::string text = lines_with({"1:2", "2:5", "3:4"});
-  setup.shard("a.jsonl", text);
-  const std::string packed = test::gzip_member(text);
-  test::write(setup.folder / "b.jsonl.gz", std::string(packed.size(), '?'));
-  struct Named final : test::NumberedTokens {
-    explicit Named(std::string is) : is_(std::move(is)) {}
-    std::string name() const override { return is_; }
-    std::string is_;
-  };
-  const Named first("old.model 0123"), renamed("new.model 0123"), other("old.model 4567");
-  const auto options = [&](const Tokenizer& tokenizer) {
-    return PrepareOptions{.inputs = {setup.folder / "[ab].jsonl*"}, .tokenizer = tokenizer, .out = setup.folder / "s"};
-  };
-  REQUIRE_FALSE(setup.refusal(options(first)).empty());
-  test::write(setup.folder / "b.jsonl.gz", packed);
-  CHECK_THAT(setup.refusal(options(other)), Contains("old.model 0123") && Contains("not \"old.model 4567"));
-  CHECK(prepare_store(options(renamed)).tokenizer == "old.model 0123");
-  CHECK(prepare_store(options(renamed)).tokenizer == "old.model 0123");  // whole by now
-  CHECK_FALSE(setup.refusal(options(other)).empty());
-}
-
-TEST_CASE("shards of one name are told apart in the store and in messages, wherever they lie", "[data][prepare]") {
-  const Setup setup;
-  for (const char* place : {"x", "y"}) {
-    fs::create_directories(setup.folder / place + "/1");
-    fs::create_directories(setup.folder / place + "/2");
-    test::write(setup.folder / place + "/1/s.jsonl", lines_with({"sound"}));
-    test::write(setup.folder / place + "/2/s.jsonl", lines_with({"sound", "and more"}) + "broken\n");
-  }
-  auto options = setup.options("s", {setup.folder / "x/*/s.jsonl"});
-  options.max_bad_share = 0.5;
-  const Manifest manifest = prepare_store(options);
-  CHECK(manifest.files[0].source == "1/s.jsonl");
-  CHECK(manifest.files[1].source == "2/s.jsonl");
-  CHECK_THAT(manifest.lines.broken_text(), Contains("(first 2/s.jsonl:3: "));
-  options.inputs = {setup.folder / "y/*/s.jsonl"};
-  options.out = setup.folder / "t";
-  prepare_store(options);
-  CHECK(files_of(setup.folder / "s") == files_of(setup.folder / "t"));
-}
-
-TEST_CASE("a document that cannot be tokenised ends it, named", "[data][prepare]") {
-  const Setup setup;
-  setup.shard("a.jsonl", lines_with({"1:2"}) + "\n" + lines_with({"!"}));
-  const test::RefusingTokens tokenizer;
-  const PrepareOptions options{.inputs = {setup.folder / "a.jsonl"}, .tokenizer = tokenizer, .out = setup.folder / "s"};
-  CHECK(setup.refusal(options) == setup.folder / "a.jsonl" + ":3: no ids for this");
-}
-
 TEST_CASE("what an end at a bad moment leaves beside a whole store goes away", "[data][prepare]") {
   const Setup setup;
   setup.shard("a.jsonl", lines_with({"some", "text"}));

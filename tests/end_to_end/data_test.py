@@ -110,6 +110,27 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(taken[:2] == wanted, f"training takes what `data show --draw` names: {taken[:2]}, {wanted}")
     report.check(len(set(drawn)) == len(drawn) and drawn != sorted(drawn), f"no sample twice, shuffled: {drawn}")
 
+    # Of a run with several stores the run's config says which store a draw is of.
+    by_run = harness.run("data", "show", "--run", home / "on_store", "--draw", SEQUENCES + 3).stdout.split("\n", 1)
+    report.check(by_run[0] == f"draw {SEQUENCES + 3} of {home}/on_store (slot 3 of step 1, both from 0) is sample "
+                 f"{drawn[SEQUENCES + 3]} of {samples} of {store}, in epoch 0", f"a run's draw: {by_run[0]}")  # fmt: skip
+    by_store = harness.run("data", "show", store, "--sample", drawn[SEQUENCES + 3], "--tokenizer", "bytes", "--context", CONTEXT)
+    report.check(by_run[1] == by_store.stdout.split("\n", 1)[1], f"the same documents: {by_run[1]!r}, {by_store.stdout!r}")
+    (home / "odd.jsonl").write_text(json.dumps({"text": "odd words " * 30}) + "\n")
+    harness.run("prepare", home / "odd.jsonl", "--tokenizer", "bytes", "--out", home / "odd", "--holdout", "0")
+    mixture = harness.sets(run__name="mixture", data__train=f"[{store},{home}/odd]", data__weights="[0.5,0.5]")
+    harness.run("train", harness.TINY, *keys, *mixture)
+    shown = [harness.run("data", "show", "--run", home / "mixture", "--draw", draw).stdout for draw in range(12)]
+    of_odd = ["odd.jsonl" in text for text in shown]
+    report.check(any(of_odd) and not all(of_odd)
+                 and all((f" of {home}/odd, in epoch " in text) == odd for text, odd in zip(shown, of_odd)), f"{shown}")  # fmt: skip
+
+    # What could act on a terminal is shown by its number.
+    (home / "acts.jsonl").write_text('{"text": "a\\u001b\\u0085b\\u009bc\\u202ed\\u007f caf\\u00e9\\u4f60"}\n')
+    harness.run("prepare", home / "acts.jsonl", "--tokenizer", "bytes", "--out", home / "acts", "--holdout", "0")
+    shown = harness.run("data", "show", home / "acts", "--tokenizer", "bytes", "--sample", "0", "--context", "20").stdout
+    report.check(shown.split("\n")[2] == r"a\x1b\u0085b\u009bc\u202ed\x7f caf" + "\u00e9" + r"\xe4\xbd", f"{shown!r}")
+
     # Timed: every stage, each beside its limit.
     figures = bench("--data", corpus, "--store", store, "--context", CONTEXT, "--seconds", "0.05")
     report.check([f["bench"] for f in figures] == ["read", "tokenise", "stream", "store", "files"], f"five stages: {figures}")
@@ -144,6 +165,12 @@ with tempfile.TemporaryDirectory() as temporary:
             CONTEXT)  # fmt: skip
     refuses("context beyond", DATA, ["fewer than one sample of 99999999"], *show, "--sample", "0", "--context", "99999999")
     refuses("nothing held out", DATA, ["has 0 held-out tokens"], *show, "--sample", "0", "--held-out")
+    refuses("no store and no run", USAGE, ["STORE", "--run"], "data", "show", "--sample", "0")
+    refuses("a store and a run", USAGE, ["STORE", "--run"], *show[:3], "--run", home / "on_store", "--draw", "0")
+    refuses("a run's sample", USAGE, ["--sample excludes --run"], "data", "show", "--run", home / "on_store", "--sample", "0")
+    refuses("a run without a draw", USAGE, ["--run needs --draw"], "data", "show", "--run", home / "on_store")
+    refuses("no such run", USAGE, ["none/config.yaml"], "data", "show", "--run", home / "none", "--draw", "0")
+    refuses("no tokenizer named", USAGE, ["--tokenizer is missing"], *show[:3], "--sample", "0")
     refuses("draw of held-out", USAGE, ["--draw is of training"], *show, "--draw", "0", "--held-out")
     refuses("no tokenizer", DATA, ["no file"], "data", "show", store, "--tokenizer", "none.model", "--sample", "0")
     refuses("bad tokenizer", DATA, ["other.model"], "data", "show", store, "--tokenizer", home / "other.model", "--sample", "0")
