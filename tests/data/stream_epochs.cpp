@@ -86,7 +86,7 @@ TEST_CASE("after E epochs' worth of samples a document has come E times, or once
     // 100 documents a lane: the sum of their lengths differs by 6% (1 sigma) an epoch, and a window is 4% of an epoch.
     CHECK(static_cast<double>(once_off) <= (lanes == 1   ? 0.01
                                             : lanes == 4 ? 0.05
-                                                         : 0.12 * std::sqrt(epochs)) *
+                                                         : 0.08 * std::sqrt(epochs)) *
                                                double(all));
   }
 }
