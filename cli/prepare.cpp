@@ -33,18 +33,20 @@ class ProgressLine {
       phase_ = p.phase;
       begin_ = Clock::now();
       done_before_ = p.source_bytes_done;
+      text_before_ = p.text_bytes;
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
     std::string text =
         fmt::format("{}: {} of {} {}", p.phase, p.shards_done, p.shards, p.phase == "comparing" ? "parts" : "shards");
     if (p.documents > 0) text += fmt::format(", {} documents", count_text(static_cast<double>(p.documents)));
-    if (p.text_bytes > 0)
-      text += fmt::format(", {:.1f} MB/s of text", static_cast<double>(p.text_bytes) / 1e6 / std::max(seconds, 1e-3));
+    const bool has_rates = seconds >= kRateSeconds;
+    if (has_rates && p.text_bytes > text_before_)
+      text += fmt::format(", {:.1f} MB/s of text", static_cast<double>(p.text_bytes - text_before_) / 1e6 / seconds);
     if (p.tokens > 0) text += fmt::format(", {} tokens", count_text(static_cast<double>(p.tokens)));
     const auto done = static_cast<double>(p.source_bytes_done - std::min(done_before_, p.source_bytes_done));
     if (p.waits)
       text += ", what is left is in the hands of other processes";
-    else if (done > 0 && p.source_bytes > p.source_bytes_done)
+    else if (has_rates && done > 0 && p.source_bytes > p.source_bytes_done)
       text += fmt::format(", left {}",
                           duration_text(static_cast<double>(p.source_bytes - p.source_bytes_done) / done * seconds));
     line_.show(text);
@@ -54,7 +56,10 @@ class ProgressLine {
  private:
   TerminalLine line_;
   std::string phase_;
+  static constexpr double kRateSeconds = 2;  // before that one says little
+
   std::uint64_t done_before_ = 0;
+  std::int64_t text_before_ = 0;
   Clock::time_point begin_ = Clock::now();
 };
 

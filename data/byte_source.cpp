@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <array>
@@ -29,6 +30,7 @@ class File {
   }
 
   std::uint64_t offset() const { return offset_; }
+  const std::string& path() const { return file_.path(); }
   /// `unread`: bytes that were read but not looked at.
   [[noreturn]] void broken(const std::string& reason, std::size_t unread) const {
     throw DataError(fmt::format("{}: broken near byte {}: {}; fetch it again or leave it out", file_.path(),
@@ -67,6 +69,11 @@ class ZstdSource final : public ByteSource {
         }
       }
       const std::size_t left = ZSTD_decompressStream(context_.get(), &out, &in_);
+      if (ZSTD_getErrorCode(left) == ZSTD_error_frameParameter_windowTooLarge)
+        throw DataError(
+            fmt::format("{}: its zstd frame needs a window of more than 128 MiB; pack it again with zstd "
+                        "--long=27 or without --long",
+                        file_.path()));
       if (ZSTD_isError(left))
         file_.broken(fmt::format("not a sound zstd frame ({})", ZSTD_getErrorName(left)), in_.size - in_.pos);
       in_frame_ = left != 0;
@@ -110,10 +117,15 @@ class GzipSource final : public ByteSource {
           return 0;
         }
       }
+      if (!in_member_ && is_behind_member_) {
+        if (pass_zeros()) continue;
+        if (passed_zeros_) file_.broken("zeros behind a gzip member, and more behind those", stream_.avail_in);
+      }
       in_member_ = true;
       const int status = inflate(&stream_, Z_NO_FLUSH);
       if (status == Z_STREAM_END) {
         in_member_ = false;
+        is_behind_member_ = true;
         inflateReset(&stream_);
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
         file_.broken(fmt::format("not a sound gzip member ({})", stream_.msg ? stream_.msg : zError(status)),
@@ -125,10 +137,16 @@ class GzipSource final : public ByteSource {
   }
 
  private:
+  /// Passes over the zeros that fill up a file behind its last member, as gzip does. Whether nothing else is at hand.
+  bool pass_zeros() {
+    for (; stream_.avail_in > 0 && *stream_.next_in == 0; ++stream_.next_in, --stream_.avail_in) passed_zeros_ = true;
+    return stream_.avail_in == 0;
+  }
+
   File file_;
   z_stream stream_{};
   std::array<char, kInputBytes> input_;
-  bool in_member_ = false, held_back_ = false;
+  bool in_member_ = false, held_back_ = false, is_behind_member_ = false, passed_zeros_ = false;
 };
 
 }  // namespace

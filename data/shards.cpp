@@ -59,6 +59,10 @@ std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const s
   for (const std::string& pattern : patterns) {
     const std::vector<std::string> found = expand(pattern);
     if (found.empty()) {
+      std::error_code error;
+      if (const bool is_there = fs::exists(pattern, error); !is_there && error)
+        throw DataError(fmt::format("{}: {} cannot be read: {}; check the path and its permissions", key, pattern,
+                                    error.message()));
       const bool is_glob = pattern.find_first_of("*?[{") != std::string::npos;
       throw DataError(fmt::format("{}: {} {}; paths start from the folder that spikesink runs in ({})", key, pattern,
                                   is_glob ? "matches no file" : "does not exist", fs::current_path().string()));

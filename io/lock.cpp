@@ -7,25 +7,34 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
+#include <climits>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
+
+#include "io/atomic_file.h"
 
 namespace spikesink {
 namespace {
 
-UsageError cannot_lock(FileDescriptor& file, int code, const std::string& or_else) {
+std::string host_name() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+UsageError cannot_lock(const FileDescriptor& file, int code, const std::string& or_else) {
   const auto parent = std::filesystem::path(file.path()).parent_path();
   const std::string folder = parent.empty() ? "." : parent.string();
   if (code != EWOULDBLOCK)
     return UsageError(fmt::format("{}: cannot be locked: {}; choose a folder on a file system that has locks", folder,
                                   std::strerror(code)));
-  std::array<char, 32> text{};
-  const std::size_t length = file.read(std::as_writable_bytes(std::span(text)));
+  std::istringstream text(read_file(file.path()));
   long owner = 0;
-  std::from_chars(text.data(), text.data() + length, owner);
+  std::string host;
+  text >> owner >> host;
   // Between the owner's lock and its writing the file is empty.
-  const std::string who = owner > 0 ? fmt::format("process {}", owner) : "another process";
+  std::string who = owner > 0 ? fmt::format("process {}", owner) : "another process";
+  if (!host.empty() && host != host_name()) who += " on " + host;
   return UsageError(fmt::format("{}: in use by {}; wait for it or {}", folder, who, or_else));
 }
 
@@ -57,7 +66,7 @@ std::unique_ptr<FileLock> FileLock::unless_held(const std::string& path) {
 
 void FileLock::note_owner() {
   if (ftruncate(file_.get(), 0) != 0) throw file_error(file_.path(), "written", errno);
-  file_.write(fmt::format("{}\n", getpid()));
+  file_.write(fmt::format("{} {}\n", getpid(), host_name()));
 }
 
 FileLock::~FileLock() {

@@ -22,13 +22,16 @@ struct TextHash {
 };
 TextHash hash_of(std::string_view text);
 
-/// Writes the hashes of a shard's documents, in their order, to `path`.
-void write_hashes(const std::string& path, const std::vector<TextHash>& documents);
+/// The stamp that a file of hashes or of duplicates begins with; empty if there is no such file.
+std::string stamp_of_hashes(const std::string& path);
+/// Writes the hashes of a shard's documents, in their order, to `path`, with the stamp of the shard. DataError for 2^32
+/// documents or more.
+void write_hashes(const std::string& path, const std::string& stamp, const std::vector<TextHash>& documents);
 /// How many comparisons there are, by the bytes of all shards as packed: of little data few, as each is a file.
 int num_comparisons(std::uint64_t source_bytes);
 /// Finds the repeats of comparison `number` in the hashes of shards 0 .. shards-1, and writes them to
-/// parts.duplicates(number).
-void write_duplicates(const Parts& parts, std::int64_t shards, int number, int comparisons);
+/// parts.duplicates(number), with the stamp of them all. DataError if hashes are not of a shard with the stamp given.
+void write_duplicates(const Parts& parts, const std::vector<std::string>& stamps, int number, int comparisons);
 /// The documents of a shard, by their number in it, that repeat an earlier one: ascending.
 std::vector<std::uint32_t> read_duplicates(const Parts& parts, std::int64_t shard, int comparisons);
 

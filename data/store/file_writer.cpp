@@ -77,8 +77,16 @@ StoreFile StoreFileWriter::finish() {
     file.attribute("tokens", "meaning", std::string("documents one after another, each with its end-of-text token"));
     file.attribute("documents", "meaning", std::string("where each document begins in tokens, and the end"));
     file.close();
+    StoreFile written{.name = {}, .source = {}, .train = train, .held_out = held_out};
+    written.bytes = FileDescriptor::open(unfinished, O_RDONLY).size();
+    const H5File made = H5File::open(unfinished);
+    const auto place = [&](const char* dataset) {
+      return token_bytes_ == 2 ? made.place_of<std::uint16_t>(dataset) : made.place_of<std::int32_t>(dataset);
+    };
+    written.train.tokens_at = place("tokens").offset;
+    written.held_out.tokens_at = place("held_out/tokens").offset;
     commit_file(unfinished, path_);
-    return {.name = {}, .source = {}, .train = train, .held_out = held_out};
+    return written;
   } catch (...) {
     unlink(unfinished.c_str());
     throw;

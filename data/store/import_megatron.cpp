@@ -10,6 +10,7 @@
 
 namespace spikesink {
 namespace {
+constexpr std::int64_t kStretch = 1 << 18;  // ids at a time
 
 class MegatronSource final : public TokenSource {
  public:
@@ -51,10 +52,21 @@ class MegatronSource final : public TokenSource {
 
   bool next(TokenChunk& chunk) override {
     if (document_ + 1 >= ends_.size()) return false;
-    for (std::int64_t s = ends_[document_]; s < ends_[document_ + 1]; ++s)
-      values_.read_ids(static_cast<std::uint64_t>(lengths_[static_cast<std::size_t>(s)]), width_, chunk.ids);
-    ++document_;
-    chunk.ends = true;
+    const auto end = static_cast<std::size_t>(ends_[document_ + 1]);
+    for (std::int64_t room = kStretch; sequence_ < end && room > 0;) {
+      const std::int64_t count = std::min(room, lengths_[sequence_] - read_);
+      values_.read_ids(static_cast<std::uint64_t>(count), width_, chunk.ids);
+      room -= count;
+      read_ += count;
+      if (read_ == lengths_[sequence_]) {
+        ++sequence_;
+        read_ = 0;
+      }
+    }
+    if (sequence_ == end) {
+      ++document_;
+      chunk.ends = true;
+    }
     return true;
   }
   std::uint64_t file_bytes() const override { return values_.bytes(); }
@@ -64,7 +76,8 @@ class MegatronSource final : public TokenSource {
   int width_ = 2;
   std::vector<std::int32_t> lengths_;  // of sequences
   std::vector<std::int64_t> ends_;     // 0, and after each document the sequences so far
-  std::size_t document_ = 0;
+  std::size_t document_ = 0, sequence_ = 0;
+  std::int64_t read_ = 0;  // of the sequence
 };
 
 }  // namespace

@@ -22,11 +22,17 @@ Json json_of(const TokenRow& row) {
   return {{"tokens", row.tokens},
           {"documents", row.documents},
           {"tokens_crc32c", row.tokens_crc},
-          {"documents_crc32c", row.documents_crc}};
+          {"documents_crc32c", row.documents_crc},
+          {"tokens_at", row.tokens_at}};
+}
+/// What stores of earlier programs do not say.
+std::int64_t integer_or(const Json& json, const char* key, std::int64_t otherwise) {
+  return json.contains(key) ? integer_of<std::int64_t>(json.at(key)) : otherwise;
 }
 TokenRow row_of(const Json& json) {
   return {integer_of<std::int64_t>(json.at("tokens")), integer_of<std::int64_t>(json.at("documents")),
-          integer_of<std::uint32_t>(json.at("tokens_crc32c")), integer_of<std::uint32_t>(json.at("documents_crc32c"))};
+          integer_of<std::uint32_t>(json.at("tokens_crc32c")), integer_of<std::uint32_t>(json.at("documents_crc32c")),
+          integer_or(json, "tokens_at", -1)};
 }
 
 template <class T>
@@ -59,21 +65,25 @@ void require_sound(const Manifest& m) {
       refuse_if(row.tokens < 0 || row.documents < 0 || row.tokens < row.documents || row.tokens > kMost - tokens,
                 fmt::format("{}: {} tokens in {} documents", file.name, row.tokens, row.documents));
       tokens += row.tokens;
+      const std::int64_t end = row.tokens_at + m.token_bytes * row.tokens;
+      refuse_if(row.tokens_at < -1 || row.tokens_at > kMost || (row.tokens_at >= 0 && end > file.bytes),
+                fmt::format("{}: tokens at byte {} of {}", file.name, row.tokens_at, file.bytes));
     }
   }
 }
 }  // namespace
 
 Json json_of(const StoreFile& file) {
-  return {{"name", file.name},
-          {"source", file.source},
-          {"source_bytes", file.source_bytes},
-          {"train", json_of(file.train)},
-          {"held_out", json_of(file.held_out)}};
+  return {{"name", file.name},   {"source", file.source},        {"source_bytes", file.source_bytes},
+          {"bytes", file.bytes}, {"train", json_of(file.train)}, {"held_out", json_of(file.held_out)}};
 }
 StoreFile store_file_of(const Json& json) {
-  return {json.at("name"), json.at("source"), integer_of<std::uint64_t>(json.at("source_bytes")),
-          row_of(json.at("train")), row_of(json.at("held_out"))};
+  return {json.at("name"),
+          json.at("source"),
+          integer_of<std::uint64_t>(json.at("source_bytes")),
+          integer_or(json, "bytes", -1),
+          row_of(json.at("train")),
+          row_of(json.at("held_out"))};
 }
 
 Json json_of(const DocumentCounts& lines) {

@@ -12,6 +12,7 @@ namespace spikesink {
 struct TokenRow {
   std::int64_t tokens = 0, documents = 0;
   std::uint32_t tokens_crc = 0, documents_crc = 0;  ///< CRC-32C of the datasets' bytes
+  std::int64_t tokens_at = -1;  ///< bytes of the file before its tokens; -1: not said, as HDF5 knows
 
   bool operator==(const TokenRow&) const = default;
 };
@@ -25,6 +26,7 @@ struct StoreFile {
   std::string name;    ///< in the store's folder
   std::string source;  ///< the shard's path below the folder that all are in
   std::uint64_t source_bytes = 0;
+  std::int64_t bytes = -1;  ///< of the file; -1: not said
   TokenRow train, held_out;
 
   bool operator==(const StoreFile&) const = default;

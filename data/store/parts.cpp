@@ -18,7 +18,8 @@ std::string Parts::duplicates(int comparison) const {
 
 std::string ShardRecord::to_json() const {
   return nlohmann::ordered_json{{"file", json_of(file)},  {"text_bytes", text_bytes}, {"lines", json_of(lines)},
-                                {"too_short", too_short}, {"too_long", too_long},     {"duplicates", duplicates}}
+                                {"too_short", too_short}, {"too_long", too_long},     {"duplicates", duplicates},
+                                {"stamp", stamp}}
       .dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
@@ -26,8 +27,13 @@ ShardRecord ShardRecord::read(const std::string& path) {
   const std::string text = read_file(path);
   try {
     const auto json = nlohmann::ordered_json::parse(text);
-    return {store_file_of(json.at("file")), json.at("text_bytes"), document_counts_of(json.at("lines")),
-            json.at("too_short"),           json.at("too_long"),   json.at("duplicates")};
+    return {store_file_of(json.at("file")),
+            json.at("text_bytes"),
+            document_counts_of(json.at("lines")),
+            json.at("too_short"),
+            json.at("too_long"),
+            json.at("duplicates"),
+            json.at("stamp")};
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("{}: is damaged ({}); remove it, and its shard is prepared again", path, error.what()));
   }

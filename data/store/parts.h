@@ -15,6 +15,7 @@ struct ShardRecord {
   std::int64_t text_bytes = 0;
   DocumentCounts lines;
   std::int64_t too_short = 0, too_long = 0, duplicates = 0;
+  std::string stamp;  ///< of what it was made of: see source_stamp()
 
   std::string to_json() const;
   static ShardRecord read(const std::string& path);

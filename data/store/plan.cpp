@@ -15,11 +15,8 @@ using Json = nlohmann::ordered_json;
 
 std::string shard_difference(const Json& before, const Json& now) {
   if (before.size() != now.size()) return fmt::format("{} shards, not {}", before.size(), now.size());
-  const auto name = [](const Json& shard) {
-    return fmt::format("{} of {} bytes", shard.at(0).dump(), shard.at(1).dump());
-  };
   for (std::size_t i = 0; i < now.size(); ++i)
-    if (before[i] != now[i]) return fmt::format("shard {}, not {}", name(before[i]), name(now[i]));
+    if (before[i] != now[i]) return fmt::format("shard {}, not {}", before[i].dump(), now[i].dump());
   return "other shards";
 }
 }  // namespace
@@ -40,9 +37,9 @@ std::vector<std::string> with_lists(const std::vector<std::string>& inputs) {
   return all;
 }
 
-std::string plan_text(const Manifest& m) {
+std::string plan_text(const Manifest& m, int comparisons) {
   Json shards = Json::array();
-  for (const StoreFile& file : m.files) shards.push_back({file.source, file.source_bytes});
+  for (const StoreFile& file : m.files) shards.push_back(file.source);
   const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(); };
   return Json{{"tokenizer", m.tokenizer},
               {"vocab_size", m.vocab_size},
@@ -51,6 +48,7 @@ std::string plan_text(const Manifest& m) {
               {"max_bytes", or_null(m.max_bytes)},
               {"deduplicated", m.deduplicated},
               {"pad", or_null(m.pad)},
+              {"comparisons", comparisons},
               {"shards", shards}}
              .dump(1, ' ', false, Json::error_handler_t::replace) +
          "\n";
@@ -60,6 +58,21 @@ std::string tokenizer_of_plan(const std::string& plan) {
   const Json json = Json::parse(plan, nullptr, false);
   const auto name = json.is_object() ? json.find("tokenizer") : json.end();
   return json.is_object() && name != json.end() && name->is_string() ? name->get<std::string>() : std::string();
+}
+
+int comparisons_of_plan(const std::string& plan) {
+  const Json json = Json::parse(plan, nullptr, false);
+  const auto number = json.is_object() ? json.find("comparisons") : json.end();
+  return json.is_object() && number != json.end() && number->is_number_integer() ? number->get<int>() : 0;
+}
+
+std::string size_difference(const Manifest& before, const Manifest& now) {
+  for (std::size_t i = 0; i < now.files.size(); ++i)
+    if (const StoreFile& a = before.files[i], &b = now.files[i]; a.source_bytes != b.source_bytes)
+      return fmt::format("shard {} of {} bytes, not {}",
+                         Json(a.source).dump(-1, ' ', false, Json::error_handler_t::replace), a.source_bytes,
+                         b.source_bytes);
+  return "";
 }
 
 std::string plan_difference(const std::string& before, const std::string& now) {

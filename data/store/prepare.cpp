@@ -19,6 +19,7 @@
 #include "data/store/file_writer.h"
 #include "data/store/parts.h"
 #include "data/store/plan.h"
+#include "data/store/source_stamp.h"
 #include "data/store/token_source.h"
 #include "data/store/usable.h"
 #include "io/atomic_file.h"
@@ -57,8 +58,10 @@ class Preparation {
           {.name = fmt::format("shard_{:08d}.h5", i), .source = names[i], .source_bytes = shards_[i].bytes});
       source_bytes_ += shards_[i].bytes;
     }
+    for (const Shard& shard : shards_) stamps_.push_back(source_stamp(shard.path));
+    all_stamps_ = stamp_of_all(stamps_);
     comparisons_ = num_comparisons(source_bytes_);
-    plan_ = plan_text(manifest_);
+    plan_ = plan_text(manifest_, comparisons_);
   }
 
   Manifest run() {
@@ -127,15 +130,24 @@ class Preparation {
   void require_plan(const std::string& before, const char* what) {
     if (const std::string name = tokenizer_of_plan(before); names_same_tokenizer(name, manifest_.tokenizer)) {
       manifest_.tokenizer = name;
-      plan_ = plan_text(manifest_);
+      plan_ = plan_text(manifest_, comparisons_);
     }
-    if (before != plan_)
-      throw UsageError(fmt::format("{}: {} {}; repeat that command to go on with it, or choose another --out",
-                                   options_.out, what, plan_difference(before, plan_)));
+    // The size of all shards, by which their number was chosen, may have changed since.
+    if (const int comparisons = comparisons_of_plan(before); comparisons >= 1 && comparisons <= kBuckets) {
+      comparisons_ = comparisons;
+      plan_ = plan_text(manifest_, comparisons_);
+    }
+    if (before != plan_) refuse_plan(what, plan_difference(before, plan_));
+  }
+  [[noreturn]] void refuse_plan(const char* what, const std::string& difference) const {
+    throw UsageError(fmt::format("{}: {} {}; repeat that command to go on with it, or choose another --out",
+                                 options_.out, what, difference));
   }
   Manifest finished() {
     Manifest manifest = Manifest::read(options_.out);
-    require_plan(plan_text(manifest), "is a store with");
+    require_plan(plan_text(manifest, comparisons_), "is a store with");
+    if (const std::string changed = size_difference(manifest, manifest_); !changed.empty())
+      refuse_plan("is a store with", changed);
     clear_away();
     return manifest;
   }
@@ -163,16 +175,24 @@ class Preparation {
     const auto duplicates = [this](std::int64_t c) { return parts_.duplicates(static_cast<int>(c)); };
     const auto records = [this](std::int64_t i) { return parts_.record(i); };
     if (options_.deduplicate) {
-      do_all("hashing", shards, true, hashes, [&](std::int64_t i) { hash(i); });
-      do_all("comparing", comparisons_, false, duplicates,
-             [&](std::int64_t c) { write_duplicates(parts_, shards, static_cast<int>(c), comparisons_); });
+      const auto hashed = [&](std::int64_t i) { return stamp_of_hashes(hashes(i)) == stamp(i); };
+      do_all("hashing", shards, true, hashes, hashed, [&](std::int64_t i) { hash(i); });
+      const auto compared = [&](std::int64_t c) { return stamp_of_hashes(duplicates(c)) == all_stamps_; };
+      do_all("comparing", comparisons_, false, duplicates, compared,
+             [&](std::int64_t c) { write_duplicates(parts_, stamps_, static_cast<int>(c), comparisons_); });
     }
-    do_all("tokenising", shards, true, records, [&](std::int64_t i) { tokenise(i); });
+    const auto tokenised = [&](std::int64_t i) {
+      std::error_code error;
+      return fs::exists(records(i), error) && ShardRecord::read(records(i)).stamp == record_stamp(i);
+    };
+    do_all("tokenising", shards, true, records, tokenised, [&](std::int64_t i) { tokenise(i); });
     conclude();
   }
 
-  /// Returns when all pieces of work have a result, be it by other processes, or the store is whole.
-  void do_all(const char* phase, std::int64_t pieces, bool are_shards, const Result& result, const Work& work) {
+  /// Returns when all pieces of work have a result, made of what is in the sources' places now, be it by other
+  /// processes, or the store is whole.
+  void do_all(const char* phase, std::int64_t pieces, bool are_shards, const Result& result,
+              const std::function<bool(std::int64_t)>& is_made, const Work& work) {
     {
       const std::lock_guard lock(mutex_);
       progress_ = {.phase = phase, .shards = pieces, .source_bytes = are_shards ? source_bytes_ : 0};
@@ -184,9 +204,12 @@ class Preparation {
     const std::jthread reporter([this](const std::stop_token& stop) { report_until(stop); });
     std::vector<char> known(static_cast<std::size_t>(pieces));  // whether it has a result: that is asked of the disk
     const auto is_done = [&](std::int64_t i) {
-      std::error_code error;
       char& done = known[static_cast<std::size_t>(i)];
-      return done || (done = static_cast<char>(fs::exists(result(i), error)));
+      return done || (done = static_cast<char>(is_made(i)));
+    };
+    const auto do_it = [&](std::int64_t i) {
+      work(i);
+      known[static_cast<std::size_t>(i)] = 1;  // whatever others may find in the place of its source
     };
     while (true) {
       std::int64_t done = 0;
@@ -199,7 +222,7 @@ class Preparation {
       source_done_ = bytes;
       pieces_done_ = done;
       if (done == pieces || is_store(options_.out)) return;
-      const std::int64_t others = do_some(pieces, is_done, result, work);
+      const std::int64_t others = do_some(pieces, is_done, result, do_it);
       waits_ = others > 0;
       if (others > 0) std::this_thread::sleep_for(kWait);
     }
@@ -281,7 +304,19 @@ class Preparation {
       text_bytes_ += static_cast<std::int64_t>(document.text.size());
       ++documents_;
     });
-    write_hashes(parts_.hashes(i), hashes);
+    require_unchanged(i);
+    write_hashes(parts_.hashes(i), stamp(i), hashes);
+  }
+
+  const std::string& stamp(std::int64_t shard) const { return stamps_[static_cast<std::size_t>(shard)]; }
+  /// Which documents repeat others depends on all shards.
+  std::string record_stamp(std::int64_t shard) const {
+    return options_.deduplicate ? stamp_of_all({stamp(shard), all_stamps_}) : stamp(shard);
+  }
+  void require_unchanged(std::int64_t shard) const {
+    if (const std::string& path = shards_[static_cast<std::size_t>(shard)].path; source_stamp(path) != stamp(shard))
+      throw DataError(path +
+                      ": was changed meanwhile: run again once nobody writes it, and what was made of it is made anew");
   }
 
   void tokenise(std::int64_t i) {
@@ -306,10 +341,12 @@ class Preparation {
       tokens_ += static_cast<std::int64_t>(ids.size());
       ++documents_;
     });
-    const StoreFile written = writer.finish();
-    record.file = manifest_.files[shard];
-    record.file.train = written.train;
-    record.file.held_out = written.held_out;
+    require_unchanged(i);
+    record.stamp = record_stamp(i);
+    record.file = writer.finish();
+    record.file.name = manifest_.files[shard].name;
+    record.file.source = manifest_.files[shard].source;
+    record.file.source_bytes = manifest_.files[shard].source_bytes;
     write_atomically(parts_.record(i), record.to_json());
   }
 
@@ -322,6 +359,12 @@ class Preparation {
     Manifest manifest = manifest_;
     for (std::size_t i = 0; i < shards_.size(); ++i) {
       const ShardRecord record = ShardRecord::read(parts_.record(static_cast<std::int64_t>(i)));
+      require_unchanged(static_cast<std::int64_t>(i));
+      if (record.stamp != record_stamp(static_cast<std::int64_t>(i)))
+        throw DataError(
+            shards_[i].path +
+            ": another process prepared another file of this name; let all see the same files, with the same "
+            "times, and run again");
       manifest.files[i] = record.file;
       manifest.text_bytes += record.text_bytes;
       manifest.lines.add(record.lines);
@@ -332,8 +375,8 @@ class Preparation {
     if (const double broken = static_cast<double>(manifest.lines.num_broken());
         broken > options_.max_bad_share * static_cast<double>(manifest.lines.lines()))
       throw DataError(fmt::format(
-          "{} of {} lines are broken, above --max-bad-share {}: {}; mend the shards and begin in "
-          "another --out, or raise --max-bad-share",
+          "{} of {} lines are broken, above --max-bad-share {}: {}; mend the shards and run again, or "
+          "raise --max-bad-share",
           manifest.lines.num_broken(), manifest.lines.lines(), options_.max_bad_share, manifest.lines.broken_text()));
     if (std::ranges::all_of(manifest.files, [](const StoreFile& f) { return f.train.tokens + f.held_out.tokens == 0; }))
       throw DataError(fmt::format(
@@ -349,6 +392,8 @@ class Preparation {
   Manifest manifest_;  // without what only the shards' texts say
   std::string plan_;
   std::uint64_t source_bytes_ = 0;
+  std::vector<std::string> stamps_;  // of the shards, as found at the start
+  std::string all_stamps_;
   int comparisons_ = 1;
 
   std::mutex mutex_;  // guards progress_ and failures

@@ -132,6 +132,7 @@ class StoreLoader::Reader {
     while (true) {
       std::shared_ptr<Batch> batch;
       if (!wake_.wait(lock, stop, [&] { return (batch = unread()) != nullptr; })) return;
+      if (stop.stop_requested()) return;
       const std::int64_t row = batch->begun++;
       const std::int64_t draw = batch->step * sequences_ + batch->first + row;
       const auto to =

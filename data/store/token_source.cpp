@@ -12,12 +12,18 @@ namespace spikesink {
 
 bool is_token_file(const std::string& path) { return path.ends_with(".tar") || path.ends_with(".bin"); }
 
+std::optional<std::string> index_of(const std::string& path) {
+  if (!path.ends_with(".bin")) return std::nullopt;
+  const std::string index = path.substr(0, path.size() - 3) + "idx";
+  std::error_code error;
+  return std::filesystem::exists(index, error) ? std::optional(index) : std::nullopt;
+}
+
 std::unique_ptr<TokenSource> open_tokens(const std::string& path, const Tokenizer& tokenizer,
                                          std::optional<std::int64_t> pad) {
   if (path.ends_with(".tar")) return open_tokshuf(path, tokenizer, pad);
-  const std::string index = path.substr(0, path.size() - 3) + "idx";
-  std::error_code error;
-  return std::filesystem::exists(index, error) ? open_megatron(path, index) : open_llmc(path);
+  const auto index = index_of(path);
+  return index ? open_megatron(path, *index) : open_llmc(path);
 }
 
 TokenDocuments::TokenDocuments(const std::string& path, const Tokenizer& tokenizer, std::optional<std::int64_t> pad)

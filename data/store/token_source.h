@@ -28,6 +28,8 @@ class TokenSource {
   virtual std::uint64_t file_bytes() const = 0;  ///< read so far
 };
 
+/// The index of Megatron-LM that lies beside a .bin, if one does.
+std::optional<std::string> index_of(const std::string& path);
 /// Whether a file has token ids rather than text, by its name: .tar or .bin.
 bool is_token_file(const std::string& path);
 

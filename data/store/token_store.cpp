@@ -51,12 +51,22 @@ struct TokenStore::State {
   }
   std::string path(std::size_t f) const { return folder + "/" + manifest.files[f].name; }
 
-  /// The open file and the bytes before its tokens. Threads open files beside one another.
+  /// The open file and the bytes before its tokens. Threads open files beside one another: HDF5, which would let in one
+  /// at a time, is asked of stores of earlier programs only, whose manifest does not say where tokens lie.
   std::pair<OpenFiles::File, std::int64_t> open(std::size_t f) {
-    std::int64_t offset = stretches[f].offset;
+    std::int64_t offset = row(f).tokens_at;
+    if (offset < 0) offset = stretches[f].offset;
     if (offset < 0) stretches[f].offset = offset = look_into(f);
     OpenFiles::File file = files->find(f);
-    if (!file) file = files->keep(f, FileDescriptor::open(path(f), O_RDONLY));
+    if (!file) {
+      FileDescriptor opened = FileDescriptor::open(path(f), O_RDONLY);
+      if (const std::int64_t said = manifest.files[f].bytes; said >= 0 && opened.size() != said)
+        throw DataError(
+            fmt::format("{}: has {} bytes, but the store's manifest says {}; the file is cut off or of another store, "
+                        "put the right one back or remove the store and prepare it anew",
+                        path(f), opened.size(), said));
+      file = files->keep(f, std::move(opened));
+    }
     return {std::move(file), offset};
   }
 

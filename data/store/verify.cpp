@@ -51,6 +51,8 @@ class FileCheck {
     try {
       const H5File h5 = H5File::open(path_);
       const FileDescriptor raw = FileDescriptor::open(path_, O_RDONLY);
+      if (file.bytes >= 0 && raw.size() != file.bytes)
+        add("has {} bytes, the manifest says {}", raw.size(), file.bytes);
       require_only(h5, "", {"documents", "held_out", "tokens"});
       if (h5.exists("held_out")) require_only(h5, "held_out", {"documents", "tokens"});
       check_row(h5, raw, "", file.train);
@@ -120,6 +122,8 @@ class FileCheck {
               const std::optional<std::vector<std::int64_t>>& starts) {
     const H5Place place = h5.place_of<T>(name);
     if (!has_count(name, place.count, row.tokens)) return;
+    if (row.tokens_at >= 0 && row.tokens_at != place.offset)
+      return add("{}: lies at byte {}, the manifest says {}", name, place.offset, row.tokens_at);
     std::vector<T> block(static_cast<std::size_t>(kBlockBytes) / sizeof(T));
     std::uint32_t sum = 0;
     Kind beyond, inside, without_end;

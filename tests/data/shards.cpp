@@ -29,6 +29,9 @@ TEST_CASE("what names no shard says so, with the key", "[data][shards]") {
   };
   CHECK_THAT(message(folder / "*.zst"), Contains("data.train: ") && Contains("matches no file"));
   CHECK_THAT(message(folder / "none.jsonl"), Contains("none.jsonl does not exist"));
+  std::filesystem::create_symlink("loop.jsonl",
+                                  folder / "loop.jsonl");  // as good as a folder that may not be looked into
+  CHECK_THAT(message(folder / "loop.jsonl"), Contains("loop.jsonl cannot be read: Too many levels"));
   CHECK_THAT(message(folder / ""), Contains("is a folder"));
   CHECK_THAT(message(folder / "empty.jsonl"), Contains("empty.jsonl is empty"));
   CHECK_THAT(message(folder / "a.parquet"), Contains("a.parquet is no .jsonl"));

@@ -179,7 +179,12 @@ TEST_CASE("a damaged store is refused in one line that names the file", "[data][
   SECTION("a file is of another store") {
     test::write_store(folder / "other", {1000, 100});
     fs::copy_file(folder / "other/shard_00000001.h5", second, fs::copy_options::overwrite_existing);
+    CHECK_THAT(reading(), Contains("bytes, but the store's manifest says") && Contains("of another store"));
+    for (StoreFile& file : manifest.files) file.bytes = file.train.tokens_at = file.held_out.tokens_at = -1;
+    test::write(manifest_file(path), manifest.to_json());
     CHECK_THAT(reading(), Contains("holds 100 tokens, but the store's manifest says 200"));
+    test::write(second, whole);  // a manifest of an earlier program, which does not say where tokens lie
+    CHECK(reading().empty());
   }
   SECTION("an id is beyond the vocabulary") {
     const auto place = H5File::open(second).place_of<std::uint16_t>("tokens");

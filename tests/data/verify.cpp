@@ -184,12 +184,17 @@ TEST_CASE("what is wrong in a store is named by file, all of it", "[data][verify
     manifest.lines.documents += 1;
     manifest.files[2].held_out.tokens_crc ^= 1;
     manifest.files[0].train.documents_crc ^= 1;
+    manifest.files[1].bytes += 1;
+    manifest.files[2].train.tokens_at -= 2;
     test::write(manifest_file(path), manifest.to_json());
     const std::string found = findings();
     CHECK_THAT(found, Contains("manifest.json: counts 60 documents in its files and left out, but 61 in the sources"));
     CHECK_THAT(found, Contains("shard_00000002.h5: held_out/tokens: its CRC-32C is "));
     CHECK_THAT(found, Contains("shard_00000000.h5: documents: its CRC-32C is "));
-    CHECK(std::ranges::count(found, '\n') == 2);
+    CHECK_THAT(found,
+               Contains(fmt::format("shard_00000001.h5: has {} bytes, the manifest says ", fs::file_size(second))));
+    CHECK_THAT(found, Contains("shard_00000002.h5: tokens: lies at byte "));
+    CHECK(std::ranges::count(found, '\n') == 4);
   }
   SECTION("no manifest: nothing to hold it against") {
     fs::remove(manifest_file(path));

@@ -153,6 +153,12 @@ with tempfile.TemporaryDirectory() as temporary:
     for kind, code in (("H", 8), ("i", 4), ("q", 5)):
         megatron(home.folder / "m", split, kind, code)
         home.same_as_texts(bin_file, texts)
+    # Documents that are longer than what is read at a time, of one sequence and of many.
+    long_texts = [texts[0] * (2**19 // len(ids_of(texts[0])) + 1), "end", texts[1] * (2**19 // len(ids_of(texts[1])) + 1)]
+    cut = [ids_of(text) + [END] for text in long_texts]
+    megatron(home.folder / "m", [[cut[0]], [cut[1]], [cut[2][i : i + 999] for i in range(0, len(cut[2]), 999)]])
+    home.same_as_texts(bin_file, long_texts)
+    megatron(home.folder / "m", split, "q", 5)
     whole_bin, whole_idx = bin_file.read_bytes(), idx_file.read_bytes()
 
     def megatron_refused(words, index=None, data=None):
