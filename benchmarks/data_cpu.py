@@ -4,7 +4,7 @@
     benchmarks/data_cpu.py --data 'SHARDS' --tokenizer FILE [--tokenizer FILE] [--rounds 5] [--out FILE]
 
 In each round, one after another: reading, tokenising and streaming of the shards with each tokenizer; a store that is made of
-them, at two contexts; stores of 10^7 and 10^11 tokens that are all hole; `spikesink prepare` on one thread. Then
+them, at two contexts; stores of 10^7 and 10^11 tokens that are all hole; one of 28,000 files; `spikesink prepare` on one thread. Then
 benchmarks/data_vs_peers.py for each tokenizer. Recorded are medians, and of the rates a core the smallest and largest.
 """
 
@@ -68,6 +68,7 @@ def one_round(args, home, found):
         subprocess.run(["rm", "-r", store], check=True)
     for tokens in (10**7, 10**11):
         add(bench("--only", "store", "--synthetic", tokens), data=f"store of {tokens:.0e} tokens, all hole")
+    add(bench("--only", "files"), data="store of 28,000 files")
 
 
 def tokens_of(manifest):

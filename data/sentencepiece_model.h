@@ -21,7 +21,7 @@ struct SentencePieceModel {
   bool byte_fallback = false;
   bool whitespace_as_suffix = false;
   bool identity = true;        ///< the normaliser has no table of its own
-  bool space_in_front = true;  // what sentencepiece calls a dummy prefix
+  bool space_in_front = true;  // a text is encoded as if it began with one
   bool remove_extra_whitespaces = true;
   bool escape_whitespaces = true;
 };

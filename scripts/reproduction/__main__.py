@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from .contrasts import CONTRASTS
-from .drive import Drive, claim, expected_minutes, missing, name_of, wanted
+from .drive import Drive, claim, expected_minutes, missing, name_of, require_data, wanted
 from .judge import Judge
 from .records import Trouble
-from .scale import ROOT, SCALES, Data, Program, records_of, rows_of
+from .scale import ROOT, SCALES, Data, Program, records_of, rows_of_sweep
 from .tables import rows_markdown, verdicts_json, verdicts_markdown
 
 DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced scale, and judges each: holds, fails or undecided.
@@ -63,7 +63,7 @@ def write(program, scale, records, data, contrasts, runs):
     judge = Judge(results)
     verdicts = [judge.verdict(contrast) for contrast in contrasts]
     text = verdicts_markdown(judge, verdicts)
-    (folder / "verdicts.md").write_text(text + "\n" + rows_markdown(results, rows_of(scale)))
+    (folder / "verdicts.md").write_text(text + "\n" + rows_markdown(results, rows_of_sweep()))
     (folder / "verdicts.json").write_text(verdicts_json(judge, verdicts))
     if results:
         claim(scale)
@@ -82,7 +82,7 @@ def go(args):
     shards = [str(Path(os.environ.get("CALLED_FROM", "."), shard)) for shard in args.data]
     data = Data(scale, shards)
     runs = wanted(scale, contrasts)
-    left = [] if args.no_run else missing(program, scale, records, runs, None)
+    left = [] if args.no_run else missing(program, scale, records, runs)
     code = 0
     if left:
         minutes, why = expected_minutes(scale, records, left, jobs)
@@ -93,7 +93,7 @@ def go(args):
         return 0
     if left:
         data.prepare(program)
-        missing(program, scale, records, runs, data.description())  # refuses records of other data
+        require_data(records, runs, data.description())
         code = Drive(program, scale, records, data, jobs).run(left)
     print(write(program, scale, records, data, contrasts, runs))
     print(f"verdicts, tables and page: {scale.folder}")

@@ -21,8 +21,8 @@ def wanted(scale, contrasts):
     return [(row, seed) for seed in seeds_of(scale) for row in rows]
 
 
-def missing(program, scale, records, runs, data):
-    """Those of `runs` that have no record. A record of another config or of other data is refused, with what differs."""
+def missing(program, scale, records, runs):
+    """Those of `runs` that have no record. A record of another config is refused, with what differs."""
     found = []
     for row, seed in runs:
         record = records.read(row, seed)
@@ -33,9 +33,15 @@ def missing(program, scale, records, runs, data):
         if changed:
             raise Trouble(f"{records.path(row, seed)}: of another config than the row has now: {', '.join(changed[:5])}; remove "
                           "it to run it anew, or keep yours apart by --results")  # fmt: skip
-        if data and record.content["data"] != data:
-            raise Trouble(f"{records.path(row, seed)}: of other data; keep yours apart by --results FOLDER")
     return found
+
+
+def require_data(records, runs, data):
+    """Refuses what was recorded of other data."""
+    for row, seed in runs:
+        record = records.read(row, seed)
+        if record and record.content["data"] != data:
+            raise Trouble(f"{records.path(row, seed)}: of other data; keep yours apart by --results FOLDER")
 
 
 def expected_minutes(scale, records, runs, jobs):
@@ -63,16 +69,15 @@ class Drive:
 
     def finished(self):
         """(row, seed) of the runs of the sweep's folder that are done here."""
-        words = ["sweep", "status", self.scale.sweep, "--json", *self.data.sets()]
-        try:
-            runs = json.loads(self.program.ask(*words))["runs"]
-        except Trouble:  # no run has started
+        if not (self.scale.folder / "sweep.json").exists():
             return set()
+        runs = json.loads(self.program.ask("sweep", "status", self.scale.sweep, "--json", *self.data.sets()))["runs"]
         return {(run["run"].rsplit("_seed", 1)[0], run["seed"]) for run in runs if run["state"] == "finished"}
 
     def record(self, runs):
         """Those of `runs` that are finished and not recorded; how many."""
-        new = [key for key in runs if key in self.finished() and not self.records.path(*key).exists()]
+        finished = self.finished()
+        new = [key for key in runs if key in finished and not self.records.path(*key).exists()]
         for row, seed in new:
             name = name_of(row, seed)
             self.records.write(row, seed, self.scale.folder / "runs" / name, self.scale.folder / "attempts" / f"{name}.jsonl",

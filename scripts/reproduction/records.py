@@ -13,7 +13,7 @@ PROBE = ("perplexity", "sink_ratio", "sink_first", "first_token_mass", "sink_rat
 STEP = ("loss", "lr", "grad_norm")
 MOST_STEPS = 60  # of the curves of training
 # Keys of a config that say where a run runs and how often it logs, not what it computes.
-NOT_IDENTITY = {"run": ("dir", "name"), "data": ("train", "validation", "tokenizer", "threads", "prefetch"), "checkpoint": None,
+NOT_IDENTITY = {"run": ("dir", "name"), "data": ("train", "validation", "tokenizer", "threads"), "checkpoint": None,
                 "metrics": ("every_steps", "loggers"), "system": ("device",)}  # fmt: skip
 
 

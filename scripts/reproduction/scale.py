@@ -1,5 +1,6 @@
 """What a scale consists of: its sweep, its rows and seeds, its data and where its records are."""
 
+import functools
 import json
 import os
 import subprocess
@@ -38,7 +39,7 @@ class Scale:
 
 SCALES = {
     "cpu": Scale("cpu", 1024, 4, "a core of a server's CPU", 2),
-    "60m": Scale("60m", 32000, 30, "an H100, as predicted", 1),
+    "60m": Scale("60m", 32000, 17, "an H100, as `spikesink plan` predicts", 1),
 }
 
 
@@ -63,8 +64,9 @@ class Program:
         return self.ask("--version").split()[-1]
 
 
-def rows_of(scale):
-    """{row: its entry in the sweep file}"""
+@functools.cache
+def rows_of_sweep():
+    """{row: its entry in the sweep file}, the same at every scale."""
     rows = yaml.safe_load((ROOT / "configs/sweeps/tables/contrasts.yaml").read_text())["rows"]
     return {row["name"]: row for row in rows}
 
@@ -75,7 +77,7 @@ def seeds_of(scale):
 
 def resolved(program, scale, row, seed):
     """The config that a run of the row has, but for data and folder."""
-    name = rows_of(scale)[row]["config"]
+    name = rows_of_sweep()[row]["config"]
     return yaml.safe_load(program.ask("config", scale.configs / name, "--set", f"run.seed={seed}", "--set", "data.train=[text]"))
 
 

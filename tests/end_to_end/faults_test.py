@@ -184,14 +184,18 @@ class Preparing(Subject):
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-class Analyzing(Subject):
-    """Of the training run's checkpoint."""
+class OfTraining(Subject):
+    """Reads the folder of the undisturbed training."""
 
     leaves_rests = True
 
     def __init__(self, home):
-        super().__init__(home, "analyze")
+        super().__init__(home, self.command)
         self.run_folder = home / "train/whole/run"
+
+
+class Analyzing(OfTraining):
+    command = "analyze"
 
     def line(self, folder):
         return harness.command("analyze", self.run_folder, "--out", folder / "out", "--sequences", 2, "--length", 16, "--only", "trajectory", "--only", "keys")
@@ -200,14 +204,8 @@ class Analyzing(Subject):
         return harness.analyses(folder / "out")
 
 
-class Reporting(Subject):
-    """Of the same run."""
-
-    leaves_rests = True
-
-    def __init__(self, home):
-        super().__init__(home, "report")
-        self.run_folder = home / "train/whole/run"
+class Reporting(OfTraining):
+    command = "report"
 
     def line(self, folder):
         return [sys.executable, str(harness.ROOT / "scripts/report.py"), str(self.run_folder), "--out", str(folder / "page/report.html")]

@@ -28,7 +28,7 @@ BY_NAME = {contrast.name: contrast for contrast in contrasts.CONTRASTS}
 # What the paper has, as if it were three seeds' with a little noise: all contrasts hold there, or the criteria are wrong.
 def papers_figures():
     found = {}
-    for row, entry in scale.rows_of(None).items():
+    for row, entry in scale.rows_of_sweep().items():
         paper = entry["paper"]
         found[row] = [{"perplexity": paper["perplexity"], "sink_ratio": paper["sink_ratio"] / 100 * (1 + noise),
                        "spike_max": paper["spike"] * (1 + noise), "spike_ratio": 1.0, "first_token_mass": 0.1, "length": 64}
@@ -86,7 +86,7 @@ def check_verdicts():
 def check_rows(program):
     """Every row is in the sweeps of both scales, and its config resolves there."""
     for each in scale.SCALES.values():
-        rows = scale.rows_of(each)
+        rows = scale.rows_of_sweep()
         needed = {row for contrast in contrasts.CONTRASTS for row in contrast.rows}
         report.check(needed == set(rows), f"{each.name}: rows of the sweep and of the contrasts: {needed ^ set(rows)}")
         sizes = {row: scale.resolved(program, each, row, 2) for row in rows}
@@ -149,14 +149,14 @@ def check_drive(program, home):
     runs = drive.wanted(small, [BY_NAME["C1"]])
     want = [("baseline", 1), ("gelu", 1), ("baseline", 2), ("gelu", 2)]
     report.check(runs == want, f"runs: {runs}")
-    report.check(drive.missing(program, small, kept, runs, first) == runs, "all are missing")
+    report.check(drive.missing(program, small, kept, runs) == runs, "all are missing")
     report.check(drive.expected_minutes(small, kept, runs, 2)[0] == 2, "four runs of a minute, two at a time")
     code = drive.Drive(program, small, kept, data, 2).run(runs[:1])
-    left = drive.missing(program, small, kept, runs, first)
+    left = drive.missing(program, small, kept, runs)
     report.check(code == 0 and left == want[1:], f"one is recorded: exit {code}, left {left}")
     stamp = kept.path("baseline", 1).read_bytes()
     code = drive.Drive(program, small, kept, data, 2).run(left)
-    report.check(code == 0 and not drive.missing(program, small, kept, runs, first), f"the rest: exit {code}")
+    report.check(code == 0 and not drive.missing(program, small, kept, runs), f"the rest: exit {code}")
     report.check(kept.path("baseline", 1).read_bytes() == stamp, "what is recorded is not run again")
     starts = sum('"start"' in line for line in (small.folder / "attempts/baseline_seed1.jsonl").read_text().splitlines())
     report.check(starts == 1, f"starts of the first: {starts}")
@@ -195,9 +195,11 @@ def check_drive(program, home):
     # Another config, or other data, is not what is recorded.
     gelu["train"] = {**short["train"], "steps": 41}
     (home / "table4_gelu.yaml").write_text(yaml.safe_dump(gelu))
-    for given, words in ((first, "train.steps"), ({**first, "tokens": 1}, "other data")):
+    drive.require_data(kept, runs, first)
+    for refuse, words in ((lambda: drive.missing(program, small, kept, runs), "train.steps"),
+                          (lambda: drive.require_data(kept, runs, {**first, "tokens": 1}), "other data")):  # fmt: skip
         try:
-            drive.missing(program, small, kept, runs if given is first else runs[:1], given)
+            refuse()
             report.check(False, f"{words}: not refused")
         except records.Trouble as error:
             report.check(words in str(error) and "--results" in str(error), f"{words}: {error}")

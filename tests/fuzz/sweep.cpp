@@ -6,12 +6,8 @@
 namespace spikesink::fuzz {
 namespace {
 
-constexpr std::string_view kBase =
-    "model: {d_model: 32, n_layers: 2, vocab_size: 258, attention: {n_heads: 4}}\n"
-    "data: {train: [x.jsonl], tokenizer: bytes}\ntrain: {steps: 10}\n";
-
 void read(std::string_view input) {
-  static const std::string base = write_scratch("sweeps/baseline.yaml", kBase);
+  static const std::string base = write_scratch("sweeps/baseline.yaml", kBaseConfig);
   const std::string file = write_scratch("sweeps/sweep.yaml", take_until(input, '\0'));
   std::vector<std::string> overrides;
   while (!input.empty()) overrides.emplace_back(take_until(input, '\0'));

@@ -1,12 +1,11 @@
 #include "tests/fuzz/target.h"
 
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 
 #include "io/failure.h"
 #include "kernels/core/check.h"
+#include "tests/data/support.h"
 
 namespace spikesink::fuzz {
 namespace fs = std::filesystem;
@@ -16,19 +15,6 @@ std::vector<Target>& registered() {
   static std::vector<Target> all;
   return all;
 }
-
-struct Folder {
-  fs::path path;
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "spikesink-fuzz-XXXXXX").string();
-    require(mkdtemp(name.data()) != nullptr, "no folder for the files of fuzzing at ", name);
-    path = name;
-  }
-  ~Folder() {
-    std::error_code error;
-    fs::remove_all(path, error);
-  }
-};
 
 }  // namespace
 
@@ -53,8 +39,8 @@ const std::vector<Target>& targets() {
 Registration::Registration(const Target& target) { registered().push_back(target); }
 
 std::string scratch(const std::string& name) {
-  static const Folder folder;
-  return (folder.path / name).string();
+  static const test::Scratch folder;
+  return folder / name;
 }
 
 std::string write_scratch(const std::string& name, std::string_view bytes) {

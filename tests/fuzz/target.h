@@ -33,6 +33,11 @@ std::string scratch(const std::string& name);
 /// Writes the bytes to scratch(name), which it returns.
 std::string write_scratch(const std::string& name, std::string_view bytes);
 
+/// A config that is sound, for targets that extend one.
+inline constexpr std::string_view kBaseConfig =
+    "model: {d_model: 32, n_layers: 2, vocab_size: 258, attention: {n_heads: 4}}\n"
+    "data: {train: [x.jsonl], tokenizer: bytes}\ntrain: {steps: 10}\n";
+
 /// The part of `input` before the first `separator`, which both it and the separator leave; all of it if there is none.
 std::string_view take_until(std::string_view& input, char separator);
 
