@@ -8,13 +8,6 @@
 #include "kernels/metrics/magnitudes.h"
 
 namespace spikesink {
-namespace {
-
-/// In the order of kernels::magnitudes: NaN is above infinity.
-bool is_below(double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); }
-
-}  // namespace
-
 SpikeObserver::SpikeObserver(const Stream& stream, const std::vector<std::string>& block_paths, std::int64_t length,
                              const SpikeConfig& config)
     : stream_(stream), length_(length), config_(config), blocks_(block_paths.size()) {

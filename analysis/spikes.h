@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -32,6 +33,9 @@ struct BlockSpikes {
 struct SequenceSpikes {
   double max = 0, ratio = 0;
 };
+
+/// The order of magnitudes that kernels::magnitudes has: NaN is above infinity, so that a largest one carries it.
+inline bool is_below(double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)); }
 
 /// Figures of massive activations; NaN where a value of the residual stream is NaN. Sources: Sun, Canziani, LeCun, Zhu
 /// 2026, arXiv:2603.05498; Sun et al. 2024, arXiv:2402.17762.

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "analysis/spikes.h"
 #include "analysis/study/passes.h"
 #include "analysis/study/spike_places.h"
 
@@ -29,7 +30,7 @@ class Magnitudes {
     for (std::int64_t b = 0; b < B; ++b) {
       const auto top = largest({all.data() + b * T * C, static_cast<std::size_t>(T * C)});
       for (std::size_t i = 0; i < top.size(); ++i) sums.top[i] += top[i];
-      if (!(top[0] <= sums.max) && !std::isnan(sums.max)) sums.max = top[0];
+      sums.max = std::max(sums.max, top[0], is_below);
       sums.median += found.medians[static_cast<std::size_t>(b)];
       for (std::int64_t c = 0; c < C; ++c)
         sums.channels[static_cast<std::size_t>(c)] += found.channels[static_cast<std::size_t>(b * C + c)];

@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 
+#include "analysis/spikes.h"
 #include "analysis/study/distribution.h"
 #include "analysis/study/passes.h"
 #include "kernels/core/parallel.h"
@@ -43,10 +44,8 @@ class ItemObserver final : public StudyObserver {
         for (std::int64_t n = begin; n < end; ++n) {
           const T* x = host.span<T>().data() + n * C;
           double largest = 0;
-          for (std::int64_t c = 0; c < C && !std::isnan(largest); ++c) {
-            const double h = std::abs(static_cast<double>(x[c]));
-            if (!(h <= largest)) largest = h;
-          }
+          for (std::int64_t c = 0; c < C; ++c)
+            largest = std::max(largest, std::abs(static_cast<double>(x[c])), is_below);
           const auto item = static_cast<std::size_t>(first_ + n);
           block[item] = static_cast<float>(largest);
           if (largest > study_.spike.abs && largest > study_.spike.ratio * lower_median_magnitude(x, C))
@@ -81,7 +80,7 @@ void vocabulary(const Study& study, Results& results) {
   for (std::size_t b = 0; b < observer.maxima.size(); ++b) {
     const auto& maxima = observer.maxima[b];
     for (std::size_t v = 0; v < maxima.size(); ++v) {
-      if (b > 0 && (std::isnan(largest[v]) || static_cast<double>(maxima[v]) <= largest[v])) continue;
+      if (b > 0 && !is_below(largest[v], static_cast<double>(maxima[v]))) continue;
       largest[v] = static_cast<double>(maxima[v]);
       block_of[v] = static_cast<std::int64_t>(b) + 1;
     }

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <concepts>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
 #include "io/atomic_file.h"
+#include "io/json_integer.h"
 
 namespace spikesink {
 namespace {
@@ -18,6 +20,20 @@ std::string shard_difference(const Json& before, const Json& now) {
   for (std::size_t i = 0; i < now.size(); ++i)
     if (before[i] != now[i]) return fmt::format("shard {}, not {}", before[i].dump(), now[i].dump());
   return "other shards";
+}
+
+/// A value of a plan; T() where the plan is damaged.
+template <class T>
+T value_of(const std::string& plan, const char* key) {
+  const Json json = Json::parse(plan, nullptr, false);
+  try {
+    if constexpr (std::integral<T>)
+      return integer_of<T>(json.at(key));
+    else
+      return json.at(key).get<T>();
+  } catch (const Json::exception&) {
+    return T();
+  }
 }
 }  // namespace
 
@@ -54,17 +70,8 @@ std::string plan_text(const Manifest& m, int comparisons) {
          "\n";
 }
 
-std::string tokenizer_of_plan(const std::string& plan) {
-  const Json json = Json::parse(plan, nullptr, false);
-  const auto name = json.is_object() ? json.find("tokenizer") : json.end();
-  return json.is_object() && name != json.end() && name->is_string() ? name->get<std::string>() : std::string();
-}
-
-int comparisons_of_plan(const std::string& plan) {
-  const Json json = Json::parse(plan, nullptr, false);
-  const auto number = json.is_object() ? json.find("comparisons") : json.end();
-  return json.is_object() && number != json.end() && number->is_number_integer() ? number->get<int>() : 0;
-}
+std::string tokenizer_of_plan(const std::string& plan) { return value_of<std::string>(plan, "tokenizer"); }
+int comparisons_of_plan(const std::string& plan) { return value_of<int>(plan, "comparisons"); }
 
 std::string size_difference(const Manifest& before, const Manifest& now) {
   for (std::size_t i = 0; i < now.files.size(); ++i)

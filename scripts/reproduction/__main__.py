@@ -106,3 +106,6 @@ if __name__ == "__main__":
     except (Trouble, OSError) as error:
         print(f"reproduce.sh: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("reproduce.sh: stopped; call it again to go on", file=sys.stderr)
+        sys.exit(130)
