@@ -44,15 +44,19 @@ passed() { echo "passed $1" >>"$LOGS/counts"; }
 failed() { echo "failed $1" >>"$LOGS/counts"; }
 skipped() { echo "skipped $1" >>"$LOGS/counts"; }
 
-# script FILE [ARGUMENT...]: one test; exit code 77 means skipped.
+# script FILE [ARGUMENT...]: one test; exit code 77 means skipped. Its output has a log of its own, of which the stage's has
+# the last line, what is to be shown, and of one that failed its failures and its end.
 script() {
-  local code=0 run=bash
+  local code=0 run=bash log
+  log=$LOGS/scripts/$(basename "$1").log
+  mkdir -p "$LOGS/scripts"
   [[ $1 != *.py ]] || run=$(python)
-  "$run" "$@" || code=$?
+  "$run" "$@" >"$log" 2>&1 || code=$?
+  grep '^show: ' "$log" || true
   case $code in
-    0) passed 1 ;;
-    77) skipped 1 ;;
-    *) failed 1; echo "$1: exit code $code"; return 1 ;;
+    0) passed 1; echo "$1: $(tail -n 1 "$log")" ;;
+    77) skipped 1; echo "$1: $(tail -n 1 "$log")" ;;
+    *) failed 1; grep -a -i -A 3 '^ *fail' "$log" | head -n 40 || true; tail -n 30 "$log"; echo "$1: FAILED, exit code $code"; return 1 ;;
   esac
 }
 python() {
@@ -144,7 +148,6 @@ stage_end_to_end() {
   for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
     [ -f "$test" ] || continue
     [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* && $test != */slurm_* ]] || continue  # of another stage
-    echo "== $test"
     script "$test" || code=1
   done
   return "$code"
@@ -264,7 +267,8 @@ run_stage() {  # name minutes
   [ $code != 124 ] || echo "stopped after three times its budget of $2 min" >>"$log"
   [ "$(grep -c ^failed "$LOGS/counts" || true)" -gt "$before" ] || failed 1
   printf -- '---- the end of %s\n' "${log#"$PWD"/}"
-  tail -n 40 "$log"
+  tail -n 80 "$log"
+  grep -a ': FAILED, exit code' "$log" || true  # again, where all see it
   printf -- '----\n'
   return 1
 }

@@ -48,6 +48,16 @@ def seen_through(other):
     return make
 
 
+def without_places(store):
+    """A manifest that leaves it to HDF5 where tokens lie, and fits its files' sizes."""
+    manifest = json.loads((store / "manifest.json").read_text())
+    for file in manifest["files"]:
+        file["bytes"] = (store / file["name"]).stat().st_size
+        for part in ("train", "held_out"):
+            del file[part]["tokens_at"]
+    (store / "manifest.json").write_text(json.dumps(manifest))
+
+
 WAYS = {"a link into another file": linked_from, "numbers in another file": stored_in, "a view of another file": seen_through}
 
 
@@ -92,6 +102,11 @@ with tempfile.TemporaryDirectory() as temporary:
         shutil.copytree(store, bad)
         for shard in bad.glob("shard_*.h5"):
             rewrite(shard, "tokens", make(outside / "tokens.h5"))
+        done = harness.run("data", "verify", bad, check=False)
+        refused(f"verify of a store, {way}", done, str(bad), "is not sound")
+        named = re.search(r"shard_00000000\.h5: tokens(:| has its numbers in another file)", done.stdout)
+        report.check(named, f"verify of a store, {way}: {done.stdout!r}")
+        without_places(bad)
         done = harness.run("train", harness.TINY, *keys, *harness.sets(data__train=f"[{bad}]", run__dir=home, run__name=way.replace(" ", "_")), check=False)
         refused(f"store, {way}", done, str(bad), "tokens")
         shutil.rmtree(bad)
