@@ -187,10 +187,10 @@ stage_fuzz() {
   script tests/fuzz/fuzz.py build/fuzz/tests/fuzz/fuzz "$FUZZ_SECONDS"
 }
 
-# The CUDA code on the host, see tests/cuda_emulation/README.md: what it has is built and tested, and whole runs are held
-# against the CPU's.
+# The CUDA code on the host, see tests/cuda_emulation/README.md: all unit tests, the CPU's and CUDA's, under the address and
+# undefined-behaviour sanitizers; whole runs are held against the CPU's.
 stage_emulated() {
-  local ran=$LOGS/kernels-run parts=(kernels cuda models trainer analysis)
+  local ran=$LOGS/kernels-run parts=(io kernels cuda data models trainer analysis configs sweeps fuzz)
   cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
   cmake --build --preset emulated --target spikesink dist_ranks test_cuda_faults "${parts[@]/#/test_}"
   rm -rf "$ran" && mkdir -p "$ran"

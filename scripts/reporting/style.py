@@ -132,3 +132,9 @@ matplotlib.rcParams.update(
 def new_axes(width=WIDTH, height=HEIGHT):
     figure = Figure(figsize=(width, height), layout="constrained")  # not pyplot's, which would keep it
     return figure, figure.subplots()
+
+
+def new_grid(rows, columns):
+    """A figure of several axes, each of the usual size; (figure, array of axes)."""
+    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)

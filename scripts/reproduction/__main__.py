@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .contrasts import CONTRASTS
+from .contrasts import BASELINE, CONTRASTS
 from .drive import Drive, claim, expected_minutes, missing, name_of, require_data, wanted
+from .figures import write_figures
 from .judge import Judge
 from .records import Trouble
 from .scale import ROOT, SCALES, Data, Program, records_of, rows_of_sweep
@@ -17,8 +18,8 @@ DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced sc
 
 What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
 first. Each finished run is recorded at once: stopped, it goes on where it was. Then the records are judged, and written to
-runs/reproduction: verdicts.md and .json, the sweep's table with the paper's beside it, and report.html with the curves of
-each row. docs/reproduction.md says what the contrasts are and what they gave."""
+runs/reproduction: verdicts.md and .json, the sweep's table with the paper's beside it, curves over the steps
+(baseline.svg, rows.svg), and report.html with the curves of each run. docs/reproduction.md says what the contrasts are and what they gave."""
 
 
 def arguments():
@@ -42,11 +43,12 @@ def chosen(names):
     return [by_name[name] for name in names] or CONTRASTS
 
 
-def results_of(records, scale, seeds_and_rows):
+def recorded(records, seeds_and_rows):
+    """{row: its records}"""
     found = {}
     for row, seed in seeds_and_rows:
         if record := records.read(row, seed):
-            found.setdefault(row, []).append(record.figures)
+            found.setdefault(row, []).append(record)
     return found
 
 
@@ -59,12 +61,15 @@ def write(program, scale, records, data, contrasts, runs):
         record = records.read(row, seed)
         if record and not run.exists():
             record.restore(run, data.keys())
-    results = results_of(records, scale, runs)
+    found = recorded(records, runs)
+    results = {row: [record.figures for record in seeds] for row, seeds in found.items()}
     judge = Judge(results)
     verdicts = [judge.verdict(contrast) for contrast in contrasts]
     text = verdicts_markdown(judge, verdicts)
     (folder / "verdicts.md").write_text(text + "\n" + rows_markdown(results, rows_of_sweep()))
     (folder / "verdicts.json").write_text(verdicts_json(judge, verdicts))
+    if BASELINE in found:
+        write_figures(folder, found, {row: entry["label"] for row, entry in rows_of_sweep().items()})
     if results:
         claim(scale)
         collected = program.show("sweep", "collect", scale.sweep, *data.sets())

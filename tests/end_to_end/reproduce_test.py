@@ -19,7 +19,7 @@ import harness
 import yaml
 
 sys.path.insert(0, str(harness.ROOT / "scripts"))
-from reproduction import contrasts, drive, judge, records, scale  # noqa: E402
+from reproduction import contrasts, drive, figures, judge, records, scale  # noqa: E402
 
 report = harness.Report()
 BY_NAME = {contrast.name: contrast for contrast in contrasts.CONTRASTS}
@@ -173,6 +173,15 @@ def check_drive(program, home):
                    ("perplexity", "sink_ratio", "first_token_mass", "spike_max", "spike_ratio"))  # fmt: skip
         report.check(same and record.figures["length"] == 32, f"{run}: the last probe's figures {record.figures}")
         report.check(record.content["probes"]["step"] == [0, 10, 20, 30, 40], f"{run}: a curve")
+
+    of_rows = {row: [kept.read(row, seed) for seed in (1, 2)] for row in ("baseline", "gelu")}
+    steps, means = figures.mean_curve(of_rows["gelu"], "spike_max")
+    last = [record.figures["spike_max"] for record in of_rows["gelu"]]
+    report.check(steps == [0, 10, 20, 30, 40] and math.isclose(means[-1], sum(last) / 2), f"a row's curve: {steps}, {means}")
+    figures.write_figures(home, of_rows, {"baseline": "The baseline", "gelu": "Its <GeLU>"})
+    for name, texts in (("baseline", ("seed 1", "seed 2", "uniform")), ("rows", ("The baseline", "Its &lt;GeLU&gt;", "FFN: sink ratio"))):
+        drawn = (home / f"{name}.svg").read_text()
+        report.check(all(text in drawn for text in texts), f"{name}.svg has {texts}")
 
     # Restored elsewhere, the tables are those of the runs.
     said = json.loads(program.ask("sweep", "collect", small.sweep, "--format", "json", *data.sets()))
