@@ -175,9 +175,23 @@ class SweepStart {
     look();
   }
 
+  /// A line a reason: what many runs are refused for is said once.
   void say_refused() const {
+    std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
+    for (const std::string& line : plan_.refused) {
+      const std::size_t colon = line.find(": ");
+      const std::string reason = line.substr(colon + 2);
+      auto known = std::ranges::find(reasons, reason, [](const auto& pair) { return pair.first; });
+      if (known == reasons.end()) known = reasons.insert(known, {reason, {}});
+      known->second.push_back(line.substr(0, colon));
+    }
     std::fflush(stdout);
-    for (const std::string& line : plan_.refused) fmt::print(stderr, "spikesink: {}\n", line);
+    for (const auto& [reason, runs] : reasons)
+      fmt::print(stderr, "spikesink: {}{}: {}\n", runs.front(),
+                 runs.size() > 1
+                     ? fmt::format(" and {}", counted(static_cast<std::int64_t>(runs.size()) - 1, "other run"))
+                     : "",
+                 reason);
   }
   void require_none_refused() const {
     if (plan_.refused.empty()) return;

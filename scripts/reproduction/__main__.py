@@ -12,7 +12,7 @@ from .figures import write_figures
 from .judge import Judge
 from .records import Trouble
 from .scale import ROOT, SCALES, Data, Program, records_of, rows_of_sweep
-from .tables import rows_markdown, verdicts_json, verdicts_markdown
+from .tables import page, verdicts_json
 
 DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced scale, and judges each: holds, fails or undecided.
 
@@ -65,16 +65,16 @@ def write(program, scale, records, data, contrasts, runs):
     results = {row: [record.figures for record in seeds] for row, seeds in found.items()}
     judge = Judge(results)
     verdicts = [judge.verdict(contrast) for contrast in contrasts]
-    text = verdicts_markdown(judge, verdicts)
-    (folder / "verdicts.md").write_text(text + "\n" + rows_markdown(results, rows_of_sweep()))
+    text = page(judge, verdicts, results, rows_of_sweep())
+    (folder / "verdicts.md").write_text(text)
     (folder / "verdicts.json").write_text(verdicts_json(judge, verdicts))
     if BASELINE in found:
         write_figures(folder, found, {row: entry["label"] for row, entry in rows_of_sweep().items()})
     if results:
         claim(scale)
         collected = program.show("sweep", "collect", scale.sweep, *data.sets())
-        page = folder / "report.html"
-        words = [sys.executable, ROOT / "scripts/report.py", folder, "--out", page, "--title", f"Contrasts, {scale.name}"]
+        report = folder / "report.html"
+        words = [sys.executable, ROOT / "scripts/report.py", folder, "--out", report, "--title", f"Contrasts, {scale.name}"]
         if collected != 0 or subprocess.run(list(map(str, words))).returncode != 0:
             raise Trouble("the table or the page could not be made; see above")
     return text

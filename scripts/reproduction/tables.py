@@ -56,3 +56,8 @@ def rows_markdown(results, rows):
             cells.append(form.format(sample.mean) + spread)
         lines.append(f"| {entry['label']} | {len(results[row])} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def page(judge, verdicts, results, rows):
+    """verdicts.md."""
+    return verdicts_markdown(judge, verdicts) + "\n" + rows_markdown(results, rows)

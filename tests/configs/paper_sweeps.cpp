@@ -1,11 +1,10 @@
 // The sweeps of Tables 3 to 8 against the configs of their rows, at three scales. Run from the tree's root.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -31,12 +30,14 @@ Sweep read_table(const Scale& scale, int table) {
 /// What the comment of a config says that the paper found: "perplexity 10.1, sink ratio 46.0 %, spike 3818".
 PaperFigures figures_of(const std::string& file) {
   std::ifstream in(file);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  text = std::regex_replace(text, std::regex("\n# "), " ");
-  std::smatch found;
-  REQUIRE(std::regex_search(text, found,
-                            std::regex(R"(paper found perplexity ([0-9.]+), sink ratio ([0-9.]+) %, spike ([0-9]+))")));
-  return {std::stod(found[1]), std::stod(found[2]), std::stod(found[3])};
+  std::string text;
+  for (std::string line; std::getline(in, line);) text += line.starts_with("# ") ? line.substr(1) : line;
+  const std::size_t start = text.find("paper found perplexity ");
+  REQUIRE(start != std::string::npos);
+  double perplexity = 0, sink = 0, spike = 0;
+  REQUIRE(std::sscanf(text.c_str() + start, "paper found perplexity %lf, sink ratio %lf %%, spike %lf", &perplexity,
+                      &sink, &spike) == 3);
+  return {perplexity, sink, spike};
 }
 
 std::map<std::string, Config> configs_of(const std::string& folder) {

