@@ -23,6 +23,7 @@ function(spikesink_test part)
   target_link_libraries(test_${part} PRIVATE spikesink_options ${arg_LINK})
   add_test(NAME ${part} COMMAND test_${part} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(SPIKESINK_SANITIZE MATCHES address)  # which ends the program where new would throw
-    set_tests_properties(${part} PROPERTIES ENVIRONMENT ASAN_OPTIONS=allocator_may_return_null=1)
+    set_tests_properties(${part} PROPERTIES ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1;\
+LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0")
   endif()
 endfunction()
