@@ -4,8 +4,7 @@
 #   scripts/test.sh [--all] [--long] [--only STAGE] [--no-setup]
 #
 #   --all        add clang-tidy over every source file, and the CUDA kernels compiled for other GPUs
-#   --long       add the unit tests under the address and undefined-behaviour sanitizers, and those of threads under the thread
-#                sanitizer; fuzz a minute a target, not 5 seconds
+#   --long       fuzz a minute a target, not 5 seconds
 #   --only STAGE run this stage alone (may be repeated); --list prints the stages
 #   --no-setup   install nothing
 #
@@ -27,12 +26,11 @@ ranks        4        always
 slurm        4        always
 read_back    1        always
 fuzz         8        always
-emulated     12       always
+threads      8        always
+emulated     14       always
 cuda         7        always
 tidy         15       all
 cuda_archs   15       all
-sanitizers   20       long
-threads      15       long
 "
 readonly SPIKESINK=$PWD/build/cpu/spikesink
 readonly LOGS=$PWD/build/test-logs
@@ -187,6 +185,18 @@ stage_fuzz() {
   script tests/fuzz/fuzz.py build/fuzz/tests/fuzz/fuzz "$FUZZ_SECONDS"
 }
 
+# What has threads of its own: loaders, the checkpoint writer, ranks that watch each other, the followers of loggers.
+stage_threads() {
+  local log=$LOGS/cases-threads.log counts
+  export OMP_NUM_THREADS=1 TSAN_OPTIONS="halt_on_error=0 suppressions=$PWD/tests/tsan.supp"
+  cmake --preset tsan && cmake --build --preset tsan --target test_data test_trainer
+  { build/tsan/tests/test_data '[loader],[store]' && build/tsan/tests/test_trainer '[checkpoint],[dist],a follower*'; } |
+    sed 's/^/1: /' | tee "$log"
+  read -r -a counts <<<"$(count_cases "$log")"
+  passed "${counts[0]}"
+  [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]
+}
+
 # The CUDA code on the host, see tests/cuda_emulation/README.md: all unit tests, the CPU's and CUDA's, under the address and
 # undefined-behaviour sanitizers; whole runs are held against the CPU's.
 stage_emulated() {
@@ -226,22 +236,6 @@ stage_tidy() {
   # The tests are left out: Catch2's macros set off half of the checks.
   cpp_files | grep -E '^(io|kernels|data|models|trainer|analysis|configs|sweeps|cli)/.*\.cpp$' |
     xargs -P "$(nproc)" -n 2 "$tidy" -p build/cpu --quiet && passed 1
-}
-
-stage_sanitizers() {
-  cmake --preset asan && cmake --build --preset asan && unit_tests asan
-}
-
-# What has threads of its own: loaders, the checkpoint writer, ranks that watch each other, the followers of loggers.
-stage_threads() {
-  local log=$LOGS/cases-threads.log counts
-  export OMP_NUM_THREADS=1 TSAN_OPTIONS="halt_on_error=0 suppressions=$PWD/tests/tsan.supp"
-  cmake --preset tsan && cmake --build --preset tsan --target test_data test_trainer
-  { build/tsan/tests/test_data '[loader],[store]' && build/tsan/tests/test_trainer '[checkpoint],[dist],a follower*'; } |
-    sed 's/^/1: /' | tee "$log"
-  read -r -a counts <<<"$(count_cases "$log")"
-  passed "${counts[0]}"
-  [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]
 }
 
 summary() {
@@ -285,12 +279,12 @@ FUZZ_SECONDS=5
 while [ $# -gt 0 ]; do
   case $1 in
     --all) want+="all "; SETUP_FLAG=--all ;;
-    --long) want+="long "; FUZZ_SECONDS=60 ;;
+    --long) FUZZ_SECONDS=60 ;;
     --only) only+="${2:?--only needs a stage} "; shift ;;
     --no-setup) want=${want/ setup / } ;;
     --list) echo "$STAGES" | awk 'NF { printf "%-12s %3d min  %s\n", $1, $2, $3 }'; exit 0 ;;
     --stage) "stage_$2"; exit ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) usage_error "$1: unknown option" ;;
   esac
   shift
