@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "io/json_integer.h"
 #include "io/json_lines.h"
 
 namespace spikesink {
@@ -18,11 +19,11 @@ void take(std::vector<Attempt>& attempts, const nlohmann::json& line) {
     attempts.push_back({.began = time,
                         .host = line.value("host", ""),
                         .job = line.value("job", ""),
-                        .process = line.value("process", std::int64_t{0}),
+                        .process = line.contains("process") ? integer_of<std::int64_t>(line["process"]) : 0,
                         .ended = std::nullopt,
                         .code = std::nullopt});
   } else if (event == "end" && !attempts.empty() && !attempts.back().ended) {
-    attempts.back().code = line.at("code").get<int>();
+    attempts.back().code = integer_of<int>(line.at("code"));
     attempts.back().ended = time;
   }
 }

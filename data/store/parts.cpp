@@ -7,6 +7,7 @@
 #include "data/store/manifest_json.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/json_integer.h"
 
 namespace spikesink {
 
@@ -28,11 +29,11 @@ ShardRecord ShardRecord::read(const std::string& path) {
   try {
     const auto json = nlohmann::ordered_json::parse(text);
     return {store_file_of(json.at("file")),
-            json.at("text_bytes"),
+            integer_of<std::int64_t>(json.at("text_bytes")),
             document_counts_of(json.at("lines")),
-            json.at("too_short"),
-            json.at("too_long"),
-            json.at("duplicates"),
+            integer_of<std::int64_t>(json.at("too_short")),
+            integer_of<std::int64_t>(json.at("too_long")),
+            integer_of<std::int64_t>(json.at("duplicates")),
             json.at("stamp")};
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("{}: is damaged ({}); remove it, and its shard is prepared again", path, error.what()));

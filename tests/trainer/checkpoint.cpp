@@ -221,7 +221,7 @@ TEST_CASE("a folder without checkpoints has none", "[trainer][checkpoint]") {
 }
 
 TEST_CASE("a checkpoint takes the host memory that is planned for it, and the next one no more",
-          "[trainer][checkpoint]") {
+          "[trainer][checkpoint][memory]") {
   const Stream stream = Stream::cpu(1);
   std::vector<StateSlice> slices;
   for (const char* group : {"weights/", "m/", "v/"}) {

@@ -63,7 +63,7 @@ TEST_CASE("ranks that are threads keep the contract, in any order of events", "[
   for (const auto& of_rank : problems) CHECK(of_rank == kNone);
 }
 
-TEST_CASE("ranks that are threads show a wait that is missing and memory that is used too early", "[dist]") {
+TEST_CASE("ranks that are threads show a wait that is missing and memory that is used too early", "[dist][races]") {
   const Stream stream = Stream::cpu(1);
   const auto full = [&](std::int64_t n, double x) {
     const Tensor t = stream.empty({n}, DType::kF64);
