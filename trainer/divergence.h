@@ -11,7 +11,7 @@ struct Divergence {
   std::int64_t step;       ///< 1-based
   std::string kind;        ///< "not_finite" or "loss_spike"
   double loss, grad_norm;  ///< null in the file where they are not finite
-  std::string where;       ///< not_finite: the module or gradient that was so first, and its rank
+  std::string where;       ///< not_finite: the module or gradient that was so first; of many ranks, on which
   double deviations = 0;   ///< loss_spike: standard deviations above the mean of the losses before
   std::int64_t data_step;  ///< 0-based step of the data: its samples are draws data_step * sequences and on
   std::int64_t sequences;
