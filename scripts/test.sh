@@ -159,6 +159,7 @@ stage_ranks() {
   script tests/end_to_end/ranks_test.py || code=1
   script tests/end_to_end/ranks_train_test.py || code=1
   script tests/end_to_end/ranks_replay_test.py || code=1
+  script tests/end_to_end/ranks_signals_test.py || code=1
   return "$code"
 }
 
