@@ -15,10 +15,18 @@ struct Divergence {
   double deviations = 0;   ///< loss_spike: standard deviations above the mean of the losses before
   std::int64_t data_step;  ///< 0-based step of the data: its samples are draws data_step * sequences and on
   std::int64_t sequences;
-  std::string action;  ///< "stop", "skip", "rollback to step 1000", or "none"
+  std::string action;  ///< "stop", "skip", rollback_to(), or "none"
 
   std::string to_json() const;
 };
+
+/// "rollback to step 1000"
+std::string rollback_to(std::int64_t step);
+
+/// How many steps the data was ahead of step `step` of a run, which goes on from a checkpoint of step `from` that was
+/// ahead by `skipped`, by the run's divergences.jsonl: rollbacks to the checkpoint come behind it. Of a step that
+/// diverged when it did so, of any other when it came last.
+std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

@@ -11,6 +11,7 @@
 
 #include "io/bf16.h"
 #include "trainer/dist/agree.h"
+#include "trainer/divergence.h"
 #include "trainer/schedule.h"
 #include "trainer/training_step.h"
 
@@ -208,6 +209,8 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
     steps.optimizer().init();
   }
   require(done < step, "replay: step ", step, " from a checkpoint of step ", done);
+  if (job.communicator.rank() == 0) skipped = skipped_before(step, job.folder.divergences(), done, skipped);
+  skipped = gather(job.communicator, skipped).front();
   const auto& [sequences, first, count, passes] = steps.share();
   const std::int64_t total = job.train.total_steps(job.model.config().context);
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };

@@ -49,7 +49,8 @@ struct StepReport {
 /// Runs a step again, from the checkpoint that `job.resume` names or from the start: the steps between with the run's
 /// samples and updates, then this one with all that can be seen of it. All ranks call, and have the same report. Writes
 /// nothing; moves the job's model and loader. Losses have the run's bits where it ran on as many ranks and threads, and
-/// on others differ by the order of sums. `progress(step)` is told each step before.
+/// on others differ by the order of sums. After a rollback it is the step that came last, but one that diverged as it
+/// did. `progress(step)` is told each step before.
 StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress);
 
 }  // namespace spikesink

@@ -300,7 +300,7 @@ class Loop {
       step_ = tokens_ = 0;
     }
     skipped_ += failed - step_;
-    found.action = fmt::format("rollback to step {}", step_);
+    found.action = rollback_to(step_);
     record(found);
     cut_back(step_);
     losses_.clear();

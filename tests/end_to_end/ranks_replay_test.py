@@ -178,6 +178,11 @@ def diverges(home):
         before, after = state_of(checkpoints / "step_00000007"), state_of(checkpoints / "step_00000008")
         report.check(len(before) == world and before == after, f"{name}: a step that is skipped changes nothing")
         report.check(after != state_of(checkpoints / "step_00000009"), f"{name}: the next one does")
+        keys = dict(policies["rollback"], system__shard=kind)
+        for step, where in ((6, None), (7, records(home, name)[1]["where"])):
+            _, found = replayed(home, world, name, step, **keys)
+            same = found["loss"] == (None if where else next(each["loss"] for each in home.steps(name) if each["step"] == step))
+            report.check(same and found.get("where") == where, f"{name}: step {step} is the last of it, or the one that diverged: {found}")
         sound = f"sound_{world}_{kind}"
         without_samples_of(home, sound, 4)
         home.train(world, sound, "--resume", **dict(small, system__shard=kind))
