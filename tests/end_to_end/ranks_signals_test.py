@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stop signal to one of several ranks. A library holds a rank in a call of the phase, while the signal comes to one that works or to one
-that waits: all ranks end together with 75 and one line, and go on to the bits of an undisturbed run. A second SIGINT ends one rank at once,
-and the others by it."""
+that waits: all ranks end together with 75 and one line (before the first step one each), and go on to the bits of an undisturbed run. A second SIGINT
+ends one rank at once, and the others by it."""
 
 import os
 import signal
@@ -19,11 +19,13 @@ report = harness.Report()
 ranks_home.skip_without_mpi()
 
 # One rank alone makes each of these calls: 1 that of WRITTEN, 0 the others.
+BEFORE = Held("before the first step", "rename", "stopped/config.yaml")
 STEP = Held("step", "write", "metrics.jsonl", 4)
 PROBE = Held("probe", "rename", "probes/step_00000004.h5")
 WRITTEN = Held("checkpoint being written", "pwrite", "step_00000002.unfinished/rank_0001.h5", 3)
 IN_PLACE = Held("checkpoint being put in place", "rename", "checkpoints/step_00000002")
 CASES = [  # where, ranks, their shards, the rank that is told, how
+    (BEFORE, 3, "none", 1, [signal.SIGTERM]),
     (STEP, 2, "none", 1, [signal.SIGTERM]),
     (STEP, 3, "parameters", 0, [signal.SIGINT]),
     (PROBE, 3, "none", 2, [signal.SIGTERM]),
@@ -55,13 +57,17 @@ def told_one_rank(home, keys, at, world, kind, rank, signals):
         for number in signals:
             os.kill(pid, number)
             has_taken(pid, number)
-        if len(signals) == 1:
+        if len(signals) == 1 and at is not BEFORE:  # else they end while it is held
             mark.unlink()
         try:
             out, err = launcher.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             return report.check(False, f"{what}: does not end")
-    if len(signals) == 1:
+    if at is BEFORE:
+        told = set(ours(err))
+        report.check(launcher.returncode == 75, f"{what}: exit {launcher.returncode}: {out} {err}")
+        report.check(len(told) == 1 and "before the first step" in min(told), f"{what}: one line: {err}")
+    elif len(signals) == 1:
         report.check(launcher.returncode == 75, f"{what}: exit {launcher.returncode}: {out} {err}")
         report.check(len(ours(err)) == 1 and "stopped by a signal; go on with --resume" in err, f"{what}: one line: {err}")
         last = home.steps(name)[-1]["step"]
