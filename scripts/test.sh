@@ -23,7 +23,7 @@ unit         4        always
 house        2        always
 reference    4        always
 end_to_end   12       always
-ranks        4        always
+ranks        6        always
 slurm        4        always
 read_back    1        always
 fuzz         8        always
