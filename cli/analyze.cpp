@@ -101,7 +101,7 @@ void require_finite(const Measured& measured, const Session& session, const std:
   const std::string module =
       first_not_finite_activation(session.stream, *session.model, tokens,
                                   {.context = length - 1, .micro_batch = micro_batch, .loss_from_position = 1});
-  if (module != kNoModule) refuse("the output of " + module);
+  if (!module.empty()) refuse("the output of " + module);
 }
 
 void run(Options options) {

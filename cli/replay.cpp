@@ -11,6 +11,7 @@
 #include "cli/terminal_line.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "trainer/dist/agree.h"
 #include "trainer/replay.h"
 
 namespace spikesink::cli {
@@ -48,13 +49,15 @@ void print(const StepReport& r) {
   fmt::print("step {}: loss {:.6g}, gradient norm {:.6g}, learning rate {:.4g}; reached from {}\n", r.step, r.loss,
              r.grad_norm, r.lr,
              r.checkpoint > 0 ? fmt::format("the checkpoint of step {}", r.checkpoint) : "the start");
+  if (!r.where.empty()) fmt::print("not finite first in {}\n", r.where);
+  const auto on_rank = [&](int rank) { return r.ranks > 1 && rank >= 0 ? fmt::format("  on rank {}", rank) : ""; };
   fmt::print("\nsequences of the highest loss             draw         loss\n");
-  for (const auto& [draw, loss] : largest(r.sequences, [](const auto& s) { return s.loss; }))
-    fmt::print("{:>46}{:>13.5f}\n", draw, loss);
+  for (const auto& [draw, loss, rank] : largest(r.sequences, [](const auto& s) { return s.loss; }))
+    fmt::print("{:>46}{:>13.5f}{}\n", draw, loss, on_rank(rank));
   const auto of_module = [](const StepReport::Module& m) { return m.output; };
   fmt::print("\n{:<48}{:>12}{:>12}\n", "outputs", "max |x|", "rms");
-  for (const auto& [path, output] : worth_a_look(r.modules, of_module))
-    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}\n", path, output.max, output.rms, note(output));
+  for (const auto& [path, output, rank] : worth_a_look(r.modules, of_module))
+    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}{}\n", path, output.max, output.rms, note(output), on_rank(rank));
   const auto of_gradient = [](const StepReport::Parameter& p) { return p.gradient; };
   fmt::print("\n{:<48}{:>12}{:>12}{:>14}\n", "gradients", "max |g|", "rms", "weight's rms");
   for (const auto& [name, value, gradient] : worth_a_look(r.parameters, of_gradient))
@@ -63,29 +66,31 @@ void print(const StepReport& r) {
 
 }  // namespace
 
-void require_replay(const RunFolder& folder, int world) {
-  if (world > 1)
-    throw UsageError(
-        fmt::format("--replay: was started on {} ranks; start it on one, which takes all of the step's "
-                    "sequences",
-                    world));
+void require_run(const RunFolder& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder.config(), error))
     throw UsageError(folder.path() + ": has no run to replay a step of; name its config, and run.name if that was set");
 }
 
 void print_replay(const TrainJob& job, std::int64_t step) {
+  const bool tells = job.communicator.rank() == 0;
+  if (tells && job.resume && job.resume->state.world != job.communicator.world())
+    fmt::print("  ranks: {} -> {}; figures differ in their last bits from those of the run\n", job.resume->state.world,
+               job.communicator.world());
   TerminalLine line;
-  const StepReport report =
-      replay(job, step, [&](std::int64_t at) { line.show(fmt::format("step {} of {}", at, step)); });
+  const StepReport report = replay(job, step, [&](std::int64_t at) {
+    if (tells) line.show(fmt::format("step {} of {}", at, step));
+  });
   line.close();
-  print(report);
-  const std::string folder = job.folder.path() + "/replays";
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);  // what fails here fails at the file
-  const std::string file = fmt::format("{}/{}.json", folder, RunFolder::step_name(step));
-  write_atomically(file, report.to_json().dump(1) + "\n");
-  fmt::print("\nall of it: {}\n", file);
+  rank_0_does(job.communicator, [&] {
+    print(report);
+    const std::string folder = job.folder.path() + "/replays";
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);  // what fails here fails at the file
+    const std::string file = fmt::format("{}/{}.json", folder, RunFolder::step_name(step));
+    write_atomically(file, report.to_json().dump(1) + "\n");
+    fmt::print("\nall of it: {}\n", file);
+  });
 }
 
 }  // namespace spikesink::cli

@@ -63,18 +63,19 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   return point;
 }
 
-/// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start.
-std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config) {
+/// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start. All ranks call.
+std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config,
+                                             Communicator& ranks) {
   if (const auto total = config.train.total_steps(config.model.context); step > total)
     throw UsageError(fmt::format("--replay {}: the run has {}", step, counted(total, "step")));
-  for (const std::string& change :
-       changes_since(read_file(folder.config()), folder.config(), folder, config, "--replay"))
-    fmt::print("  changed: {}\n", change);
-  const auto all = whole_checkpoints(folder.checkpoints());
-  const auto after = all.lower_bound(step);
-  if (after == all.begin()) return std::nullopt;
-  const std::string& path = std::prev(after)->second;
-  return ResumePoint{.checkpoint = path, .state = read_state(path)};
+  const auto changes = changes_since(read_file(folder.config()), folder.config(), folder, config, "--replay");
+  auto point = newest_resume_point(folder, ranks, step);
+  if (ranks.rank() == 0) {
+    for (const std::string& change : changes) fmt::print("  changed: {}\n", change);
+    if (point)
+      for (const std::string& damaged : point->damaged) fmt::print("  passed over: {}\n", damaged);
+  }
+  return point;
 }
 
 /// Threads that read ahead. On the CPU training itself takes the cores; beside a GPU they have little else to do.
@@ -95,7 +96,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   const bool replays = options.replay > 0;
-  if (replays) require_replay(folder, ranks.world());
+  if (replays) require_run(folder);
   if (!options.resume && !replays) rank_0_does(communicator, [&] { folder.require_new(); });
 
   std::vector<std::string> follower;
@@ -128,7 +129,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
       if (!options.resume) folder.require_new();
       folder.remove_unfinished();
     });
-  const auto resume = replays          ? checkpoint_before(options.replay, folder, config)
+  const auto resume = replays          ? checkpoint_before(options.replay, folder, config, communicator)
                       : options.resume ? find_resume_point(folder, config, communicator)
                                        : std::nullopt;
 

@@ -33,8 +33,8 @@ class FirstNotFinite final : public Observer {
 std::string first_not_finite_activation(const Stream& stream, const Decoder& model,
                                         std::span<const std::int32_t> samples, const SampleShape& shape) {
   FirstNotFinite observer(stream);
-  mean_loss(stream, model, samples, shape, &observer);
-  return observer.path().empty() ? kNoModule : observer.path();
+  const double loss = mean_loss(stream, model, samples, shape, &observer);
+  return observer.path().empty() && !std::isfinite(loss) ? kNoModule : observer.path();
 }
 
 }  // namespace spikesink

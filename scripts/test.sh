@@ -22,7 +22,7 @@ unit         4        always
 house        2        always
 reference    4        always
 end_to_end   12       always
-ranks        4        always
+ranks        6        always
 slurm        4        always
 read_back    1        always
 fuzz         8        always
@@ -156,6 +156,8 @@ stage_ranks() {
   local code=0
   script tests/end_to_end/ranks_test.py || code=1
   script tests/end_to_end/ranks_train_test.py || code=1
+  script tests/end_to_end/ranks_replay_test.py || code=1
+  script tests/end_to_end/ranks_signals_test.py || code=1
   return "$code"
 }
 

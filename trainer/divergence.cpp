@@ -1,9 +1,15 @@
 #include "trainer/divergence.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace spikesink {
+
+std::string rollback_to(std::int64_t step) { return fmt::format("rollback to step {}", step); }
 
 std::string Divergence::to_json() const {
   nlohmann::ordered_json line{{"step", step}, {"kind", kind}, {"loss", loss}, {"grad_norm", grad_norm}};
@@ -12,6 +18,19 @@ std::string Divergence::to_json() const {
   line["samples"] = {{"data_step", data_step}, {"first", data_step * sequences}, {"count", sequences}};
   line["action"] = action;
   return line.dump();
+}
+
+std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped) {
+  std::int64_t last = skipped, when_diverged = -1;
+  std::ifstream in(file);
+  for (std::string text; std::getline(in, text);) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (line.is_discarded() || line.value("kind", "") != "not_finite") continue;  // half a line, of who was killed
+    const std::int64_t failed = line.at("step"), data_step = line.at("samples").at("data_step");
+    if (failed == step) when_diverged = data_step - (step - 1);
+    if (line.at("action") == rollback_to(from)) last = std::max(last, data_step + 1 - from);
+  }
+  return when_diverged >= skipped ? when_diverged : last;
 }
 
 std::optional<double> LossWatch::look(double loss) {

@@ -11,14 +11,22 @@ struct Divergence {
   std::int64_t step;       ///< 1-based
   std::string kind;        ///< "not_finite" or "loss_spike"
   double loss, grad_norm;  ///< null in the file where they are not finite
-  std::string where;       ///< not_finite: the module or gradient that was so first, and its rank
+  std::string where;       ///< not_finite: the module or gradient that was so first; of many ranks, on which
   double deviations = 0;   ///< loss_spike: standard deviations above the mean of the losses before
   std::int64_t data_step;  ///< 0-based step of the data: its samples are draws data_step * sequences and on
   std::int64_t sequences;
-  std::string action;  ///< "stop", "skip", "rollback to step 1000", or "none"
+  std::string action;  ///< "stop", "skip", rollback_to(), or "none"
 
   std::string to_json() const;
 };
+
+/// "rollback to step 1000"
+std::string rollback_to(std::int64_t step);
+
+/// How many steps the data was ahead of step `step` of a run, which goes on from a checkpoint of step `from` that was
+/// ahead by `skipped`, by the run's divergences.jsonl: rollbacks to the checkpoint come behind it. Of a step that
+/// diverged when it did so, of any other when it came last.
+std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

@@ -8,22 +8,6 @@
 #include "kernels/optim/sum_of_squares.h"
 
 namespace spikesink {
-namespace {
-
-/// Calls f(part, first element of the part, count, where that begins in the piece) for the named parameters that a
-/// piece reaches into.
-template <class F>
-void for_parts(const Shards::Piece& piece, F&& f) {
-  std::int64_t start = 0;
-  for (const ParamPart& part : piece.param->parts) {
-    const std::int64_t begin = std::max(piece.first, start);
-    const std::int64_t end = std::min(piece.first + piece.count, start + part.shape.numel());
-    if (begin < end) f(part, begin - start, end - begin, begin - piece.first);
-    start += part.shape.numel();
-  }
-}
-
-}  // namespace
 
 Optimizer::Optimizer(Shards& shards, const OptimizerConfig& config, StatePrecision state, std::uint64_t seed)
     : shards_(shards),

@@ -2,17 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <sstream>
+#include <utility>
 
 #include "io/bf16.h"
+#include "trainer/dist/agree.h"
+#include "trainer/divergence.h"
 #include "trainer/schedule.h"
 #include "trainer/training_step.h"
 
 namespace spikesink {
 namespace {
 
-/// Adds up tensors.
+/// Adds up tensors, and what other ranks have added up.
 class Sums {
  public:
   void add(const Stream& stream, const Tensor& t) {
@@ -28,6 +34,13 @@ class Sums {
         require(false, "replay: a tensor of ", name_of(t.dtype()));
     }
   }
+  void add(const Sums& more) {
+    max_ = std::max(max_, more.max_);
+    squares_ += more.squares_;
+    counted_ += more.counted_;
+    not_finite_ += more.not_finite_;
+  }
+  bool is_finite() const { return not_finite_ == 0; }
   TensorFigures figures() const {
     return {max_, counted_ > 0 ? std::sqrt(squares_ / static_cast<double>(counted_)) : 0, not_finite_};
   }
@@ -59,11 +72,7 @@ class Outputs final : public Observer {
     if (is_new) modules_.emplace_back(path, Sums{});
     modules_[at->second].second.add(stream_, value);
   }
-  std::vector<StepReport::Module> modules() const {
-    std::vector<StepReport::Module> all;
-    for (const auto& [path, sums] : modules_) all.push_back({path, sums.figures()});
-    return all;
-  }
+  const std::vector<std::pair<std::string, Sums>>& modules() const { return modules_; }
 
  private:
   const Stream& stream_;
@@ -71,10 +80,93 @@ class Outputs final : public Observer {
   std::vector<std::pair<std::string, Sums>> modules_;
 };
 
-TensorFigures figures_of(const Stream& stream, const Tensor& t) {
-  Sums sums;
-  sums.add(stream, t);
-  return sums.figures();
+/// What each rank gives, by rank: equally many of T.
+template <class T>
+std::vector<std::vector<T>> gather_lists(Communicator& ranks, const std::vector<T>& mine) {
+  const std::vector<std::byte> bytes = ranks.exchange(std::as_bytes(std::span(mine)));
+  std::vector<std::vector<T>> all(static_cast<std::size_t>(ranks.world()), mine);
+  for (std::size_t r = 0; r < all.size(); ++r)
+    std::ranges::copy(std::span(bytes).subspan(r * mine.size() * sizeof(T), mine.size() * sizeof(T)),
+                      std::as_writable_bytes(std::span(all[r])).begin());
+  return all;
+}
+
+/// The loss of each of the step's sequences, which go one by one.
+std::vector<StepReport::Sequence> sequences_of(const TrainingStep& steps, std::span<const std::int32_t> samples,
+                                               std::int64_t data_step) {
+  const Stream& stream = steps.setup().stream;
+  Decoder& model = steps.setup().model;
+  Communicator& ranks = steps.setup().communicator;
+  const auto& [total, first, count, passes] = steps.share();
+  const auto row = static_cast<std::size_t>(model.config().context + 1);
+  std::vector<StepReport::Sequence> mine;
+  for (std::int64_t s = 0; s < (total + ranks.world() - 1) / ranks.world(); ++s) {
+    StepReport::Sequence sequence{.draw = -1, .loss = 0, .rank = ranks.rank()};
+    if (s < count)
+      sequence = {data_step * total + first + s,
+                  mean_loss(stream, model, samples.subspan(static_cast<std::size_t>(s) * row, row), steps.shape()),
+                  ranks.rank()};
+    else
+      model.empty_pass(Pass::Mode::kForwardOnly);
+    mine.push_back(sequence);
+  }
+  std::vector<StepReport::Sequence> all;
+  for (const auto& theirs : gather_lists(ranks, mine))
+    std::ranges::copy_if(theirs, std::back_inserter(all), [](const auto& s) { return s.draw >= 0; });
+  return all;
+}
+
+std::vector<StepReport::Module> modules_of(const TrainingStep& steps, std::span<const std::int32_t> samples) {
+  const Stream& stream = steps.setup().stream;
+  Communicator& ranks = steps.setup().communicator;
+  Outputs outputs(stream);
+  if (steps.share().count > 0) mean_loss(stream, steps.setup().model, samples, steps.shape(), &outputs);
+  for (std::int64_t p = 0; p < steps.share().passes; ++p)
+    if (steps.share().in_pass(p, steps.shape().micro_batch) == 0)
+      steps.setup().model.empty_pass(Pass::Mode::kForwardOnly);
+  // A rank without sequences has seen none.
+  std::string names;
+  std::vector<Sums> mine;
+  for (const auto& [path, sums] : outputs.modules()) {
+    names += path + '\n';
+    mine.push_back(sums);
+  }
+  mine.resize(maximum(ranks, mine.size()));
+  std::istringstream paths(std::ranges::max(gather_texts(ranks, names), {}, &std::string::size));
+  const std::vector<std::vector<Sums>> all = gather_lists(ranks, mine);
+  std::vector<StepReport::Module> modules;
+  std::string path;
+  for (std::size_t m = 0; std::getline(paths, path); ++m) {
+    StepReport::Module module{.path = path, .output = {}};
+    Sums sums;
+    for (int rank = 0; rank < ranks.world(); ++rank) {
+      const Sums& theirs = all[static_cast<std::size_t>(rank)][m];
+      if (module.rank < 0 && !theirs.is_finite()) module.rank = rank;
+      sums.add(theirs);
+    }
+    module.output = sums.figures();
+    modules.push_back(module);
+  }
+  return modules;
+}
+
+/// Figures of what the ranks' parts of `tensor` make up, by the parameters' parts in their order.
+std::vector<TensorFigures> figures_of(TrainingStep& steps, Tensor Shards::Piece::*tensor) {
+  std::map<const ParamPart*, std::size_t> numbers;
+  for (const Param& param : steps.shards().params().all())
+    for (const ParamPart& part : param.parts) numbers.emplace(&part, numbers.size());
+  std::vector<Sums> mine(numbers.size());
+  steps.shards().settle();
+  for (const Shards::Piece& piece : steps.shards().own())
+    for_parts(piece, [&](const ParamPart& part, std::int64_t, std::int64_t count, std::int64_t at) {
+      mine[numbers.at(&part)].add(steps.setup().stream, (piece.*tensor).slice(at, {count}));
+    });
+  std::vector<Sums> sums(mine.size());
+  for (const auto& theirs : gather_lists(steps.setup().communicator, mine))
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i].add(theirs[i]);
+  std::vector<TensorFigures> figures;
+  for (const Sums& each : sums) figures.push_back(each.figures());
+  return figures;
 }
 
 nlohmann::ordered_json json_of(const TensorFigures& f) {
@@ -84,17 +176,26 @@ nlohmann::ordered_json json_of(const TensorFigures& f) {
 }  // namespace
 
 nlohmann::ordered_json StepReport::to_json() const {
-  nlohmann::ordered_json out{{"step", step}, {"checkpoint", checkpoint}, {"data_step", data_step},
-                             {"loss", loss}, {"grad_norm", grad_norm},   {"lr", lr}};
-  for (const auto& [draw, each] : sequences) out["sequences"].push_back({{"draw", draw}, {"loss", each}});
-  for (const auto& [path, output] : modules) out["modules"].push_back({{"path", path}, {"output", json_of(output)}});
+  nlohmann::ordered_json out{{"step", step},
+                             {"checkpoint", checkpoint},
+                             {"data_step", data_step},
+                             {"ranks", ranks},
+                             {"loss", loss},
+                             {"grad_norm", grad_norm},
+                             {"lr", lr}};
+  if (!where.empty()) out["where"] = where;
+  for (const auto& [draw, each, rank] : sequences)
+    out["sequences"].push_back({{"draw", draw}, {"loss", each}, {"rank", rank}});
+  for (const auto& [path, output, rank] : modules) {
+    out["modules"].push_back({{"path", path}, {"output", json_of(output)}});
+    if (rank >= 0) out["modules"].back()["rank"] = rank;
+  }
   for (const auto& [name, value, gradient] : parameters)
     out["parameters"].push_back({{"name", name}, {"value", json_of(value)}, {"gradient", json_of(gradient)}});
   return out;
 }
 
 StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress) {
-  require(job.communicator.world() == 1, "replay: on ", job.communicator.world(), " ranks, expected 1");
   TrainingStep steps(step_setup(job));
   std::int64_t done = 0, skipped = 0;
   if (job.resume) {
@@ -108,35 +209,39 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
     steps.optimizer().init();
   }
   require(done < step, "replay: step ", step, " from a checkpoint of step ", done);
-  const std::int64_t count = steps.share().count, total = job.train.total_steps(job.model.config().context);
+  if (job.communicator.rank() == 0) skipped = skipped_before(step, job.folder.divergences(), done, skipped);
+  skipped = gather(job.communicator, skipped).front();
+  const auto& [sequences, first, count, passes] = steps.share();
+  const std::int64_t total = job.train.total_steps(job.model.config().context);
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };
   for (std::int64_t at = done + 1; at < step; ++at) {
     progress(at);
-    steps.run(job.loader.next(at - 1 + skipped, 0, count), lr(at), at);
+    steps.run(job.loader.next(at - 1 + skipped, first, count), lr(at), at);
     static_cast<void>(steps.loss());  // waits, so that progress is true
   }
   progress(step);
-  StepReport report{.step = step, .checkpoint = done, .data_step = step - 1 + skipped, .lr = lr(step)};
-  const std::vector<std::int32_t> samples = job.loader.next(report.data_step, 0, count);
-  const auto row = static_cast<std::size_t>(job.model.config().context + 1);
-  for (std::int64_t s = 0; s < count; ++s)
-    report.sequences.push_back(
-        {report.data_step * count + s,
-         mean_loss(job.stream, job.model, std::span(samples).subspan(static_cast<std::size_t>(s) * row, row),
-                   steps.shape())});
-  Outputs outputs(job.stream);
-  mean_loss(job.stream, job.model, samples, steps.shape(), &outputs);
-  report.modules = outputs.modules();
-  for (const Param& param : job.model.params().all())
-    for (const auto& [part, tensor] : split_parts(param, param.value))
-      report.parameters.push_back({part->name, figures_of(job.stream, tensor), {}});
+  StepReport report{.ranks = job.communicator.world(),
+                    .step = step,
+                    .checkpoint = done,
+                    .data_step = step - 1 + skipped,
+                    .lr = lr(step)};
+  const std::vector<std::int32_t> samples = job.loader.next(report.data_step, first, count);
+  report.sequences = sequences_of(steps, samples, report.data_step);
+  report.modules = modules_of(steps, samples);
+  const std::vector<TensorFigures> values = figures_of(steps, &Shards::Piece::value);
   steps.run(samples, report.lr, step);
   report.loss = steps.loss();
   report.grad_norm = steps.grad_norm();
-  std::size_t at = 0;
+  const std::vector<TensorFigures> gradients = figures_of(steps, &Shards::Piece::grad);
   for (const Param& param : job.model.params().all())
-    for (const auto& [part, tensor] : split_parts(param, param.grad))
-      report.parameters[at++].gradient = figures_of(job.stream, tensor);
+    for (const ParamPart& part : param.parts) {
+      const std::size_t at = report.parameters.size();
+      report.parameters.push_back({part.name, values[at], gradients[at]});
+    }
+  if (!std::isfinite(report.loss))
+    report.where = steps.first_not_finite_activation(samples);
+  else if (!std::isfinite(report.grad_norm))
+    report.where = steps.first_not_finite_gradient(samples);
   return report;
 }
 

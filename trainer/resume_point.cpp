@@ -21,7 +21,7 @@ Position data_position(const ResumePoint& point) {
   return position;
 }
 
-std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks) {
+std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks, std::int64_t before) {
   std::vector<std::string> damaged;
   while (true) {
     std::string checkpoint;
@@ -31,6 +31,8 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
       auto all = whole_checkpoints(folder.checkpoints());
       const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
       if (step) all.erase(all.upper_bound(*step), all.end());
+      all.erase(all.lower_bound(before), all.end());
+      if (all.empty()) return;
       if (damaged.size() == all.size()) throw DataError(damaged.front());
       checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(damaged.size()))->second;
     });

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,8 +23,10 @@ struct ResumePoint {
 /// Where the data of a checkpoint stands: `skipped` steps beyond its own. DataError if it does not.
 Position data_position(const ResumePoint& point);
 
-/// The newest sound checkpoint of a run, if it has any. All ranks call: rank 0 finds them, and each verifies the
-/// checksums of its share of the files. DataError, the same on all ranks, naming the newest if all are damaged.
-std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks);
+/// The newest sound checkpoint of a run, of a step below `before`, if it has any. All ranks call: rank 0 finds them,
+/// and each verifies the checksums of its share of the files. DataError, the same on all ranks, naming the newest if
+/// all are damaged.
+std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
+                                               std::int64_t before = std::numeric_limits<std::int64_t>::max());
 
 }  // namespace spikesink

@@ -268,7 +268,7 @@ class Loop {
   bool diverged(std::span<const std::int32_t> samples, double loss, double norm) {
     const bool bad_loss = !std::isfinite(loss);
     Divergence found = divergence_of("not_finite", loss, norm);
-    found.where = bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient();
+    found.where = bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient(samples);
     const std::string what = fmt::format("step {}: the {} is {}, first in {}", step_,
                                          bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, found.where);
     try {
@@ -300,7 +300,7 @@ class Loop {
       step_ = tokens_ = 0;
     }
     skipped_ += failed - step_;
-    found.action = fmt::format("rollback to step {}", step_);
+    found.action = rollback_to(step_);
     record(found);
     cut_back(step_);
     losses_.clear();

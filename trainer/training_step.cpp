@@ -43,8 +43,7 @@ void TrainingStep::update(double lr, std::int64_t step) {
 }
 
 std::string TrainingStep::first_not_finite_activation(std::span<const std::int32_t> samples) const {
-  const std::string last = spikesink::kNoModule;
-  std::string mine = last;
+  std::string mine;
   if (share_.count > 0) mine = spikesink::first_not_finite_activation(setup_.stream, setup_.model, samples, shape_);
   for (std::int64_t p = 0; p < share_.passes; ++p)
     if (share_.in_pass(p, shape_.micro_batch) == 0) setup_.model.empty_pass(Pass::Mode::kForwardOnly);
@@ -52,14 +51,31 @@ std::string TrainingStep::first_not_finite_activation(std::span<const std::int32
   mine.copy(text.data(), text.size() - 1);
   int rank = 0;
   for (const auto& theirs : gather(setup_.communicator, text)) {
-    if (theirs.data() != last)
+    if (theirs.front() != 0)
       return setup_.communicator.world() > 1 ? fmt::format("{} on rank {}", theirs.data(), rank) : theirs.data();
     ++rank;
   }
-  return last;
+  return spikesink::kNoModule;
 }
 
-std::string TrainingStep::first_not_finite_gradient() const {
+std::string TrainingStep::first_not_finite_gradient(std::span<const std::int32_t> samples) {
+  const std::string of_all = first_not_finite_of_gradients();
+  const int world = setup_.communicator.world();
+  for (int rank = 0; world > 1 && rank < world; ++rank) {  // the sums over ranks do not tell whose samples it was
+    const bool mine = rank == setup_.communicator.rank();
+    StepShare share = share_;
+    if (!mine) share.count = 0;
+    shards_.begin_step();
+    passes_.run(mine ? samples : std::span<const std::int32_t>(), share);
+    shards_.finish_gradients();
+    const std::string found = first_not_finite_of_gradients();
+    if (!found.empty()) return fmt::format("{} on rank {}", found, rank);
+  }
+  return of_all.empty() ? "the gradients' sum of squares" : of_all;
+}
+
+/// Empty if all are finite.
+std::string TrainingStep::first_not_finite_of_gradients() const {
   const std::vector<Shards::Piece> pieces = shards_.own();
   const auto bad = std::ranges::find_if(
       pieces | std::views::reverse, [&](const Shards::Piece& piece) { return !all_finite(setup_.stream, piece.grad); });
@@ -69,7 +85,7 @@ std::string TrainingStep::first_not_finite_gradient() const {
   if (bad != pieces.rend())
     number = std::ranges::find(params, bad->param, [](const Param& param) { return &param; }) - params.begin();
   number = maximum(setup_.communicator, number);
-  return number < 0 ? "their sum" : "the gradient of " + params[static_cast<std::size_t>(number)].name();
+  return number < 0 ? "" : "the gradient of " + params[static_cast<std::size_t>(number)].name();
 }
 
 }  // namespace spikesink

@@ -43,9 +43,10 @@ class TrainingStep {
   /// Of the gradients of all ranks, before clipping. Waits for it.
   double grad_norm() const { return optimizer_.grad_norm(); }
   /// Where the last run(), whose loss or gradient norm is not finite and which so has changed nothing, came to what is
-  /// not: the first module's output on the first rank that has one, or the first gradient on the way back.
+  /// not: the first module's output on the first rank that has one, or the first gradient on the way back of the first
+  /// rank whose own samples lead to one. On many ranks the latter runs the step's passes again for each of them.
   std::string first_not_finite_activation(std::span<const std::int32_t> samples) const;
-  std::string first_not_finite_gradient() const;
+  std::string first_not_finite_gradient(std::span<const std::int32_t> samples);
 
   Optimizer& optimizer() { return optimizer_; }
   const Optimizer& optimizer() const { return optimizer_; }
@@ -56,6 +57,7 @@ class TrainingStep {
 
  private:
   void update(double lr, std::int64_t step);
+  std::string first_not_finite_of_gradients() const;
 
   StepSetup setup_;
   SampleShape shape_;

@@ -10,58 +10,16 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import harness
-
-MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
-PATIENCE = 300
+import ranks_home
+from ranks_home import MPIRUN, PATIENCE, Home, differences, ours, rank_pid, samples
 
 report = harness.Report()
-if not shutil.which("mpirun") or subprocess.run([*MPIRUN, "-np", "2", harness.PROGRAM, "--version"], capture_output=True).returncode:
-    print("skipped: no mpirun, or a build without MPI")
-    sys.exit(77)
-
-
-class Home:
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.data = harness.write_corpus(self.folder / "data", documents=200)
-        self.small = dict(model__d_model=32, model__n_layers=2, model__context=24, model__attention__n_heads=2,
-                          model__attention__d_head=16, train__batch_tokens=24 * 7, train__micro_batch=2)  # fmt: skip
-
-    def line(self, name, *more, **keys):
-        keys = dict(data__train=f"[{self.data}]", data__holdout=0.1, run__dir=self.folder, run__name=name, metrics__every_steps=1,
-                    metrics__probe_every_steps=0, metrics__sequences=2, metrics__loggers="[jsonl]",
-                    checkpoint__every_steps=1000000) | keys  # fmt: skip
-        keys = {key: value for key, value in keys.items() if value is not None}
-        return harness.command("train", harness.TINY, *harness.sets(**keys), *more)
-
-    def start(self, world, line):
-        """A process, or the launcher of several."""
-        launcher = [] if world == 1 else [*MPIRUN, "-np", str(world)]
-        return subprocess.Popen([*launcher, *line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
-
-    def train(self, world, name, *more, code=0, **keys):
-        child = self.start(world, self.line(name, *more, **keys))
-        out, err = child.communicate(timeout=PATIENCE)
-        report.check(child.returncode == code, f"{name} on {world}: exit {child.returncode}, {out[-500:]}, {err}")
-        return out, err
-
-    def steps(self, name):
-        return [line for line in harness.metrics(self.folder / name) if "event" not in line]
-
-
-def differences(a, b):
-    return max(abs(x["loss"] - y["loss"]) for x, y in zip(a, b))
-
-
-def samples(steps):
-    return [line["samples"] for line in steps]
+ranks_home.skip_without_mpi()
 
 
 def has_checkpoint(run, timeout=PATIENCE):
@@ -75,7 +33,7 @@ def has_checkpoint(run, timeout=PATIENCE):
 
 
 with tempfile.TemporaryDirectory() as temporary:
-    home = Home(temporary)
+    home = Home(temporary, report)
 
     # Seven sequences a step: no number of ranks but one shares them evenly.
     kinds = ["none", "optimizer", "gradients", "parameters"]
@@ -144,8 +102,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # kill -9 of one of four.
     child = home.start(4, home.line("killed", **{**moving, "train__steps": 100000, "system__rank_timeout": 20}))
     report.check(has_checkpoint(home.folder / "killed"), "the run to be killed gets under way")
-    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    victim = next(int(pid) for pid in children if b"\0OMPI_COMM_WORLD_RANK=2\0" in Path(f"/proc/{pid}/environ").read_bytes())
+    victim = rank_pid(child, 2)
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     out, err = child.communicate(timeout=PATIENCE)
@@ -172,8 +129,8 @@ with tempfile.TemporaryDirectory() as temporary:
     for file in damage:
         file.write_bytes(file.read_bytes()[:-1] + b"?")
     _, err = home.train(2, "killed", "--resume", code=3, **{**moving, "train__steps": behind + 30})
-    ours = [line for line in err.splitlines() if line.startswith("spikesink: ")]
-    report.check(len(ours) == 1 and f"{damage[0]}: checksum differs" in ours[0], f"all damaged: {err}")
+    said = ours(err)
+    report.check(len(said) == 1 and f"{damage[0]}: checksum differs" in said[0], f"all damaged: {err}")
 
     # An error of one rank, whose second shard breaks off, is in rank 0's log and on its terminal, once.
     broken, held_out = home.folder / "broken", home.folder / "held_out"
@@ -186,8 +143,8 @@ with tempfile.TemporaryDirectory() as temporary:
     child = subprocess.Popen([*MPIRUN, "-np", "1", *good, ":", "-np", "1", *bad], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     out, err = child.communicate(timeout=PATIENCE)
-    ours = [line for line in err.splitlines() if line.startswith("spikesink: ")]
-    report.check(child.returncode == 3 and len(ours) == 1 and "rank 1 of 2: " in ours[0], f"an error of rank 1: {child.returncode} {err}")
+    said = ours(err)
+    report.check(child.returncode == 3 and len(said) == 1 and "rank 1 of 2: " in said[0], f"an error of rank 1: {child.returncode} {err}")
     log = (home.folder / "erring/log.txt").read_text()
-    report.check(ours and ours[0].removeprefix("spikesink: ") in log, f"rank 1's error is in the log: {log[-600:]}")
+    report.check(said and said[0].removeprefix("spikesink: ") in log, f"rank 1's error is in the log: {log[-600:]}")
 report.end()

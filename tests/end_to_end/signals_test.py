@@ -5,55 +5,20 @@ Training before its first step ends at once, later after the step with a checkpo
 then it goes on to the losses and probes of an undisturbed run. Commands that save nothing of their own end at once by the signal, and give the
 same when they are run again."""
 
-import collections
-import contextlib
 import os
-import re
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import harness
+from held import PATIENCE, Held, has_taken, held
 
-LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/held_calls.so"
-PATIENCE, STEPS = 120, 6
+STEPS = 6
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 SIGNALS = {"SIGTERM": [signal.SIGTERM], "SIGUSR1": [signal.SIGUSR1], "SIGINT": [signal.SIGINT], "SIGINT twice": [signal.SIGINT] * 2}
-Held = collections.namedtuple("Held", "phase call path number", defaults=(1,))
 
 report = harness.Report()
-
-
-@contextlib.contextmanager
-def held(line, at, home):
-    """The command, waiting in the call. It is let go when the file that is given is removed, or at the end."""
-    mark = home / "held"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "LD_PRELOAD": str(LIBRARY), "HELD_CALL": at.call, "HELD_PATH": at.path,
-                                "HELD_NUMBER": str(at.number), "HELD_FILE": str(mark)}  # fmt: skip
-    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    end = time.monotonic() + PATIENCE
-    while not mark.exists() and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.001)
-    try:
-        report.check(mark.exists(), f"{at.phase}: the program comes to {at.call} of {at.path}, exit {process.returncode}")
-        yield process, mark
-    finally:
-        process.kill()
-        process.communicate()
-        mark.unlink(missing_ok=True)
-
-
-def has_taken(process, number):
-    """Waits until a signal that was sent is no longer pending: its handler runs before anything else of the thread."""
-    bit = 1 << (number - 1)
-    end = time.monotonic() + PATIENCE
-    while process.poll() is None and time.monotonic() < end:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        if not any(int(mask, 16) & bit for mask in re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M)):
-            return
-        time.sleep(0.001)
 
 
 def end_of(process, what):
@@ -71,15 +36,15 @@ def in_training(home, keys, whole, at, name, signals):
     line = harness.command("train", harness.TINY, *keys, "--set", "run.name=stopped")
     before_steps = at.phase.startswith("before")
     if at.phase.endswith("resume"):  # from a checkpoint
-        with held(line, Held("step", "write", "metrics.jsonl", 4), home) as (process, mark):
+        with held(line, Held("step", "write", "metrics.jsonl", 4), home, report) as (process, mark):
             process.send_signal(signal.SIGTERM)
-            has_taken(process, signal.SIGTERM)
+            has_taken(process.pid, signal.SIGTERM)
             mark.unlink()
             end_of(process, what)
-    with held([*line, "--resume"], at, home) as (process, mark):
+    with held([*line, "--resume"], at, home, report) as (process, mark):
         for number in signals:
             process.send_signal(number)
-            has_taken(process, number)
+            has_taken(process.pid, number)
         at_once = before_steps or len(signals) == 2
         if not at_once:
             mark.unlink()
@@ -99,7 +64,7 @@ def measured_or_prepared(home, command, line, outcome, at):
     for name, signals in SIGNALS.items():
         what = f"{command}, {at.phase}, {name}"
         subprocess.run(["rm", "-rf", str(home / "out")], check=True)
-        with held(harness.command(*line), at, home) as (process, _):
+        with held(harness.command(*line), at, home, report) as (process, _):
             process.send_signal(signals[0])
             code, error = end_of(process, what)
         report.check(code == -signals[0], f"{what}: exit {code}, not by the signal: {error}")

@@ -58,7 +58,7 @@ TEST_CASE("a finite model has no such module, and looking changes nothing", "[mo
   const DType dtype = GENERATE_COPY(from_range(test::dtypes(stream)));
   const Model model(stream, dtype);
   const auto before = test::values(model.param("model.layers.1.mlp.down_proj.weight").value);
-  CHECK(model.first_activation() == "the LM head");
+  CHECK(model.first_activation().empty());
   CHECK(test::values(model.param("model.layers.1.mlp.down_proj.weight").value) == before);
 }
 

@@ -204,6 +204,39 @@ TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer
   CHECK(found.back().at("action") == "stop");
 }
 
+TEST_CASE("the samples of a step behind a rollback are those that it had last, or diverged on",
+          "[trainer][divergence]") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder / "divergences.jsonl";
+  const auto write = [&](std::int64_t step, std::int64_t data_step, const std::string& action,
+                         const std::string& kind = "not_finite") {
+    std::ofstream(file, std::ios::app) << Divergence{.step = step,
+                                                     .kind = kind,
+                                                     .loss = NAN,
+                                                     .grad_norm = NAN,
+                                                     .where = "",
+                                                     .data_step = data_step,
+                                                     .sequences = 2,
+                                                     .action = action}
+                                              .to_json()
+                                       << '\n';
+  };
+  CHECK(skipped_before(6, file, 4, 3) == 3);  // no file
+  write(3, 2, "skip");
+  write(6, 8, rollback_to(4));
+  write(7, 14, rollback_to(4));
+  write(7, 14, rollback_to(4));  // again, by who was killed behind it
+  write(9, 20, "none", "loss_spike");
+  std::ofstream(file, std::ios::app) << "{\"step\": 5, \"ki";
+  CHECK(skipped_before(5, file, 4, 3) == 11);  // data 15 after step 4, which had data 6
+  CHECK(skipped_before(6, file, 4, 3) == 3);   // diverged on data 8
+  CHECK(skipped_before(7, file, 4, 3) == 8);
+  CHECK(skipped_before(9, file, 4, 3) == 11);
+  CHECK(skipped_before(9, file, 8, 11) == 11);  // from a later checkpoint
+  CHECK(skipped_before(7, file, 6, 11) == 11);  // of which the divergence knows nothing
+  CHECK(skipped_before(3, file, 0, 0) == 0);
+}
+
 TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {
   LossWatch watch(8), never(0);
   const auto usual = [](int i) { return 3 + 0.01 * ((i * 7) % 5); };

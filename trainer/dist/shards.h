@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <vector>
 
@@ -126,5 +127,18 @@ class Shards final : public LayerHooks {
   std::deque<Reduction> reductions_;
   std::vector<Transfer> whole_grads_;  ///< of kind none
 };
+
+/// Calls f(part, first element of the part, count, where that begins in the piece) for the named parameters that a
+/// piece reaches into.
+template <class F>
+void for_parts(const Shards::Piece& piece, F&& f) {
+  std::int64_t start = 0;
+  for (const ParamPart& part : piece.param->parts) {
+    const std::int64_t begin = std::max(piece.first, start);
+    const std::int64_t end = std::min(piece.first + piece.count, start + part.shape.numel());
+    if (begin < end) f(part, begin - start, end - begin, begin - piece.first);
+    start += part.shape.numel();
+  }
+}
 
 }  // namespace spikesink

@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""A stop signal to one of several ranks. A library holds a rank in a call of the phase, while the signal comes to one that works or to one
+that waits: all ranks end together with 75 and one line (before the first step one each), and go on to the bits of an undisturbed run. A second SIGINT
+ends one rank at once, and the others by it."""
+
+import os
+import signal
+import subprocess
+import tempfile
+
+import harness
+import ranks_home
+from held import PATIENCE, Held, has_taken, held
+from ranks_home import MPIRUN, Home, ours, rank_pid
+
+STEPS = 6
+EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
+report = harness.Report()
+ranks_home.skip_without_mpi()
+
+# One rank alone makes each of these calls: 1 that of WRITTEN, 0 the others.
+BEFORE = Held("before the first step", "rename", "stopped/config.yaml")
+STEP = Held("step", "write", "metrics.jsonl", 4)
+PROBE = Held("probe", "rename", "probes/step_00000004.h5")
+WRITTEN = Held("checkpoint being written", "pwrite", "step_00000002.unfinished/rank_0001.h5", 3)
+IN_PLACE = Held("checkpoint being put in place", "rename", "checkpoints/step_00000002")
+CASES = [  # where, ranks, their shards, the rank that is told, how
+    (BEFORE, 3, "none", 1, [signal.SIGTERM]),
+    (STEP, 2, "none", 1, [signal.SIGTERM]),
+    (STEP, 3, "parameters", 0, [signal.SIGINT]),
+    (PROBE, 3, "none", 2, [signal.SIGTERM]),
+    (PROBE, 2, "parameters", 0, [signal.SIGINT]),
+    (WRITTEN, 3, "parameters", 1, [signal.SIGTERM]),
+    (WRITTEN, 2, "none", 0, [signal.SIGINT]),
+    (IN_PLACE, 3, "none", 2, [signal.SIGINT]),
+    (IN_PLACE, 2, "parameters", 1, [signal.SIGTERM]),
+    (STEP, 3, "none", 1, [signal.SIGINT] * 2),
+    (WRITTEN, 2, "parameters", 1, [signal.SIGINT] * 2),
+]
+
+
+def result(home, name):
+    lines = harness.metrics(home.folder / name)
+    probes = {path.name: path.read_bytes() for path in (home.folder / name / "probes").iterdir()}
+    return [[line[key] for key in EXACT] for line in lines if "event" not in line], [line for line in lines if line.get("event") == "probe"], probes
+
+
+def told_one_rank(home, keys, at, world, kind, rank, signals):
+    what = f"{at.phase}, {world} ranks, {kind}, {len(signals)} {signals[0].name} to rank {rank}"
+    whole = f"whole_{world}_{kind}"
+    if not (home.folder / whole).exists():
+        home.train(world, whole, system__shard=kind, **keys)
+    name = "stopped"
+    line = [*MPIRUN, "-np", str(world), *home.line(name, system__shard=kind, **keys)]
+    with held(line, at, home.folder, report) as (launcher, mark):
+        pid = rank_pid(launcher, rank)
+        for number in signals:
+            os.kill(pid, number)
+            has_taken(pid, number)
+        if len(signals) == 1 and at is not BEFORE:  # else they end while it is held
+            mark.unlink()
+        try:
+            out, err = launcher.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return report.check(False, f"{what}: does not end")
+    if at is BEFORE:
+        told = set(ours(err))
+        report.check(launcher.returncode == 75, f"{what}: exit {launcher.returncode}: {out} {err}")
+        report.check(len(told) == 1 and "before the first step" in min(told), f"{what}: one line: {err}")
+    elif len(signals) == 1:
+        report.check(launcher.returncode == 75, f"{what}: exit {launcher.returncode}: {out} {err}")
+        report.check(len(ours(err)) == 1 and "stopped by a signal; go on with --resume" in err, f"{what}: one line: {err}")
+        last = home.steps(name)[-1]["step"]
+        kept = {path.name for path in (home.folder / name / "checkpoints").glob("step_*")}
+        report.check(last < STEPS and f"step_{last:08d}" in kept, f"{what}: a checkpoint of step {last}: {kept}")
+    else:
+        report.check(launcher.returncode not in (0, 75), f"{what}: exit {launcher.returncode}: {out} {err}")
+    home.train(world, name, "--resume", system__shard=kind, **keys)
+    report.check(result(home, name) == result(home, whole), f"{what}: not the losses, probes or probe files of an undisturbed run")
+    subprocess.run(["rm", "-r", str(home.folder / name)], check=True)
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Home(temporary, report)
+    keys = dict(home.small, data__lanes=3, train__steps=STEPS, train__schedule__warmup_steps=2, checkpoint__every_steps=2,
+                metrics__probe_every_steps=4)  # fmt: skip
+    for case in CASES:
+        told_one_rank(home, keys, *case)
+report.end()
