@@ -22,7 +22,7 @@ std::string problem_of(const ModelConfig& c) {
   positive("attention.n_heads", c.attention.n_heads, 1 << 16);
   positive("attention.n_kv_heads", c.attention.kv_heads());
   positive("attention.d_head", c.attention.d_head, 1 << 12);
-  positive("ffn.d_hidden", c.ffn.hidden(c.d_model));
+  if (out.str().empty()) positive("ffn.d_hidden", c.ffn.hidden(c.d_model));  // of a d_model that is one
   const auto starts_at = [&](std::string_view place, double alpha, double usual) {
     if (!(alpha > 0 && std::isfinite(alpha)) && out.str().empty())
       out << "model.norm.alpha." << place << ": " << alpha << ", must be positive, since tanh(0 x) passes nothing on; "
