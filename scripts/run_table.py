@@ -4,9 +4,10 @@
     run_table.py RUN [--rows N]      RUN is a run's folder or its metrics.jsonl
 """
 import argparse
-import json
 import pathlib
 import sys
+
+from whole_lines import is_number, objects
 
 # heading, key, format; the loss is that of training, at the last step logged before the probe
 COLUMNS = [("step", "step", "{:d}"), ("loss", "loss", "{:.3f}"), ("perplexity", "perplexity", "{:.1f}"),
@@ -14,18 +15,17 @@ COLUMNS = [("step", "step", "{:d}"), ("loss", "loss", "{:.3f}"), ("perplexity", 
            ("spike_max", "spike_max", "{:.1f}"), ("spike_ratio", "spike_ratio", "{:.0f}")]
 
 
-def rows_of(lines):
+def rows_of(entries):
     """A dict a probe, by step; a later line of the same step replaces the earlier."""
     rows, loss = {}, None
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # a line that is being written
+    for entry in entries:
+        if not isinstance(entry.get("step"), int):
+            continue
+        figures = {key: value for key, value in entry.items() if is_number(value)}
         if entry.get("event") == "probe":
-            rows[entry["step"]] = entry | {"loss": loss}
+            rows[entry["step"]] = figures | {"loss": loss}
         elif "event" not in entry:
-            loss = entry.get("loss", loss)
+            loss = figures.get("loss", loss)
     return [rows[step] for step in sorted(rows)]
 
 
@@ -54,7 +54,7 @@ def main():
     args = parser.parse_args()
     path = args.run / "metrics.jsonl" if args.run.is_dir() else args.run
     try:
-        rows = rows_of(path.read_text().splitlines())
+        rows = rows_of(objects(path))
     except OSError as error:
         sys.exit(f"run_table.py: {path}: {error.strerror}; name the folder of a run")
     if not rows:

@@ -65,7 +65,7 @@ class Lines:
             entry = json.loads(line)
             if isinstance(entry, dict) and isinstance(entry.get("step"), int):
                 return entry if entry.get("event", "probe") == "probe" else None  # else it says what data the run has
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         print(f"{self.path}: left out, since it is no line of a step: {line[:60]!r}", file=sys.stderr, flush=True)
         return None

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "io/json_integer.h"
+
 namespace spikesink {
 
 std::string rollback_to(std::int64_t step) { return fmt::format("rollback to step {}", step); }
@@ -21,14 +23,20 @@ std::string Divergence::to_json() const {
 }
 
 std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // steps: more than any run has
   std::int64_t last = skipped, when_diverged = -1;
   std::ifstream in(file);
   for (std::string text; std::getline(in, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (line.is_discarded() || line.value("kind", "") != "not_finite") continue;  // half a line, of who was killed
-    const std::int64_t failed = line.at("step"), data_step = line.at("samples").at("data_step");
-    if (failed == step) when_diverged = data_step - (step - 1);
-    if (line.at("action") == rollback_to(from)) last = std::max(last, data_step + 1 - from);
+    try {
+      const auto line = nlohmann::json::parse(text);
+      if (line.at("kind") != "not_finite") continue;
+      const auto failed = integer_of<std::int64_t>(line.at("step"));
+      const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
+      if (failed < 1 || data_step < failed - 1 || data_step > kMost) continue;  // nobody wrote that
+      if (failed == step) when_diverged = data_step - (step - 1);
+      if (line.at("action") == rollback_to(from)) last = std::max(last, data_step + 1 - from);
+    } catch (const nlohmann::json::exception&) {  // half a line, of who was killed, or damage
+    }
   }
   return when_diverged >= skipped ? when_diverged : last;
 }

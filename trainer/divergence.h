@@ -25,7 +25,7 @@ std::string rollback_to(std::int64_t step);
 
 /// How many steps the data was ahead of step `step` of a run, which goes on from a checkpoint of step `from` that was
 /// ahead by `skipped`, by the run's divergences.jsonl: rollbacks to the checkpoint come behind it. Of a step that
-/// diverged when it did so, of any other when it came last.
+/// diverged when it did so, of any other when it came last. Lines that are damaged are left out.
 std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped);
 
 /// Judges each loss by those of the steps before it.

@@ -7,6 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from whole_lines import is_number, objects
+
 FORMAT = 1
 PROBE = ("perplexity", "sink_ratio", "sink_first", "first_token_mass", "sink_ratio_context", "first_token_mass_context",
          "spike_max", "spike_mean", "spike_ratio", "gate_mean", "gate_closed")  # fmt: skip
@@ -51,8 +53,9 @@ def number(value):
 def read_metrics(path):
     """(steps, probes), each a dict by step; the later line of a step holds."""
     steps, probes = {}, {}
-    for line in path.read_text().splitlines():
-        entry = json.loads(line)
+    for entry in objects(path):
+        if not isinstance(entry.get("step"), int):
+            continue
         if entry.get("event") == "probe":
             probes[entry["step"]] = entry
         elif "event" not in entry:
@@ -92,9 +95,10 @@ def hardware(device):
 def seconds_of(attempts):
     """Of all starts of a run, by the sweep's file of attempts."""
     total, begun = 0.0, None
-    for line in attempts.read_text().splitlines():
-        entry = json.loads(line)
-        if entry["event"] == "start":
+    for entry in objects(attempts):
+        if not is_number(entry.get("time")):
+            continue
+        if entry.get("event") == "start":
             begun = entry["time"]
         elif begun is not None:
             total, begun = total + entry["time"] - begun, None

@@ -214,6 +214,22 @@ def check_drive(program, home):
             report.check(words in str(error) and "--results" in str(error), f"{words}: {error}")
 
 
+def check_damage(home):
+    """Lines of a run's files that are none are left out, here and by run_table.py."""
+    folder = home / "damaged"
+    folder.mkdir()
+    none = [b"[1]", b"7", b"null", b'"x"', b"{", b"\xff\xfe", b"[" * 100000, b'{"step": "1"}', b'{"event": "probe"}', b'{"step": 1, "ev']
+    good = [b'{"step": 1, "loss": 2.5}', b'{"step": 1, "event": "probe", "perplexity": 9.5, "sink_ratio": "x"}']
+    (folder / "metrics.jsonl").write_bytes(b"\n".join(none[:5] + good + none[5:]))
+    steps, probes = records.read_metrics(folder / "metrics.jsonl")
+    report.check([step["loss"] for step in steps] == [2.5] and [probe["perplexity"] for probe in probes] == [9.5], f"{steps}, {probes}")
+    attempts = [b'{"event": "start", "time": 5}', b'{"event": "end"}', b'{"event": "end", "time": 8.5}']
+    (folder / "attempts.jsonl").write_bytes(b"\n".join(none + attempts))
+    report.check(records.seconds_of(folder / "attempts.jsonl") == 3.5, "seconds of attempts between damage")
+    done = subprocess.run([sys.executable, harness.ROOT / "scripts/run_table.py", folder], capture_output=True, text=True)
+    report.check(done.returncode == 0 and done.stdout.split()[-7:] == ["1", "2.500", "9.5", "-", "-", "-", "-"], f"{done}")
+
+
 def check_documented():
     """docs/reproduction.md has the tables that the records of this tree give."""
     text = (harness.ROOT / "docs/reproduction.md").read_text()
@@ -254,6 +270,7 @@ with tempfile.TemporaryDirectory() as temporary:
     check_verdicts()
     check_rows(program)
     check_drive(program, home)
+    check_damage(home)
     check_documented()
     check_command(home)
 report.end()

@@ -12,6 +12,7 @@
 #include "sweeps/attempts.h"
 #include "sweeps/run_metrics.h"
 #include "tests/fuzz/target.h"
+#include "trainer/divergence.h"
 
 namespace spikesink::fuzz {
 namespace {
@@ -34,6 +35,14 @@ void read_lines(std::string_view input) {
   JsonLines(file).append("{}");
   const std::string whole = read_file(file);
   require(whole == "{}\n" || whole.ends_with("\n{}\n"), "a line after a torn one is lost with it");
+}
+
+void read_divergences(std::string_view input) {
+  const std::string file = write_scratch("divergences.jsonl", input);
+  for (const std::int64_t step : {1, 5, 6}) {
+    const std::int64_t ahead = skipped_before(step, file, 3, 2);
+    require(ahead >= 2 && ahead <= std::int64_t{1} << 41, "data ", ahead, " steps ahead");
+  }
 }
 
 /// The record of an event file around `event`, with its checksums.
@@ -70,7 +79,8 @@ void read_events(std::string_view input) {
   require(left().size() <= cut.size(), "dropping makes more of a file");
 }
 
-const Registration kLines{{"metrics", read_lines}}, kEvents{{"events", read_events}};
+const Registration kLines{{"metrics", read_lines}}, kEvents{{"events", read_events}},
+    kDivergences{{"divergences", read_divergences}};
 
 }  // namespace
 }  // namespace spikesink::fuzz
