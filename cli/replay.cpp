@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/terminal_line.h"
@@ -43,6 +46,27 @@ std::vector<Item> worth_a_look(const std::vector<Item>& items, auto figures) {
   if (bad.empty()) return largest(items, [&](const Item& item) { return figures(item).max; });
   bad.resize(std::min(bad.size(), kShown));  // the first: others follow from them
   return bad;
+}
+
+/// What metrics.jsonl says of a step, if it differs from what the step was now, or empty. Sums in another order, by
+/// other ranks or threads, differ far less.
+std::string difference(const RunFolder& folder, const StepReport& r) {
+  constexpr double kRounding = 1e-4;
+  std::string found;
+  std::ifstream in(folder.metrics());
+  for (std::string text; std::getline(in, text);) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!line.is_object() || line.contains("event") || line.value("step", nlohmann::json()) != r.step) continue;
+    found.clear();
+    for (const auto& [key, now] :
+         {std::pair{"loss", r.loss}, std::pair{"lr", r.lr}, std::pair{"grad_norm", r.grad_norm}}) {
+      const auto then = line.find(key);
+      if (then == line.end() || !then->is_number()) continue;
+      if (!(std::abs(then->get<double>() - now) <= kRounding * std::abs(now)))
+        found += fmt::format("{}{} {:.6g}", found.empty() ? "" : ", ", key, then->get<double>());
+    }
+  }
+  return found;
 }
 
 void print(const StepReport& r) {
@@ -84,6 +108,8 @@ void print_replay(const TrainJob& job, std::int64_t step) {
   line.close();
   rank_0_does(job.communicator, [&] {
     print(report);
+    if (const std::string then = difference(job.folder, report); !then.empty())
+      fmt::print("\nthis is not the step that the run logged, which had {}: config or data were others then\n", then);
     const std::string folder = job.folder.path() + "/replays";
     std::error_code error;
     std::filesystem::create_directories(folder, error);  // what fails here fails at the file

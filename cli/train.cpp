@@ -68,12 +68,16 @@ std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder&
                                              Communicator& ranks) {
   if (const auto total = config.train.total_steps(config.model.context); step > total)
     throw UsageError(fmt::format("--replay {}: the run has {}", step, counted(total, "step")));
+  rank_0_does(ranks, [&] {  // steps between two that are logged leave no trace
+    if (const auto last = folder.last_step(); step > last + config.metrics.logging.every_steps)
+      throw UsageError(fmt::format("--replay {}: the run has come to step {}; --resume trains it further", step, last));
+  });
   const auto changes = changes_since(read_file(folder.config()), folder.config(), folder, config, "--replay");
   auto point = newest_resume_point(folder, ranks, step);
   if (ranks.rank() == 0) {
     for (const std::string& change : changes) fmt::print("  changed: {}\n", change);
     if (point)
-      for (const std::string& damaged : point->damaged) fmt::print("  passed over: {}\n", damaged);
+      for (const DamagedCheckpoint& newer : point->damaged) fmt::print("  passed over: {}\n", newer.problem);
   }
   return point;
 }
@@ -157,10 +161,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                      .resuming = options.resume,
                      .resume = resume};
   if (replays) return print_replay(job, options.replay);
-  rank_0_does(communicator, [&] {
-    write_atomically(folder.config(), write_config(config));
-    remove_checkpoints_after(folder.checkpoints(), resume ? resume->state.step : -1);
-  });
+  rank_0_does(communicator, [&] { write_atomically(folder.config(), write_config(config)); });
   const TrainResult result = train(job);
   if (!result.finished)
     throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");

@@ -22,10 +22,11 @@ void JsonLines::append(std::string_view line) {
   file_.append(std::string(line) + '\n');
 }
 
-std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep) {
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep,
+                                 const std::function<void(std::string_view)>& damaged) {
   const std::string text = read_file(path);
   std::string kept;
-  std::int64_t damaged = 0;
+  std::int64_t num_damaged = 0;
   for (std::string_view rest = text; !rest.empty();) {
     const std::size_t end = rest.find('\n');
     const bool ended = end != std::string_view::npos;
@@ -34,13 +35,15 @@ std::int64_t cut_back_json_lines(const std::string& path, const std::function<bo
     if (line.empty()) continue;
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     // A number that lost its end is still one; an object is whole if it parses.
-    if (json.is_discarded() || (!ended && !json.is_structured()))
-      damaged += ended;
-    else if (keep(json))
+    if (json.is_discarded() || (!ended && !json.is_structured())) {
+      num_damaged += ended;
+      if (ended && damaged) damaged(line);
+    } else if (keep(json)) {
       kept.append(line) += '\n';
+    }
   }
   if (kept != text) write_atomically(path, kept);
-  return damaged;
+  return num_damaged;
 }
 
 }  // namespace spikesink

@@ -23,8 +23,9 @@ class JsonLines {
 };
 
 /// Rewrites the file with the lines for which `keep` is true, atomically, if that changes anything. A last line that
-/// was torn by a crash is dropped silently; other lines that are not JSON are dropped too, and their number is
-/// returned.
-std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep);
+/// was torn by a crash is dropped silently; other lines that are not JSON are dropped too, after `damaged`
+/// has them; their number is returned.
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep,
+                                 const std::function<void(std::string_view)>& damaged = {});
 
 }  // namespace spikesink

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
@@ -15,7 +16,14 @@ namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
 constexpr int kFormat = 2, kOldestFormat = 1;  // 1: of one rank, whose file holds whole tensors
-const std::string kStateFile = "state.json", kLatest = "latest";
+const std::string kStateFile = "state.json", kLatest = "latest", kSum = "state_crc32c";
+
+/// Of all of state.json but the sum itself.
+std::string sum_of(nlohmann::json state) {
+  state.erase(kSum);
+  const std::string text = state.dump();
+  return fmt::format("{:08x}", crc32c(std::as_bytes(std::span(text))));
+}
 
 /// Calls f with the JSON of state.json.
 auto with_state(const std::string& checkpoint, auto&& f) {
@@ -23,10 +31,12 @@ auto with_state(const std::string& checkpoint, auto&& f) {
   try {
     const auto json = nlohmann::json::parse(read_file(file));
     if (const int format = integer_of<int>(json.at("format")); format < kOldestFormat || format > kFormat)
-      throw DataError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
-                                  format, kOldestFormat, kFormat));
+      throw UsageError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
+                                   format, kOldestFormat, kFormat));
     if (const int world = integer_of<int>(json.at("world")); world < 1)
       throw DataError(fmt::format("{}: damaged: of {} ranks; use an older checkpoint", file, world));
+    if (json.contains(kSum) && json.at(kSum) != sum_of(json))  // not in older checkpoints
+      throw DataError(file + ": damaged: its checksum differs; use an older checkpoint");
     return f(json);
   } catch (const nlohmann::json::exception& error) {
     throw DataError(file + ": not a checkpoint's state: " + error.what() + "; use an older checkpoint");
@@ -61,6 +71,7 @@ void write_state(const std::string& folder, const TrainingState& state, std::spa
   json["data"] = nlohmann::ordered_json::parse(state.position);
   for (std::size_t rank = 0; rank < checksums.size(); ++rank)
     json["crc32c"][rank_file(static_cast<int>(rank))] = fmt::format("{:08x}", checksums[rank]);
+  json[kSum] = sum_of(nlohmann::json::parse(json.dump()));
   write_atomically(folder + "/" + kStateFile, json.dump(1) + "\n");
 }
 
@@ -92,10 +103,30 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
     return found.empty() ? std::nullopt : std::optional(found.rbegin()->second);
   }
   const std::string name = fs::read_symlink(latest).string(), target = (fs::path(folder) / name).string();
-  if (!RunFolder::step_of(name) || !fs::exists(target + "/" + kStateFile, error))
-    throw DataError(latest.string() + ": points to " + target +
-                    ", which is no checkpoint; point it to another step_ folder beside it");
-  return target;
+  if (RunFolder::step_of(name)) {
+    if (fs::exists(target + "/" + kStateFile, error)) return target;
+    if (const auto found = whole_checkpoints(folder); !found.empty()) return found.rbegin()->second;
+  }
+  throw DataError(latest.string() + ": points to " + target +
+                  ", which is no checkpoint; point it to another step_ folder beside it");
+}
+
+std::string problem_of_latest(const std::string& folder) {
+  std::error_code error;
+  const fs::path latest = fs::path(folder) / kLatest;
+  if (!fs::is_symlink(latest, error)) return "";
+  const fs::path target = fs::path(folder) / fs::read_symlink(latest, error);
+  return fs::exists(target / kStateFile, error)
+             ? ""
+             : fmt::format("{}: the newest checkpoint has no {}", target.string(), kStateFile);
+}
+
+std::string set_aside(const std::string& checkpoint) {
+  std::error_code error;
+  const std::string aside = checkpoint + ".damaged";
+  fs::remove_all(aside, error);
+  fs::rename(checkpoint, aside, error);
+  return error ? checkpoint : aside;
 }
 
 void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
@@ -126,7 +157,11 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
       if (fmt::format("{:08x}", crc32c_of_file(file)) != sum)
         throw DataError(file + ": checksum differs from state.json; the file is damaged, use an older checkpoint");
     }
-    return TrainingState{.step = integer_of<std::int64_t>(json.at("step")),
+    const auto step = integer_of<std::int64_t>(json.at("step"));
+    if (const auto named = RunFolder::step_of(fs::path(checkpoint).filename().string()); named && *named != step)
+      throw DataError(fmt::format("{}/{}: damaged: of step {}, unlike its folder; use an older checkpoint", checkpoint,
+                                  kStateFile, step));
+    return TrainingState{.step = step,
                          .tokens = integer_of<std::int64_t>(json.at("tokens")),
                          .world = integer_of<int>(json.at("world")),
                          .threads = integer_of<int>(json.at("threads")),

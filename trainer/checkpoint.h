@@ -40,9 +40,15 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
 /// The whole checkpoints in a folder of checkpoints: step and folder.
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder);
 
-/// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing the whole one of the highest
-/// step; or nothing.
+/// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing, or its checkpoint has no
+/// state.json, the whole one of the highest step; or nothing. DataError if `latest` leads elsewhere, or to the only
+/// one.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
+/// A line if the checkpoint that `latest` points to is not whole, or empty.
+std::string problem_of_latest(const std::string& folder);
+/// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name. One of
+/// that name goes away.
+std::string set_aside(const std::string& checkpoint);
 /// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
 void remove_checkpoint(const std::string& checkpoint);
 /// Takes back the checkpoints after `step`, which is resumed from; -1: all.
@@ -51,7 +57,8 @@ void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 std::string find_checkpoint(const std::string& path);
 
 /// Reads state.json and verifies the checksums of the files of ranks `first`, `first` + `stride`, ...: of all, or a
-/// rank's share. DataError names the file that is missing or does not fit.
+/// rank's share. DataError names the file that is missing or does not fit,
+/// UsageError a format that is newer than this program.
 TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
 /// The files of a checkpoint's ranks, which are all there.
 std::vector<std::string> rank_files(const std::string& checkpoint);

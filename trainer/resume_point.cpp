@@ -22,19 +22,21 @@ Position data_position(const ResumePoint& point) {
 }
 
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks, std::int64_t before) {
-  std::vector<std::string> damaged;
-  while (true) {
+  std::vector<DamagedCheckpoint> damaged;
+  for (std::size_t tried = 0;; ++tried) {
     std::string checkpoint;
     rank_0_does(ranks, [&] {
       const auto latest = latest_checkpoint(folder.checkpoints());
       if (!latest) return;
+      if (std::string problem = tried == 0 ? problem_of_latest(folder.checkpoints()) : ""; !problem.empty())
+        damaged.push_back({"", std::move(problem)});
       auto all = whole_checkpoints(folder.checkpoints());
       const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
       if (step) all.erase(all.upper_bound(*step), all.end());
       all.erase(all.lower_bound(before), all.end());
       if (all.empty()) return;
-      if (damaged.size() == all.size()) throw DataError(damaged.front());
-      checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(damaged.size()))->second;
+      if (tried == all.size()) throw DataError(damaged.front().problem);
+      checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(tried))->second;
     });
     const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
     checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
@@ -43,13 +45,14 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
     std::string problem;
     try {
       state = read_state(checkpoint, ranks.rank(), ranks.world());
+      static_cast<void>(data_position({checkpoint, state}));  // which can be damaged too
     } catch (const DataError& error) {
       problem = error.what();
     }
     const std::vector<std::string> problems = gather_texts(ranks, problem);
     const auto bad = std::ranges::find_if_not(problems, &std::string::empty);
     if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};
-    damaged.push_back(*bad);
+    damaged.push_back({checkpoint, *bad});
   }
 }
 

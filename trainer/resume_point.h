@@ -12,12 +12,18 @@
 
 namespace spikesink {
 
+/// A checkpoint that a run did not go on from.
+struct DamagedCheckpoint {
+  std::string checkpoint;  ///< folder; empty: it is not whole
+  std::string problem;     ///< one line
+};
+
 /// The checkpoint that a run goes on from.
 struct ResumePoint {
   std::string checkpoint;  ///< folder
   TrainingState state;
-  std::vector<std::string> damaged = {};  ///< of newer checkpoints, what is wrong with them
-  std::vector<std::string> changes = {};  ///< of the config since, for the log
+  std::vector<DamagedCheckpoint> damaged = {};  ///< newer ones
+  std::vector<std::string> changes = {};        ///< of the config since, for the log
 };
 
 /// Where the data of a checkpoint stands: `skipped` steps beyond its own. DataError if it does not.

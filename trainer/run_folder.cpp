@@ -1,13 +1,18 @@
 #include "trainer/run_folder.h"
 
+#include <fcntl.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <vector>
 
 #include "io/failure.h"
+#include "io/file_descriptor.h"
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
 
@@ -65,13 +70,18 @@ void RunFolder::remove_unfinished() const {
     });
 }
 
-void RunFolder::cut_back(std::int64_t step) const {
+std::int64_t RunFolder::cut_back(std::int64_t step) const {
   std::error_code error;
+  std::string damaged;
   if (fs::exists(metrics(), error))
-    cut_back_json_lines(metrics(), [step](const nlohmann::json& line) {
-      const auto at = line.find("step");
-      return at != line.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
-    });
+    cut_back_json_lines(
+        metrics(),
+        [step](const nlohmann::json& line) {
+          const auto at = line.find("step");
+          return at != line.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
+        },
+        [&](std::string_view line) { damaged.append(line) += '\n'; });
+  if (!damaged.empty()) FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT).append(damaged);
   if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step);
   for_each_entry(probes(), [step](const fs::path& path) {
     const auto at = step_of(path.stem().string());
@@ -80,6 +90,22 @@ void RunFolder::cut_back(std::int64_t step) const {
       throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; it is of a step after " +
                       std::to_string(step) + ", which is resumed from");
   });
+  return std::ranges::count(damaged, '\n');
+}
+
+std::int64_t RunFolder::last_step() const {
+  std::int64_t last = 0;
+  for_each_entry(checkpoints(),
+                 [&](const fs::path& path) { last = std::max(last, step_of(path.filename().string()).value_or(0)); });
+  for (const std::string& file : {metrics(), divergences()}) {
+    std::ifstream in(file, std::ios::binary);
+    for (std::string text; std::getline(in, text);) {
+      const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+      if (const auto at = line.find("step"); line.is_object() && at != line.end() && at->is_number_integer())
+        last = std::max(last, at->get<std::int64_t>());
+    }
+  }
+  return last;
 }
 
 }  // namespace spikesink

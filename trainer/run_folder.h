@@ -34,8 +34,11 @@ class RunFolder {
   /// Removes what a killed process had not finished. Call it with the lock held.
   void remove_unfinished() const;
   /// Takes back everything that was logged after `step`, so that each step stands once when it is run again. A run that
-  /// starts again from nothing passes -1.
-  void cut_back(std::int64_t step) const;
+  /// starts again from nothing passes -1. How many damaged lines of metrics.jsonl it took out, to
+  /// metrics.jsonl.damaged.
+  std::int64_t cut_back(std::int64_t step) const;
+  /// The last step that metrics, divergences or checkpoints tell of; 0: none.
+  std::int64_t last_step() const;
 
  private:
   std::string path_;

@@ -123,11 +123,15 @@ class Loop {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
       const auto& [checkpoint, state, damaged, changes] = *job_.resume;
-      for (const std::string& newer : damaged) log_.line("passed over: " + newer);
       const Position position = data_position(*job_.resume);
       go_to(checkpoint, state);
       job_.loader.seek(position);
       skipped_ = state.skipped;
+      rank_0_does(ranks_, [&] {
+        for (const auto& [newer, problem] : damaged)
+          log_.line("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
+        remove_checkpoints_after(job_.folder.checkpoints(), step_);
+      });
       log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
       for (const std::string& change : changes) log_.line("  changed: " + change);
       if (state.world != ranks_.world())
@@ -139,6 +143,7 @@ class Loop {
     } else {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
+      rank_0_does(ranks_, [&] { remove_checkpoints_after(job_.folder.checkpoints(), -1); });
     }
     cut_back(job_.resume ? step_ : -1);
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
@@ -174,7 +179,11 @@ class Loop {
   /// Metrics, probes and TensorBoard of later steps go away; what is logged from here on stands behind the rest.
   void cut_back(std::int64_t step) {
     metrics_.reset();
-    rank_0_does(ranks_, [&] { job_.folder.cut_back(step); });
+    rank_0_does(ranks_, [&] {
+      if (const std::int64_t damaged = job_.folder.cut_back(step); damaged > 0)
+        log_.line(fmt::format("{}: {} left out, kept in {}.damaged", job_.folder.metrics(),
+                              counted(damaged, "damaged line"), job_.folder.metrics()));
+    });
     if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
   }
 
@@ -294,6 +303,7 @@ class Loop {
     }
     const std::int64_t failed = step_;
     if (const auto point = newest_resume_point(job_.folder, ranks_)) {
+      for (const DamagedCheckpoint& newer : point->damaged) log_.line("passed over: " + newer.problem);
       go_to(point->checkpoint, point->state);
     } else {
       steps_.optimizer().init();

@@ -78,6 +78,7 @@ def crc32c(data):
 def seal(checkpoint):
     """A checkpoint whose checksums say that all is well."""
     state = json.loads((checkpoint / "state.json").read_text())
+    state.pop("state_crc32c")  # as older checkpoints have none
     state["crc32c"]["rank_0000.h5"] = f"{crc32c((checkpoint / 'rank_0000.h5').read_bytes()):08x}"
     (checkpoint / "state.json").write_text(json.dumps(state))
 

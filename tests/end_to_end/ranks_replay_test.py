@@ -103,6 +103,7 @@ def without_samples_of(home, name, steps):
     run = at_step_4(home, name)
     file = run / "checkpoints/step_00000004/state.json"
     state = json.loads(file.read_text())
+    del state["state_crc32c"]  # as older checkpoints have none
     later = json.loads((home.folder / f"whole/checkpoints/step_{4 + steps:08d}/state.json").read_text())
     file.write_text(json.dumps(state | {"data": later["data"], "skipped": steps}))
 

@@ -119,13 +119,13 @@ with tempfile.TemporaryDirectory() as temporary:
     # A damaged file, which rank 1 of two verifies: all go on from the checkpoint before, and say so once. With all of them damaged
     # the newest is named, in one line.
     checkpoints = home.folder / "killed/checkpoints"
-    newest, *older = sorted(checkpoints.glob("step_*"), reverse=True)
+    newest, *older = sorted(checkpoints.glob("step_????????"), reverse=True)
     damage = [newest / "rank_0003.h5", *(checkpoint / "rank_0000.h5" for checkpoint in older)]
     damage[0].write_bytes(damage[0].read_bytes()[:-1] + b"?")
     out, _ = home.train(2, "killed", "--resume", **{**moving, "train__steps": behind + 20})
     report.check(out.count(f"passed over: {damage[0]}: checksum differs") == 1 and f"resumed from {older[0]}" in out, f"a damaged file: {out}")
     report.check(samples(home.steps("killed")) == samples(killed), "the samples from there on are those that were")
-    damage = [next(checkpoint.glob("rank_*.h5")) for checkpoint in sorted(checkpoints.glob("step_*"), reverse=True)]
+    damage = [next(checkpoint.glob("rank_*.h5")) for checkpoint in sorted(checkpoints.glob("step_????????"), reverse=True)]
     for file in damage:
         file.write_bytes(file.read_bytes()[:-1] + b"?")
     _, err = home.train(2, "killed", "--resume", code=3, **{**moving, "train__steps": behind + 30})

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""A run whose newest checkpoint is damaged, in whatever way, goes on from the one before to the losses of a run that was not, and loses
+nothing: the damaged one is named and kept aside. A replay tells when the step is not the one that the run logged."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import harness
+
+report = harness.Report()
+
+
+def edited(change):
+    """Changes state.json, which keeps its old checksum."""
+
+    def damage(checkpoint):
+        file = checkpoint / "state.json"
+        state = json.loads(file.read_text())
+        change(state)
+        file.write_text(json.dumps(state))
+
+    return damage
+
+
+def unsummed(change):
+    """The same in a checkpoint of an earlier program, without a checksum of its own."""
+
+    def both(state):
+        del state["state_crc32c"]
+        change(state)
+
+    return edited(both)
+
+
+def cut(name):
+    def damage(checkpoint):
+        file = checkpoint / name
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    return damage
+
+
+DAMAGE = {
+    "another step": edited(lambda state: state.update(step=2)),
+    "a negative step": edited(lambda state: state.update(step=-12)),
+    "another step, no sum": unsummed(lambda state: state.update(step=11)),
+    "skipped, no sum": unsummed(lambda state: state.update(skipped=1)),
+    "tokens": edited(lambda state: state.update(tokens=state["tokens"] + 7000)),
+    "config": edited(lambda state: state.update(config=state["config"].replace("steps", "stops"))),
+    "the sum": edited(lambda state: state.update(state_crc32c="00000000")),
+    "state.json cut off": cut("state.json"),
+    "state.json is empty": lambda checkpoint: (checkpoint / "state.json").write_text(""),
+    "no state.json": lambda checkpoint: (checkpoint / "state.json").unlink(),
+    "tensors cut off": cut("rank_0000.h5"),
+    "no tensors": lambda checkpoint: (checkpoint / "rank_0000.h5").unlink(),
+}
+
+
+def losses(run):
+    return [(line["step"], line["loss"]) for line in harness.metrics(run) if "event" not in line]
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    home = Path(temporary)
+    corpus = harness.write_corpus(home / "data", documents=60)
+
+    def train(name, *more, steps=9, check=True):
+        keys = harness.sets(data__train=f"[{corpus}]", data__holdout=0.1, train__steps=steps, train__schedule__warmup_steps=1,
+                            train__schedule__kind="constant", metrics__sequences=2, metrics__every_steps=1, checkpoint__every_steps=3,
+                            checkpoint__keep=0, run__dir=home, run__name=name, **harness.SMALL)  # fmt: skip
+        return harness.run("train", harness.TINY, *keys, *more, check=check)
+
+    train("whole", steps=12)
+    train("half")
+    whole = losses(home / "whole")
+    for number, (what, damage) in enumerate(DAMAGE.items()):
+        run = home / f"damaged_{number}"
+        shutil.copytree(home / "half", run, symlinks=True)
+        (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("name: half", f"name: {run.name}"))
+        newest = run / "checkpoints/step_00000009"
+        damage(newest)
+        left = {path.name: path.read_bytes() for path in newest.iterdir()}
+        done = train(run.name, "--resume", steps=12, check=False)
+        report.check(done.returncode == 0 and f"resumed from {run}/checkpoints/step_00000006" in done.stdout, f"{what}: {done}")
+        said = [line for line in done.stdout.splitlines() if "passed over: " in line]
+        report.check(len(said) == 1 and str(newest) in said[0], f"{what}: it is named once: {said}")
+        report.check(losses(run) == whole, f"{what}: the losses of a run that was not disturbed")
+        names = {path.name for path in (run / "checkpoints").iterdir()}
+        report.check(names >= {f"step_{step:08d}" for step in (3, 6, 9, 12)}, f"{what}: checkpoints {names}")
+        if what != "no state.json":  # of which there is no checkpoint to keep
+            kept = {path.name: path.read_bytes() for path in newest.with_name(newest.name + ".damaged").iterdir()}
+            report.check(kept == left, f"{what}: what is damaged is kept: {sorted(kept)}")
+
+    # One of a newer program is no damage: the run does not go on from an older one.
+    shutil.copytree(home / "half", home / "newer", symlinks=True)
+    newest = home / "newer/checkpoints/step_00000009"
+    unsummed(lambda state: state.update(format=99))(newest)
+    done = train("newer", "--resume", steps=12, check=False)
+    report.check(done.returncode == 2 and done.stderr.count("\n") == 1 and "format 99" in done.stderr, f"a newer format: {done}")
+    report.check(newest.exists(), "which stays")
+
+    # Lines of metrics that are damaged are told of and kept.
+    shutil.copytree(home / "half", home / "metrics", symlinks=True)
+    file = home / "metrics/metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2] + ["{broken\n"] + lines[2:]))
+    done = train("metrics", "--resume", steps=12)
+    report.check("metrics.jsonl: 1 damaged line left out, kept in" in done.stdout, f"a damaged line of metrics: {done.stdout}")
+    report.check((home / "metrics/metrics.jsonl.damaged").read_text() == "{broken\n" and losses(home / "metrics") == whole, "its bytes are kept")
+
+    # A step that the run never came to; a step that had another learning rate then.
+    done = train("half", "--replay", 12, steps=100, check=False)
+    report.check(done.returncode == 2 and "has come to step 9" in done.stderr, f"a step that was not: {done}")
+    done = train("half", "--replay", 8)
+    report.check("not the step that the run logged" not in done.stdout, f"the step that it was: {done.stdout}")
+    done = train("half", "--replay", 8, *harness.sets(train__optimizer__lr=0.05))
+    report.check("this is not the step that the run logged, which had loss" in done.stdout, f"another learning rate: {done.stdout}")
+report.end()
