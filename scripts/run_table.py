@@ -19,7 +19,7 @@ def rows_of(entries):
     """A dict a probe, by step; a later line of the same step replaces the earlier."""
     rows, loss = {}, None
     for entry in entries:
-        if not isinstance(entry.get("step"), int):
+        if type(entry.get("step")) is not int:
             continue
         figures = {key: value for key, value in entry.items() if is_number(value)}
         if entry.get("event") == "probe":

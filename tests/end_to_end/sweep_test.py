@@ -120,7 +120,7 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check("spikesink: missing: data.train: " in done.stderr, f"the row is named: {done.stderr}")
     report.check({status["state"] for status in sweep.states().values()} == {"waiting"}, "all are waiting")
     done = sweep.run("--dry-run", *harness.sets(data__tokenizer=home / "none.model"), code=USAGE, what="no row can be")
-    report.check(re.match(r"spikesink: plain and 3 other runs: .*none\.model", done.stderr), f"once for all: {done.stderr}")
+    report.check(re.match(r"spikesink: plain, sandwich, missing and 1 more: .*none\.model", done.stderr), f"once for all: {done.stderr}")
 
     # One cannot be, one fails on the way; the rest goes on.
     done = sweep.run(code=FAILED)
