@@ -3,7 +3,7 @@
 then goes on or stops with one line, and when it is run again it has the losses, probes and TensorBoard scalars of an undisturbed
 one, to the last bit; `prepare`, `analyze` and the report give the same too.
 
-SPIKESINK_FAULTS: how many points are tried of a training run, a third as many of `prepare`, and fewer of the others; "all" tries
+SPIKESINK_FAULTS: how many points are tried of a training run, a third as many of a resume and of `prepare`, and fewer of the others; "all" tries
 each call with each fault (half an hour). SPIKESINK_FAULTS_RECORD: a file for the counts, as JSON."""
 
 import collections
@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -148,8 +149,8 @@ def scalars(folder):
 
 
 class Training(Subject):
-    def __init__(self, home):
-        super().__init__(home, "train")
+    def __init__(self, home, name="train"):
+        super().__init__(home, name)
         self.keys = harness.sets(
             data__train=f"[{harness.write_corpus(home / 'data', documents=60)}]", data__holdout=0.1, data__lanes=3, run__name="run",
             train__steps=9, train__batch_tokens=256, train__schedule__warmup_steps=2, checkpoint__every_steps=2, checkpoint__keep=2,
@@ -168,6 +169,26 @@ class Training(Subject):
         # Which older checkpoints there are depends on the fault: one that cannot be written is written a step later.
         return {"losses": losses, "probes": probes, "probe files": files, "latest": os.readlink(run / "checkpoints/latest"),
                 "TensorBoard": scalars(run / "tensorboard")}  # fmt: skip
+
+
+class Resuming(Training):
+    """A run that was killed in its last step and set back to step 8, of which the checkpoint is damaged: it goes on from step 6, keeps the
+    damaged one aside, and takes back what came after, a later checkpoint too."""
+
+    def __init__(self, home):
+        super().__init__(home, "resume")
+        self.keys += harness.sets(checkpoint__keep=0)
+        harness.run(*self.line(self.home / "half")[1:])
+        checkpoints = self.home / "half/run/checkpoints"
+        (checkpoints / "latest").unlink()
+        (checkpoints / "latest").symlink_to("step_00000008")
+        (checkpoints / "step_00000008/state.json").write_text("{")
+        (checkpoints / "step_00000012.unfinished").mkdir()
+
+    def run(self, folder, **faults):
+        if not folder.exists():
+            shutil.copytree(self.home / "half", folder, symlinks=True)
+        return super().run(folder, **faults)
 
 
 class Preparing(Subject):
@@ -217,7 +238,7 @@ class Reporting(OfTraining):
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     record = {}
-    for kind, share in ((Training, 1), (Preparing, 3), (Analyzing, 5), (Reporting, 20)):
+    for kind, share in ((Training, 1), (Resuming, 3), (Preparing, 3), (Analyzing, 5), (Reporting, 20)):
         subject = kind(home)
         calls = subject.calls()
         for point in subject.points(calls, "all" if POINTS == "all" else int(POINTS) // share):
