@@ -80,17 +80,6 @@ class Outputs final : public Observer {
   std::vector<std::pair<std::string, Sums>> modules_;
 };
 
-/// What each rank gives, by rank: equally many of T.
-template <class T>
-std::vector<std::vector<T>> gather_lists(Communicator& ranks, const std::vector<T>& mine) {
-  const std::vector<std::byte> bytes = ranks.exchange(std::as_bytes(std::span(mine)));
-  std::vector<std::vector<T>> all(static_cast<std::size_t>(ranks.world()), mine);
-  for (std::size_t r = 0; r < all.size(); ++r)
-    std::ranges::copy(std::span(bytes).subspan(r * mine.size() * sizeof(T), mine.size() * sizeof(T)),
-                      std::as_writable_bytes(std::span(all[r])).begin());
-  return all;
-}
-
 /// The loss of each of the step's sequences, which go one by one.
 std::vector<StepReport::Sequence> sequences_of(const TrainingStep& steps, std::span<const std::int32_t> samples,
                                                std::int64_t data_step) {

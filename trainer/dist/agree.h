@@ -13,6 +13,18 @@
 // What ranks tell each other on the host. All of them call, and each waits for all.
 namespace spikesink {
 
+/// What each rank gives, by rank: equally many of T.
+template <class T>
+std::vector<std::vector<T>> gather_lists(Communicator& communicator, const std::vector<T>& mine) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  const std::span<const std::byte> given = std::as_bytes(std::span(mine));
+  const std::vector<std::byte> bytes = communicator.exchange(given);
+  std::vector<std::vector<T>> all(static_cast<std::size_t>(communicator.world()), mine);
+  for (std::size_t rank = 0; rank < all.size() && !given.empty(); ++rank)
+    std::memcpy(all[rank].data(), bytes.data() + rank * given.size(), given.size());
+  return all;
+}
+
 /// What each rank gives, by rank.
 template <class T>
 std::vector<T> gather(Communicator& communicator, const T& mine) {
