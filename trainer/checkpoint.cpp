@@ -126,7 +126,10 @@ std::string set_aside(const std::string& checkpoint) {
   const std::string aside = checkpoint + ".damaged";
   fs::remove_all(aside, error);
   fs::rename(checkpoint, aside, error);
-  return error ? checkpoint : aside;
+  if (error)
+    throw DataError(fmt::format("{}: is damaged, and cannot be kept as {}: {}; move it away, and resume again",
+                                checkpoint, aside, error.message()));
+  return aside;
 }
 
 void remove_checkpoints_after(const std::string& folder, std::int64_t step) {

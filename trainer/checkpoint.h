@@ -47,7 +47,7 @@ std::optional<std::string> latest_checkpoint(const std::string& folder);
 /// A line if the checkpoint that `latest` points to is not whole, or empty.
 std::string problem_of_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name. One of
-/// that name goes away.
+/// that name goes away. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);
 /// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
 void remove_checkpoint(const std::string& checkpoint);
