@@ -13,14 +13,18 @@ function(spikesink_library name)
   endif()
 endfunction()
 
-# spikesink_test(part [LINK libraries...]): tests/<part>/*.cpp, and *.cu where CUDA is on, as one Catch2 program
-# test_<part>, and a ctest of that name.
+# spikesink_test(part [COMPUTES] [LINK libraries...]): tests/<part>/*.cpp, and *.cu where CUDA is on, as one Catch2
+# program test_<part>, and a ctest of that name. Catch2's macros take long to optimise and are soon run, so only tests
+# that compute much themselves are optimised.
 function(spikesink_test part)
-  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(arg "COMPUTES" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${part}/*.cpp)
   spikesink_cuda_sources(cuda_sources ${PROJECT_SOURCE_DIR}/tests/${part})
   add_executable(test_${part} ${sources} ${cuda_sources} $<TARGET_OBJECTS:catch_main>)
   target_link_libraries(test_${part} PRIVATE spikesink_options ${arg_LINK})
+  if(NOT arg_COMPUTES)
+    target_compile_options(test_${part} PRIVATE -O0)
+  endif()
   add_test(NAME ${part} COMMAND test_${part} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(SPIKESINK_SANITIZE MATCHES address)  # which ends the program where new would throw
     set_tests_properties(${part} PROPERTIES ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1;\

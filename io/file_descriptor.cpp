@@ -46,12 +46,14 @@ DataError file_error(const std::string& path, const char* done, int code) {
   return DataError(fmt::format("{}: cannot be {}: {}; {}", path, done, std::strerror(code), mend_of(code)));
 }
 
-FileDescriptor FileDescriptor::open(const std::string& path, int flags) {
-  int fd;
-  do fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-  while (fd < 0 && errno == EINTR);
-  if (fd < 0) throw file_error(path, flags & O_CREAT ? "opened for writing" : "opened", errno);
-  return {fd, path};
+FileDescriptor FileDescriptor::open(const std::string& path, int flags, bool (*make_room)()) {
+  while (true) {
+    const int fd = ::open(path.c_str(), flags | O_CLOEXEC, 0666), code = errno;
+    if (fd >= 0) return {fd, path};
+    const bool full = code == EMFILE || code == ENFILE;
+    if (code == EINTR || (full && make_room && make_room())) continue;
+    throw file_error(path, flags & O_CREAT ? "opened for writing" : "opened", code);
+  }
 }
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {

@@ -20,8 +20,9 @@ const char* mend_of(int code);
 /// An open POSIX file. Calls that fail throw file_error(); the destructor closes and is silent.
 class FileDescriptor {
  public:
-  /// open(2) with `flags` and O_CLOEXEC; new files get the mode that umask leaves of 0666.
-  static FileDescriptor open(const std::string& path, int flags);
+  /// open(2) with `flags` and O_CLOEXEC; new files get the mode that umask leaves of 0666. While the system has no room
+  /// for another open file, `make_room` is asked to close some, and a true answer is followed by another try.
+  static FileDescriptor open(const std::string& path, int flags, bool (*make_room)() = nullptr);
 
   FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
   FileDescriptor& operator=(FileDescriptor&& other) noexcept;

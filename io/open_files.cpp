@@ -8,8 +8,9 @@
 namespace spikesink {
 
 struct OpenFiles::Shared {
-  std::mutex mutex;  // guards what follows, and the slots of all objects
-  Recent recent;     // what is open, the file used last in front
+  std::mutex mutex;              // guards what follows, and the slots of all objects
+  Recent recent;                 // what is open, the file used last in front
+  std::size_t most = kMostOpen;  // that the system had room for
 };
 
 OpenFiles::Shared& OpenFiles::shared() {
@@ -40,13 +41,29 @@ OpenFiles::File OpenFiles::keep(std::size_t f, FileDescriptor file) {
   Slot& slot = slots_[f];
   if (slot.file) return slot.file;
   Recent& recent = shared().recent;
-  for (const std::size_t most = room(recent.size() + 1); recent.size() >= most; recent.pop_back()) {
-    const auto [owner, oldest] = recent.back();
-    closed.push_back(std::move(owner->slots_[oldest].file));
-  }
+  const std::size_t most = std::min(shared().most, room(recent.size() + 1));
+  if (recent.size() >= most) closed = take_oldest(recent.size() + 1 - most);
   recent.emplace_front(this, f);
   slot = {kept, recent.begin()};
   return kept;
+}
+
+bool OpenFiles::make_room() {
+  std::vector<File> closed;  // outside the lock, as above
+  const std::lock_guard lock(shared().mutex);
+  const std::size_t open = shared().recent.size();
+  closed = take_oldest(open - open / 2);
+  shared().most = std::max<std::size_t>(1, open / 2);
+  return open > 0;
+}
+
+std::vector<OpenFiles::File> OpenFiles::take_oldest(std::size_t count) {
+  std::vector<File> taken;
+  for (Recent& recent = shared().recent; taken.size() < count; recent.pop_back()) {
+    const auto [owner, oldest] = recent.back();
+    taken.push_back(std::move(owner->slots_[oldest].file));
+  }
+  return taken;
 }
 
 std::size_t OpenFiles::room(std::size_t wanted) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -23,10 +24,16 @@ struct Divergence {
 /// "rollback to step 1000"
 std::string rollback_to(std::int64_t step);
 
-/// How many steps the data was ahead of step `step` of a run, which goes on from a checkpoint of step `from` that was
-/// ahead by `skipped`, by the run's divergences.jsonl: rollbacks to the checkpoint come behind it. Of a step that
-/// diverged when it did so, of any other when it came last. Lines that are damaged are left out.
-std::int64_t skipped_before(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped);
+/// A line of divergences.jsonl, if there is one, of a run that goes on from step `step` with data of step `data_step`
+/// on: a rollback before may have led to other data.
+void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences);
+
+/// By how many steps the data is ahead of a run's own, from which step on.
+using DataAhead = std::map<std::int64_t, std::int64_t>;
+/// That of the steps after a checkpoint of step `from`, which was ahead by `skipped`, up to step `step`, by the run's
+/// divergences.jsonl, which tells of rollbacks and of resumes since. If `step` diverged, the way to it was that of when
+/// it did; else the way that the run went last. Lines that are damaged are left out.
+DataAhead data_ahead(const std::string& file, std::int64_t step, std::int64_t from, std::int64_t skipped);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

@@ -198,21 +198,25 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
     steps.optimizer().init();
   }
   require(done < step, "replay: step ", step, " from a checkpoint of step ", done);
-  if (job.communicator.rank() == 0) skipped = skipped_before(step, job.folder.divergences(), done, skipped);
-  skipped = gather(job.communicator, skipped).front();
+  DataAhead ahead;  // on rank 0, which tells the others
+  if (job.communicator.rank() == 0) ahead = data_ahead(job.folder.divergences(), step, done, skipped);
+  const auto data_step = [&](std::int64_t of) {
+    const std::int64_t by = ahead.empty() ? 0 : std::prev(ahead.upper_bound(of - 1))->second;
+    return of - 1 + gather(job.communicator, by).front();
+  };
   const auto& [sequences, first, count, passes] = steps.share();
   const std::int64_t total = job.train.total_steps(job.model.config().context);
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };
   for (std::int64_t at = done + 1; at < step; ++at) {
     progress(at);
-    steps.run(job.loader.next(at - 1 + skipped, first, count), lr(at), at);
+    steps.run(job.loader.next(data_step(at), first, count), lr(at), at);
     static_cast<void>(steps.loss());  // waits, so that progress is true
   }
   progress(step);
   StepReport report{.ranks = job.communicator.world(),
                     .step = step,
                     .checkpoint = done,
-                    .data_step = step - 1 + skipped,
+                    .data_step = data_step(step),
                     .lr = lr(step)};
   const std::vector<std::int32_t> samples = job.loader.next(report.data_step, first, count);
   report.sequences = sequences_of(steps, samples, report.data_step);

@@ -146,6 +146,7 @@ class Loop {
       rank_0_does(ranks_, [&] { remove_checkpoints_after(job_.folder.checkpoints(), -1); });
     }
     cut_back(job_.resume ? step_ : -1);
+    rank_0_does(ranks_, [&] { note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_); });
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
     peak_ = 0;  // of all ranks

@@ -59,7 +59,7 @@ struct TokenStore::State {
     if (offset < 0) stretches[f].offset = offset = look_into(f);
     OpenFiles::File file = files->find(f);
     if (!file) {
-      FileDescriptor opened = FileDescriptor::open(path(f), O_RDONLY);
+      FileDescriptor opened = FileDescriptor::open(path(f), O_RDONLY, &OpenFiles::make_room);
       if (const std::int64_t said = manifest.files[f].bytes; said >= 0 && opened.size() != said)
         throw DataError(
             fmt::format("{}: has {} bytes, but the store's manifest says {}; the file is cut off or of another store, "

@@ -3,6 +3,7 @@
 diverges says so, stops or goes on as it is told, and records which samples it was."""
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -40,6 +41,23 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(len(found["parameters"]) == 2 + 1 + 2 * 9, f"{len(found['parameters'])} parameters")
     after = {path: path.read_bytes() for path in before}
     report.check(before == after, "a replay leaves the run's files as they were")
+
+    # Of a run that went back to a checkpoint, stopped, and went on from it as if it never had.
+    rollback = {"step": 18, "kind": "not_finite", "samples": {"data_step": 17, "first": 272, "count": 16}, "action": "rollback to step 10"}
+    (home / "run/divergences.jsonl").write_text(json.dumps(rollback) + "\n")
+    shown = harness.run("train", harness.TINY, *keys, "--replay", 17).stdout
+    found = json.loads((home / "run/replays/step_00000017.json").read_text())
+    report.check(found["data_step"] == 24 and "not the step that the run logged" in shown, f"a rollback's samples: {found['data_step']}: {shown[-300:]}")
+    shutil.rmtree(home / "run/checkpoints/step_00000020")
+    shutil.rmtree(home / "run/checkpoints/step_00000024")
+    (home / "run/checkpoints/latest").unlink()
+    harness.run("train", harness.TINY, *keys, "--resume")
+    records = [json.loads(line) for line in (home / "run/divergences.jsonl").read_text().splitlines()]
+    report.check(records[1:] == [{"step": 10, "kind": "resumed", "samples": {"data_step": 10, "first": 160, "count": 16}}], f"{records}")
+    report.check({s: line["loss"] for s, line in steps(home / "run").items()} == {s: line["loss"] for s, line in run.items()}, "the same losses")
+    shown = harness.run("train", harness.TINY, *keys, "--replay", 17).stdout
+    found = json.loads((home / "run/replays/step_00000017.json").read_text())
+    report.check(found["data_step"] == 16 and found["loss"] == run[17]["loss"] and "not the step" not in shown, f"after the resume: {found['data_step']}")
 
     def refused(words, *more):
         done = harness.run("train", harness.TINY, *keys, *more, check=False)

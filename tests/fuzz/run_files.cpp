@@ -39,9 +39,10 @@ void read_lines(std::string_view input) {
 
 void read_divergences(std::string_view input) {
   const std::string file = write_scratch("divergences.jsonl", input);
-  for (const std::int64_t step : {1, 5, 6}) {
-    const std::int64_t ahead = skipped_before(step, file, 3, 2);
-    require(ahead >= 2 && ahead <= std::int64_t{1} << 41, "data ", ahead, " steps ahead");
+  for (const std::int64_t step : {4, 5, 6}) {
+    const DataAhead ahead = data_ahead(file, step, 3, 2);
+    require(!ahead.empty() && ahead.begin()->first == 3, "the checkpoint's step is left out");
+    for (const auto& [after, by] : ahead) require(by >= 0 && by <= std::int64_t{1} << 41, "data ", by, " steps ahead");
   }
 }
 

@@ -221,20 +221,38 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
                                               .to_json()
                                        << '\n';
   };
-  CHECK(skipped_before(6, file, 4, 3) == 3);  // no file
+  const auto ahead = [&](std::int64_t of, std::int64_t from, std::int64_t skipped) {
+    const DataAhead all = data_ahead(file, of, from, skipped);
+    return std::prev(all.upper_bound(of - 1))->second;
+  };
+  note_resumed(file, 4, 4, 2);
+  CHECK_FALSE(std::filesystem::exists(file));  // of a run that never diverged
+  CHECK(ahead(6, 4, 3) == 3);
   write(3, 2, "skip");
   write(6, 8, rollback_to(4));
   write(7, 14, rollback_to(4));
   write(7, 14, rollback_to(4));  // again, by who was killed behind it
   write(9, 20, "none", "loss_spike");
-  std::ofstream(file, std::ios::app) << "{\"step\": 5, \"ki";
-  CHECK(skipped_before(5, file, 4, 3) == 11);  // data 15 after step 4, which had data 6
-  CHECK(skipped_before(6, file, 4, 3) == 3);   // diverged on data 8
-  CHECK(skipped_before(7, file, 4, 3) == 8);
-  CHECK(skipped_before(9, file, 4, 3) == 11);
-  CHECK(skipped_before(9, file, 8, 11) == 11);  // from a later checkpoint
-  CHECK(skipped_before(7, file, 6, 11) == 11);  // of which the divergence knows nothing
-  CHECK(skipped_before(3, file, 0, 0) == 0);
+  std::ofstream(file, std::ios::app) << "{\"step\": 5, \"ki\n";
+  CHECK(ahead(5, 4, 3) == 11);  // data 15 after step 4, which had data 6
+  CHECK(ahead(6, 4, 3) == 3);   // diverged on data 8
+  CHECK(ahead(7, 4, 3) == 8);
+  CHECK(ahead(9, 4, 3) == 11);
+  CHECK(ahead(9, 8, 11) == 11);  // from a later checkpoint
+  CHECK(ahead(7, 6, 11) == 11);  // of which the divergence knows nothing
+  CHECK(ahead(3, 0, 0) == 0);
+
+  note_resumed(file, 4, 7, 2);  // by who knew no rollback
+  CHECK(ahead(5, 4, 3) == 3);
+  CHECK(ahead(9, 4, 3) == 3);
+  CHECK(ahead(9, 8, 11) == 11);  // the checkpoint of 8 is newer, and knows
+  write(12, 14, rollback_to(8));
+  CHECK(data_ahead(file, 12, 4, 3) == DataAhead{{4, 3}});  // diverged on data 14
+  CHECK(data_ahead(file, 11, 4, 3) == DataAhead{{4, 3}, {8, 7}});
+  CHECK(data_ahead(file, 8, 4, 3) == DataAhead{{4, 3}});
+  CHECK(data_ahead(file, 11, 8, 3) == DataAhead{{8, 7}});
+  note_resumed(file, 2, 2, 2);
+  CHECK(ahead(11, 4, 0) == 0);
 }
 
 TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {
