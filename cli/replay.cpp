@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -13,7 +14,7 @@
 
 #include "cli/terminal_line.h"
 #include "io/atomic_file.h"
-#include "io/failure.h"
+#include "io/file_descriptor.h"
 #include "trainer/dist/agree.h"
 #include "trainer/replay.h"
 
@@ -48,25 +49,46 @@ std::vector<Item> worth_a_look(const std::vector<Item>& items, auto figures) {
   return bad;
 }
 
-/// What metrics.jsonl says of a step, if it differs from what the step was now, or empty. Sums in another order, by
-/// other ranks or threads, differ far less.
+/// The first step that metrics.jsonl has otherwise than it was now: "step 12, which had loss 3.2"; or empty. Sums in
+/// another order, by other ranks or threads, differ far less.
 std::string difference(const RunFolder& folder, const StepReport& r) {
   constexpr double kRounding = 1e-4;
-  std::string found;
+  std::map<std::int64_t, std::string> found;
   std::ifstream in(folder.metrics());
   for (std::string text; std::getline(in, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!line.is_object() || line.contains("event") || line.value("step", nlohmann::json()) != r.step) continue;
-    found.clear();
-    for (const auto& [key, now] :
-         {std::pair{"loss", r.loss}, std::pair{"lr", r.lr}, std::pair{"grad_norm", r.grad_norm}}) {
+    if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
+    const StepFigures* now = line["step"] == r.step ? &r : nullptr;
+    for (const StepFigures& passed : r.way)
+      if (line["step"] == passed.step) now = &passed;
+    if (!now) continue;
+    std::string& others = found[now->step];
+    others.clear();
+    const auto note = [&](const char* key, double value, double most) {
       const auto then = line.find(key);
-      if (then == line.end() || !then->is_number()) continue;
-      if (!(std::abs(then->get<double>() - now) <= kRounding * std::abs(now)))
-        found += fmt::format("{}{} {:.6g}", found.empty() ? "" : ", ", key, then->get<double>());
-    }
+      if (then == line.end() || !then->is_number()) return;
+      if (!(std::abs(then->get<double>() - value) <= most))
+        others += fmt::format("{}{} {:.6g}", others.empty() ? "" : ", ", key, then->get<double>());
+    };
+    note("loss", now->loss, kRounding * std::abs(now->loss));
+    note("lr", now->lr, kRounding * std::abs(now->lr));
+    note("grad_norm", now->grad_norm, kRounding * std::abs(now->grad_norm));
+    if (line.value("samples", nlohmann::json()).is_number_integer() && line["samples"] != now->samples)
+      others += others.empty() ? "other samples" : ", and other samples";
   }
-  return found;
+  for (const auto& [step, others] : found)
+    if (!others.empty()) return fmt::format("step {}, which had {}", step, others);
+  return "";
+}
+
+/// What is to be known before the step is taken for the one that the run had, or empty.
+std::string doubt(const RunFolder& folder, const StepReport& r) {
+  if (r.diverged && r.where.empty())
+    return fmt::format("when the run came to this step it was not finite, first in {}: config or data were others then",
+                       *r.diverged);
+  if (r.diverged) return "";  // the lines of metrics.jsonl are of the way that came after it
+  const std::string then = difference(folder, r);
+  return then.empty() ? "" : "the run logged another " + then + ": config or data were others then";
 }
 
 void print(const StepReport& r) {
@@ -108,11 +130,11 @@ void print_replay(const TrainJob& job, std::int64_t step) {
   line.close();
   rank_0_does(job.communicator, [&] {
     print(report);
-    if (const std::string then = difference(job.folder, report); !then.empty())
-      fmt::print("\nthis is not the step that the run logged, which had {}: config or data were others then\n", then);
+    if (const std::string text = doubt(job.folder, report); !text.empty()) fmt::print("\n{}\n", text);
     const std::string folder = job.folder.path() + "/replays";
     std::error_code error;
-    std::filesystem::create_directories(folder, error);  // what fails here fails at the file
+    std::filesystem::create_directories(folder, error);
+    if (error) throw file_error(folder, "made", error.value());
     const std::string file = fmt::format("{}/{}.json", folder, RunFolder::step_name(step));
     write_atomically(file, report.to_json().dump(1) + "\n");
     fmt::print("\nall of it: {}\n", file);

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <limits>
 
 #include "analysis/probe.h"
 #include "cli/commands.h"
@@ -21,6 +22,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/lock.h"
+#include "trainer/checkpoint.h"
 #include "trainer/dist/agree.h"
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
@@ -63,19 +65,33 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   return point;
 }
 
+/// The config that a run made a step with, and the file that has it: a checkpoint has that of the steps before it.
+std::pair<std::string, std::string> config_of_step(std::int64_t step, const RunFolder& folder) {
+  const auto whole = whole_checkpoints(folder.checkpoints());
+  for (auto at = whole.lower_bound(step); at != whole.end(); ++at) try {
+      return {read_state(at->second, /*first=*/std::numeric_limits<int>::max()).config, at->second + "/state.json"};
+    } catch (const DataError&) {  // damaged: a later one will do, if the config did not change between
+    }
+  return {read_file(folder.config()), folder.config()};
+}
+
 /// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start. All ranks call.
 std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config,
                                              Communicator& ranks) {
   if (const auto total = config.train.total_steps(config.model.context); step > total)
     throw UsageError(fmt::format("--replay {}: the run has {}", step, counted(total, "step")));
   rank_0_does(ranks, [&] {  // steps between two that are logged leave no trace
-    if (const auto last = folder.last_step(); step > last + config.metrics.logging.every_steps)
+    const auto last = folder.last_step();
+    if (step > last + config.metrics.logging.every_steps)
       throw UsageError(fmt::format("--replay {}: the run has come to step {}; --resume trains it further", step, last));
+    if (step > last)
+      fmt::print("  the last step that the run tells of is {}: it may not have come to {}\n", last, step);
+    const auto [text, file] = config_of_step(step, folder);
+    for (const std::string& change : changes_since(text, file, folder, config, "--replay"))
+      fmt::print("  changed since step {} was made: {}\n", step, change);
   });
-  const auto changes = changes_since(read_file(folder.config()), folder.config(), folder, config, "--replay");
   auto point = newest_resume_point(folder, ranks, step);
   if (ranks.rank() == 0) {
-    for (const std::string& change : changes) fmt::print("  changed: {}\n", change);
     if (point)
       for (const DamagedCheckpoint& newer : point->damaged) fmt::print("  passed over: {}\n", newer.problem);
   }

@@ -15,7 +15,7 @@ endfunction()
 
 # spikesink_test(part [COMPUTES] [LINK libraries...]): tests/<part>/*.cpp, and *.cu where CUDA is on, as one Catch2
 # program test_<part>, and a ctest of that name. Catch2's macros take long to optimise and are soon run, so only tests
-# that compute much themselves are optimised.
+# that compute, themselves or in inline functions of the project, are optimised.
 function(spikesink_test part)
   cmake_parse_arguments(arg "COMPUTES" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${part}/*.cpp)

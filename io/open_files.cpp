@@ -51,10 +51,10 @@ OpenFiles::File OpenFiles::keep(std::size_t f, FileDescriptor file) {
 bool OpenFiles::make_room() {
   std::vector<File> closed;  // outside the lock, as above
   const std::lock_guard lock(shared().mutex);
-  const std::size_t open = shared().recent.size();
-  closed = take_oldest(open - open / 2);
-  shared().most = std::max<std::size_t>(1, open / 2);
-  return open > 0;
+  static constexpr std::size_t kSome = 8;  // more than the one that is wanted: others want some, too
+  closed = take_oldest(std::min(kSome, shared().recent.size()));
+  shared().most = std::max<std::size_t>(1, shared().recent.size());
+  return !closed.empty();
 }
 
 std::vector<OpenFiles::File> OpenFiles::take_oldest(std::size_t count) {

@@ -25,8 +25,8 @@ class OpenFiles {
   /// Keeps `file` open as `f`, unless another thread was first, and returns what is kept. The file used longest ago, of
   /// whatever object, is closed to make room, once nobody reads it.
   File keep(std::size_t f, FileDescriptor file);
-  /// Closes half of all that are open, those used longest ago, and keeps no more than the rest from then on; false when
-  /// none is open. For FileDescriptor::open(), where others in the process have more open than room() left them.
+  /// Closes some of all that are open, those used longest ago, and keeps no more than the rest from then on; false when
+  /// none is open. For FileDescriptor::open(), where others have more open than room() left them.
   static bool make_room();
 
   /// What the system lets this process have open (ulimit -n), less a part for all else. Where `wanted` is more, the

@@ -46,16 +46,19 @@ std::string Divergence::to_json() const {
 }
 
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences) {
-  if (!std::filesystem::exists(file)) return;
+  if (std::error_code error; !std::filesystem::exists(file, error)) return;
   const nlohmann::ordered_json line{{"step", step}, {"kind", "resumed"}, {"samples", samples_of(data_step, sequences)}};
   JsonLines(file).append(line.dump());
 }
 
-DataAhead data_ahead(const std::string& file, std::int64_t step, std::int64_t from, std::int64_t skipped) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // steps: more than any run has
-  DataAhead ahead{{from, skipped}};
-  std::int64_t when_diverged = -1;
+WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
+                 std::int64_t total) {
+  WayToStep last{.ahead = {{from, skipped}}, .diverged = {}};
+  std::optional<std::map<std::int64_t, std::int64_t>> when_diverged;
+  std::int64_t most = skipped;                                  // that the data can be ahead
   const auto goes_on = [&](std::int64_t at, std::int64_t by) {  // what came behind it is gone
+    auto& ahead = last.ahead;
+    if (at >= from && by < (at == from ? skipped : std::prev(ahead.lower_bound(at))->second)) return;
     ahead.erase(ahead.lower_bound(at), ahead.end());
     if (at < from)
       ahead[from] = skipped;  // the checkpoint was made on the way
@@ -67,18 +70,31 @@ DataAhead data_ahead(const std::string& file, std::int64_t step, std::int64_t fr
     try {
       const auto line = nlohmann::json::parse(text);
       const auto at = integer_of<std::int64_t>(line.at("step"));
-      const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
-      if (at < 0 || data_step < at - 1 || data_step > kMost) continue;  // nobody wrote that
-      if (line.at("kind") == "resumed" && data_step >= at) goes_on(at, data_step - at);
-      if (line.at("kind") != "not_finite") continue;
-      if (at == step) when_diverged = data_step - (step - 1);
+      const std::int64_t ahead = integer_of<std::int64_t>(line.at("samples").at("data_step")) - at;
+      const bool resumed = line.at("kind") == "resumed";
+      if (!resumed && line.at("kind") != "not_finite") continue;
+      if (at < 0 || at > total || ahead < (resumed ? 0 : -1) || ahead > most) continue;
+      if (resumed) {
+        goes_on(at, ahead);
+        continue;
+      }
+      if (at == step) {
+        last.diverged = line.value("where", "");
+        when_diverged.reset();
+        if (last.data_step(step) == step + ahead)
+          when_diverged = last.ahead;
+        else if (ahead + 1 >= skipped)  // lines before are lost
+          when_diverged.emplace()[from] = ahead + 1;
+      }
       const auto to = rolled_back_to(line.at("action").get<std::string>());
-      if (to && *to < at) goes_on(*to, data_step + 1 - *to);
+      if (!to || *to >= at) continue;
+      goes_on(*to, at + ahead + 1 - *to);
+      most += total;
     } catch (const nlohmann::json::exception&) {  // half a line, of who was killed, or damage
     }
   }
-  if (when_diverged >= skipped) return {{from, when_diverged}};
-  return ahead;
+  if (when_diverged) last.ahead = *when_diverged;
+  return last;
 }
 
 std::optional<double> LossWatch::look(double loss) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
@@ -28,12 +29,20 @@ std::string rollback_to(std::int64_t step);
 /// on: a rollback before may have led to other data.
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences);
 
-/// By how many steps the data is ahead of a run's own, from which step on.
-using DataAhead = std::map<std::int64_t, std::int64_t>;
-/// That of the steps after a checkpoint of step `from`, which was ahead by `skipped`, up to step `step`, by the run's
-/// divergences.jsonl, which tells of rollbacks and of resumes since. If `step` diverged, the way to it was that of when
-/// it did; else the way that the run went last. Lines that are damaged are left out.
-DataAhead data_ahead(const std::string& file, std::int64_t step, std::int64_t from, std::int64_t skipped);
+/// How a run came from a checkpoint to a step.
+struct WayToStep {
+  /// By how many steps the data was ahead of the run's own, from which step on; the checkpoint's is the first.
+  std::map<std::int64_t, std::int64_t> ahead;
+  /// Where the step was not finite when the run came to it, the last time that it was so.
+  std::optional<std::string> diverged;
+
+  std::int64_t data_step(std::int64_t step) const { return step - 1 + std::prev(ahead.upper_bound(step - 1))->second; }
+};
+/// That to step `step`, of `total`, from a checkpoint of step `from` whose data was ahead by `skipped`, by the run's
+/// divergences.jsonl, which tells of rollbacks and of resumes. Of a step that diverged the way on which it did, of any
+/// other that which the run went last. Lines that are damaged, or that no run can have written, are left out.
+WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
+                 std::int64_t total);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

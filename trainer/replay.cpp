@@ -12,6 +12,7 @@
 #include "io/bf16.h"
 #include "trainer/dist/agree.h"
 #include "trainer/divergence.h"
+#include "trainer/sample_identity.h"
 #include "trainer/schedule.h"
 #include "trainer/training_step.h"
 
@@ -198,27 +199,33 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
     steps.optimizer().init();
   }
   require(done < step, "replay: step ", step, " from a checkpoint of step ", done);
-  DataAhead ahead;  // on rank 0, which tells the others
-  if (job.communicator.rank() == 0) ahead = data_ahead(job.folder.divergences(), step, done, skipped);
-  const auto data_step = [&](std::int64_t of) {
-    const std::int64_t by = ahead.empty() ? 0 : std::prev(ahead.upper_bound(of - 1))->second;
-    return of - 1 + gather(job.communicator, by).front();
-  };
-  const auto& [sequences, first, count, passes] = steps.share();
   const std::int64_t total = job.train.total_steps(job.model.config().context);
+  WayToStep way{.ahead = {{done, skipped}}, .diverged = {}};  // as rank 0 reads it, which tells the others
+  if (job.communicator.rank() == 0) way = way_to(step, job.folder.divergences(), done, skipped, total);
+  const auto data_step = [&](std::int64_t of) { return gather(job.communicator, way.data_step(of)).front(); };
+  const auto& [sequences, first, count, passes] = steps.share();
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };
+  const auto identity = [&](const std::vector<std::int32_t>& samples) {
+    std::uint32_t sum = 0;
+    for (const std::uint32_t theirs : gather(job.communicator, identity_of(samples, first, count))) sum += theirs;
+    return sum;
+  };
+  StepReport report;
   for (std::int64_t at = done + 1; at < step; ++at) {
     progress(at);
-    steps.run(job.loader.next(data_step(at), first, count), lr(at), at);
-    static_cast<void>(steps.loss());  // waits, so that progress is true
+    const std::vector<std::int32_t> samples = job.loader.next(data_step(at), first, count);
+    steps.run(samples, lr(at), at);
+    report.way.push_back({at, steps.loss(), steps.grad_norm(), lr(at), identity(samples)});
   }
   progress(step);
-  StepReport report{.ranks = job.communicator.world(),
-                    .step = step,
-                    .checkpoint = done,
-                    .data_step = data_step(step),
-                    .lr = lr(step)};
+  report.ranks = job.communicator.world();
+  report.step = step;
+  report.checkpoint = done;
+  report.data_step = data_step(step);
+  report.lr = lr(step);
+  report.diverged = way.diverged;
   const std::vector<std::int32_t> samples = job.loader.next(report.data_step, first, count);
+  report.samples = identity(samples);
   report.sequences = sequences_of(steps, samples, report.data_step);
   report.modules = modules_of(steps, samples);
   const std::vector<TensorFigures> values = figures_of(steps, &Shards::Piece::value);

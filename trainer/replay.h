@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,14 +17,22 @@ struct TensorFigures {
   std::int64_t not_finite = 0;
 };
 
+/// What metrics.jsonl has of a step.
+struct StepFigures {
+  std::int64_t step = 0;  ///< 1-based
+  double loss = 0, grad_norm = 0, lr = 0;
+  std::uint32_t samples = 0;  ///< see identity_of()
+};
+
 /// All that one step of a run was, on all its ranks.
-struct StepReport {
+struct StepReport : StepFigures {
   int ranks = 1;
-  std::int64_t step = 0;        ///< 1-based
   std::int64_t checkpoint = 0;  ///< step of the checkpoint that it was reached from; 0: none
   std::int64_t data_step = 0;   ///< 0-based
-  double loss = 0, grad_norm = 0, lr = 0;
-  std::string where;  ///< as Divergence's, if loss or norm is not finite
+  std::string where;            ///< as Divergence's, if loss or norm is not finite
+
+  std::vector<StepFigures> way;         ///< the steps from the checkpoint on
+  std::optional<std::string> diverged;  ///< where the step was not finite when the run came to it, if it was
 
   struct Sequence {
     std::int64_t draw;  ///< data_step * sequences a step + slot: of a token store as `data show --draw` has it
@@ -50,7 +59,7 @@ struct StepReport {
 /// samples and updates, then this one with all that can be seen of it. All ranks call, and have the same report. Writes
 /// nothing; moves the job's model and loader. Losses have the run's bits where it ran on as many ranks and threads, and
 /// on others differ by the order of sums. After a rollback it is the step that came last, but one that diverged as it
-/// did. `progress(step)` is told each step before.
+/// did: see way_to(). `progress(step)` is told each step before.
 StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress);
 
 }  // namespace spikesink

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <span>
 
-#include "io/checksum.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "kernels/attention/attention_cudnn.h"
@@ -22,6 +21,7 @@
 #include "trainer/metrics_follower.h"
 #include "trainer/metrics_log.h"
 #include "trainer/run_log.h"
+#include "trainer/sample_identity.h"
 #include "trainer/schedule.h"
 #include "trainer/stop_signals.h"
 #include "trainer/training_step.h"
@@ -47,18 +47,6 @@ struct Busy {
   double share() const { return seconds > 0 ? busy / seconds : 0; }
   double data_share() const { return seconds > 0 ? data / seconds : 0; }
 };
-
-/// A sum over sequences of the CRC-32C of each one's slot and tokens: whoever takes them, the sum over ranks tells
-/// whether a step had the same samples.
-std::uint32_t identity_of(std::span<const std::int32_t> samples, std::int64_t first, std::int64_t count) {
-  std::uint32_t sum = 0;
-  for (std::int64_t slot = first; slot < first + count; ++slot) {
-    const std::size_t row = samples.size() / static_cast<std::size_t>(count);
-    const auto tokens = samples.subspan(static_cast<std::size_t>(slot - first) * row, row);
-    sum += crc32c(std::as_bytes(tokens), crc32c(std::as_bytes(std::span(&slot, 1))));
-  }
-  return sum;
-}
 
 class Loop {
  public:

@@ -42,12 +42,24 @@ with tempfile.TemporaryDirectory() as temporary:
     after = {path: path.read_bytes() for path in before}
     report.check(before == after, "a replay leaves the run's files as they were")
 
+    # A step between two that are logged, which a longer run has at another learning rate; and one that may never have been.
+    shutil.copytree(home / "run", home / "longer", symlinks=True)
+    longer = [*keys, *harness.sets(run__name="longer", train__steps=32, metrics__every_steps=10)]
+    harness.run("train", harness.TINY, *longer, "--resume")
+    shown = harness.run("train", harness.TINY, *longer, "--replay", 17).stdout
+    report.check("changed since step 17 was made: train.steps: 24 -> 32" in shown, f"a longer run: {shown}")
+    report.check("changed since" not in harness.run("train", harness.TINY, *longer, "--replay", 27).stdout, "its own step")
+    shown = harness.run("train", harness.TINY, *longer, "--replay", 28, "--set", "train.steps=36").stdout
+    report.check("changed since step 28 was made: train.steps: 32 -> 36" in shown and "may not have come" not in shown, f"a step of it: {shown}")
+    shown = harness.run("train", harness.TINY, *longer, "--replay", 33, "--set", "train.steps=36").stdout
+    report.check("the last step that the run tells of is 32: it may not have come to 33" in shown, f"a step that was not: {shown}")
+
     # Of a run that went back to a checkpoint, stopped, and went on from it as if it never had.
     rollback = {"step": 18, "kind": "not_finite", "samples": {"data_step": 17, "first": 272, "count": 16}, "action": "rollback to step 10"}
     (home / "run/divergences.jsonl").write_text(json.dumps(rollback) + "\n")
     shown = harness.run("train", harness.TINY, *keys, "--replay", 17).stdout
     found = json.loads((home / "run/replays/step_00000017.json").read_text())
-    report.check(found["data_step"] == 24 and "not the step that the run logged" in shown, f"a rollback's samples: {found['data_step']}: {shown[-300:]}")
+    report.check(found["data_step"] == 24 and "the run logged another step 11, which had" in shown, f"a rollback's samples: {found['data_step']}: {shown[-300:]}")
     shutil.rmtree(home / "run/checkpoints/step_00000020")
     shutil.rmtree(home / "run/checkpoints/step_00000024")
     (home / "run/checkpoints/latest").unlink()
@@ -57,7 +69,7 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check({s: line["loss"] for s, line in steps(home / "run").items()} == {s: line["loss"] for s, line in run.items()}, "the same losses")
     shown = harness.run("train", harness.TINY, *keys, "--replay", 17).stdout
     found = json.loads((home / "run/replays/step_00000017.json").read_text())
-    report.check(found["data_step"] == 16 and found["loss"] == run[17]["loss"] and "not the step" not in shown, f"after the resume: {found['data_step']}")
+    report.check(found["data_step"] == 16 and found["loss"] == run[17]["loss"] and "the run logged another" not in shown, f"after the resume: {found['data_step']}")
 
     def refused(words, *more):
         done = harness.run("train", harness.TINY, *keys, *more, check=False)
@@ -83,6 +95,9 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check([line["step"] for line in harness.metrics(home / policy) if "event" not in line] == [1], f"{policy}: metrics")
     shown = harness.run("train", harness.TINY, *wild, "--set", "run.name=stop", "--replay", 2).stdout
     found = json.loads((home / "stop/replays/step_00000002.json").read_text())
+    report.check("when the run came to this step" not in shown, f"as it was: {shown}")
+    tame = harness.run("train", harness.TINY, *wild, *harness.sets(run__name="stop", train__optimizer__lr=1e-3), "--replay", 2).stdout
+    report.check("when the run came to this step it was not finite, first in the gradient of model." in tame, f"it is finite now: {tame}")
     bad = ["the gradient of " + each["name"] for each in found["parameters"] if each["gradient"]["not_finite"] > 0]
     record = json.loads((home / "stop/divergences.jsonl").read_text())
     report.check(bad and bad[-1] == record["where"] and "not finite" in shown, f"the replay finds what the run found: {bad}, {record}")

@@ -1,6 +1,7 @@
 // What a run leaves and others read, or it itself when it goes on: lines of metrics, notes of attempts, TensorBoard's
 // events.
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -40,9 +41,12 @@ void read_lines(std::string_view input) {
 void read_divergences(std::string_view input) {
   const std::string file = write_scratch("divergences.jsonl", input);
   for (const std::int64_t step : {4, 5, 6}) {
-    const DataAhead ahead = data_ahead(file, step, 3, 2);
-    require(!ahead.empty() && ahead.begin()->first == 3, "the checkpoint's step is left out");
-    for (const auto& [after, by] : ahead) require(by >= 0 && by <= std::int64_t{1} << 41, "data ", by, " steps ahead");
+    const WayToStep way = way_to(step, file, 3, 2, 100);
+    require(way.ahead.begin()->first == 3, "the way begins elsewhere");
+    std::int64_t before = 4;
+    for (std::int64_t at = 4; at <= step; before = way.data_step(at++))
+      require(way.data_step(at) > before, "data ", way.data_step(at), " after ", before);
+    require(before < 4 + 100 * std::ssize(input), "data of step ", before);
   }
 }
 

@@ -221,38 +221,60 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
                                               .to_json()
                                        << '\n';
   };
-  const auto ahead = [&](std::int64_t of, std::int64_t from, std::int64_t skipped) {
-    const DataAhead all = data_ahead(file, of, from, skipped);
-    return std::prev(all.upper_bound(of - 1))->second;
+  using Ahead = std::map<std::int64_t, std::int64_t>;
+  const auto way = [&](std::int64_t step, std::int64_t from, std::int64_t skipped) {
+    return way_to(step, file, from, skipped, /*total=*/100).ahead;
   };
   note_resumed(file, 4, 4, 2);
   CHECK_FALSE(std::filesystem::exists(file));  // of a run that never diverged
-  CHECK(ahead(6, 4, 3) == 3);
+  CHECK(way(6, 4, 3) == Ahead{{4, 3}});
   write(3, 2, "skip");
   write(6, 8, rollback_to(4));
-  write(7, 14, rollback_to(4));
-  write(7, 14, rollback_to(4));  // again, by who was killed behind it
   write(9, 20, "none", "loss_spike");
   std::ofstream(file, std::ios::app) << "{\"step\": 5, \"ki\n";
-  CHECK(ahead(5, 4, 3) == 11);  // data 15 after step 4, which had data 6
-  CHECK(ahead(6, 4, 3) == 3);   // diverged on data 8
-  CHECK(ahead(7, 4, 3) == 8);
-  CHECK(ahead(9, 4, 3) == 11);
-  CHECK(ahead(9, 8, 11) == 11);  // from a later checkpoint
-  CHECK(ahead(7, 6, 11) == 11);  // of which the divergence knows nothing
-  CHECK(ahead(3, 0, 0) == 0);
+  write(7, 11, rollback_to(4));
+  CHECK(way(5, 4, 3) == Ahead{{4, 8}});  // data 12 after step 4, which had data 6
+  CHECK(way(6, 4, 3) == Ahead{{4, 3}});  // diverged on data 8
+  CHECK(way(7, 4, 3) == Ahead{{4, 5}});
+  CHECK(way(9, 4, 3) == Ahead{{4, 8}});
+  CHECK(way(9, 8, 8) == Ahead{{8, 8}});  // from a later checkpoint
+  CHECK(way(7, 6, 8) == Ahead{{6, 8}});  // of which the divergence knows nothing
+  CHECK(way(3, 0, 0) == Ahead{{0, 0}});
+  CHECK(way_to(7, file, 4, 3, 100).diverged == "");
+  CHECK_FALSE(way_to(9, file, 4, 3, 100).diverged);
 
   note_resumed(file, 4, 7, 2);  // by who knew no rollback
-  CHECK(ahead(5, 4, 3) == 3);
-  CHECK(ahead(9, 4, 3) == 3);
-  CHECK(ahead(9, 8, 11) == 11);  // the checkpoint of 8 is newer, and knows
+  CHECK(way(5, 4, 3) == Ahead{{4, 3}});
+  CHECK(way(9, 4, 3) == Ahead{{4, 3}});
+  CHECK(way(9, 8, 8) == Ahead{{8, 8}});  // the checkpoint of 8 is newer, and knows
   write(12, 14, rollback_to(8));
-  CHECK(data_ahead(file, 12, 4, 3) == DataAhead{{4, 3}});  // diverged on data 14
-  CHECK(data_ahead(file, 11, 4, 3) == DataAhead{{4, 3}, {8, 7}});
-  CHECK(data_ahead(file, 8, 4, 3) == DataAhead{{4, 3}});
-  CHECK(data_ahead(file, 11, 8, 3) == DataAhead{{8, 7}});
+  CHECK(way(11, 4, 3) == Ahead{{4, 3}, {8, 7}});
+  CHECK(way(8, 4, 3) == Ahead{{4, 3}});
+  CHECK(way(11, 8, 3) == Ahead{{8, 7}});
+  write(11, 17, "stop");
+  CHECK(way(12, 4, 3) == Ahead{{4, 3}});          // on data 14, of the way before
+  CHECK(way(11, 4, 3) == Ahead{{4, 3}, {8, 7}});  // by way of both
+  note_resumed(file, 10, 17, 2);
+  CHECK(way(11, 4, 3) == Ahead{{4, 3}, {8, 7}});
+  CHECK(way(20, 4, 3) == Ahead{{4, 3}, {8, 7}, {10, 7}});
   note_resumed(file, 2, 2, 2);
-  CHECK(ahead(11, 4, 0) == 0);
+  CHECK(way(20, 4, 0) == Ahead{{4, 0}});
+
+  // What no run has written.
+  note_resumed(file, 6, 5, 2);
+  note_resumed(file, 6, 911111117, 2);
+  write(6, 911111117, rollback_to(4));
+  write(101, 100, rollback_to(4));
+  write(6, 5, rollback_to(7));
+  write(6, 5, "rollback to step -1");
+  CHECK(way(20, 4, 0) == Ahead{{4, 0}});
+  write(5, 4, rollback_to(4));
+  note_resumed(file, 4, 6, 2);
+  note_resumed(file, 6, 7, 2);  // data that step 6 has had on that way
+  std::ofstream(file, std::ios::app) << "{\"step\": 4, \"kind\": \"resumed\", \"samp";
+  CHECK(way(20, 4, 0) == Ahead{{4, 2}});
+  note_resumed(file, 4, 5, 2);  // behind a line that a kill tore
+  CHECK(way(20, 4, 0) == Ahead{{4, 1}});
 }
 
 TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {
