@@ -123,6 +123,9 @@ void print_replay(const TrainJob& job, std::int64_t step) {
   if (tells && job.resume && job.resume->state.world != job.communicator.world())
     fmt::print("  ranks: {} -> {}; figures differ in their last bits from those of the run\n", job.resume->state.world,
                job.communicator.world());
+  if (tells && job.resume && job.resume->state.threads != job.stream.num_threads)
+    fmt::print("  threads: {} -> {}; figures differ in their last bits from those of the run\n",
+               job.resume->state.threads, job.stream.num_threads);
   TerminalLine line;
   const StepReport report = replay(job, step, [&](std::int64_t at) {
     if (tells) line.show(fmt::format("step {} of {}", at, step));

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -22,6 +21,7 @@
 #include "sweeps/slurm.h"
 #include "sweeps/status_table.h"
 #include "sweeps/terminal.h"
+#include "trainer/dist/launch.h"
 #include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 
@@ -83,7 +83,7 @@ bool is_at_work(const Look& look) {
 /// Until nothing is at work at two looks in a row: one may fall between two runs of a launcher.
 void watch(const Sweep& sweep, const SweepFolder& folder, double seconds) {
   const StopSignals signals;
-  const bool terminal = isatty(STDOUT_FILENO) != 0;
+  const bool terminal = shows_on_terminal();
   for (bool was_at_work = true; !StopSignals::requested();) {
     const Look look = look_at(sweep, folder);
     fmt::print("{}{}{}", terminal ? "\033[H\033[J" : "", status_table(look.runs, columns_of_output()),

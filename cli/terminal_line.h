@@ -1,10 +1,11 @@
 #pragma once
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
 #include <string>
+
+#include "trainer/dist/launch.h"
 
 namespace spikesink::cli {
 
@@ -26,7 +27,7 @@ class TerminalLine {
 
  private:
   using Clock = std::chrono::steady_clock;
-  bool terminal_ = isatty(STDOUT_FILENO) == 1;
+  bool terminal_ = shows_on_terminal();
   Clock::time_point said_ = Clock::now();
 };
 

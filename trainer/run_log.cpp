@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <new>
 
 #include "kernels/core/gpu.h"
@@ -39,8 +37,7 @@ struct RunLog::Impl {
 
   std::string name;
   spdlog::logger logger;
-  // A launcher gives its first process a terminal that leads to a file as often as not.
-  bool terminal = isatty(STDOUT_FILENO) != 0 && find_launch(std::getenv).launcher.empty();
+  bool terminal = shows_on_terminal();
   bool progress_open = false;
   Clock::time_point last_progress{};
 };

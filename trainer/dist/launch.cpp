@@ -1,6 +1,9 @@
 #include "trainer/dist/launch.h"
 
+#include <unistd.h>
+
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 #include <string_view>
 
@@ -39,5 +42,7 @@ Launch find_launch(const Environment& environment) {
             .problem = "which do not know of each other; give it --mpi=pmix, or start them by mpirun"};
   return {};
 }
+
+bool shows_on_terminal() { return isatty(STDOUT_FILENO) != 0 && find_launch(std::getenv).launcher.empty(); }
 
 }  // namespace spikesink

@@ -21,4 +21,8 @@ using Environment = std::function<const char*(const char* name)>;
 /// Slurm stand in every batch script, where a program is alone. UsageError for a variable that is no number.
 Launch find_launch(const Environment& environment);
 
+/// Whether standard output is a terminal that somebody looks at: that which a launcher gives its first process leads to
+/// a file as often as not.
+bool shows_on_terminal();
+
 }  // namespace spikesink
