@@ -251,8 +251,10 @@ void EventFile::flush() {
   pending_.clear();
 }
 
-void cut_back_events(const std::string& folder, std::int64_t step) {
-  keep_events(folder, [step](const Event& event) { return event.step <= step; });
+void cut_back_events(const std::string& folder, std::int64_t step, std::string_view tag_prefix) {
+  keep_events(folder, [&](const Event& event) {
+    return event.step < step || (event.step == step && (tag_prefix.empty() || !event.tag.starts_with(tag_prefix)));
+  });
 }
 
 void drop_events(const std::string& folder, std::string_view tag_prefix) {

@@ -31,9 +31,10 @@ class EventFile {
   std::string pending_;
 };
 
-/// Takes all events after `step` out of the event files of a folder, atomically file by file; removes a file with none
+/// Takes all events after `step` out of the event files of a folder, and those of `step` itself whose tag begins with
+/// `tag_prefix` if that is not empty, atomically file by file; removes a file with none
 /// left, drops what a crash tore at the end of a file, and records whose checksum is wrong. Other files stay.
-void cut_back_events(const std::string& folder, std::int64_t step);
+void cut_back_events(const std::string& folder, std::int64_t step, std::string_view tag_prefix = {});
 /// Takes the events whose tag begins so out of the event files of a folder, in the same way.
 void drop_events(const std::string& folder, std::string_view tag_prefix);
 

@@ -15,6 +15,7 @@
 #include "io/file_descriptor.h"
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
+#include "trainer/metrics_log.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -70,25 +71,29 @@ void RunFolder::remove_unfinished() const {
     });
 }
 
-std::int64_t RunFolder::cut_back(std::int64_t step) const {
+std::int64_t RunFolder::cut_back(std::int64_t step, bool probe_too) const {
+  const auto stays = [&](std::int64_t at, bool is_probe) {
+    return at < step || (at == step && !(probe_too && is_probe));
+  };
   std::error_code error;
   std::string damaged;
   if (fs::exists(metrics(), error))
     cut_back_json_lines(
         metrics(),
-        [step](const nlohmann::json& line) {
+        [&](const nlohmann::json& line) {
           const auto at = line.find("step");
-          return at != line.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
+          return at != line.end() && at->is_number_integer() &&
+                 stays(at->get<std::int64_t>(), line.value("event", nlohmann::json()) == "probe");
         },
         [&](std::string_view line) { damaged.append(line) += '\n'; });
   if (!damaged.empty()) FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT).append(damaged);
-  if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step);
-  for_each_entry(probes(), [step](const fs::path& path) {
+  if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
+  for_each_entry(probes(), [&](const fs::path& path) {
     const auto at = step_of(path.stem().string());
     std::error_code failed;
-    if (at && *at > step && path.extension() == ".h5" && !fs::remove(path, failed))
-      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; it is of a step after " +
-                      std::to_string(step) + ", which is resumed from");
+    if (at && !stays(*at, true) && path.extension() == ".h5" && !fs::remove(path, failed))
+      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
+                      std::to_string(step) + " and writes it again");
   });
   return std::ranges::count(damaged, '\n');
 }

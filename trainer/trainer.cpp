@@ -145,7 +145,7 @@ class Loop {
       steps_.optimizer().init();
       rank_0_does(ranks_, [&] { remove_checkpoints_after(job_.folder.checkpoints(), -1); });
     }
-    cut_back(job_.resume ? step_ : -1);
+    cut_back(job_.resume ? step_ : -1, probe_owed_);
     rank_0_does(ranks_, [&] { note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_); });
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
@@ -177,11 +177,12 @@ class Loop {
     begin_ = interval_ = Clock::now();
   }
 
-  /// Metrics, probes and TensorBoard of later steps go away; what is logged from here on stands behind the rest.
-  void cut_back(std::int64_t step) {
+  /// Metrics, probes and TensorBoard of later steps go away, as RunFolder::cut_back() says; what is logged from here on
+  /// stands behind the rest.
+  void cut_back(std::int64_t step, bool probe_too = false) {
     metrics_.reset();
     rank_0_does(ranks_, [&] {
-      if (const std::int64_t damaged = job_.folder.cut_back(step); damaged > 0)
+      if (const std::int64_t damaged = job_.folder.cut_back(step, probe_too); damaged > 0)
         log_.line(fmt::format("{}: {} left out, kept in {}.damaged", job_.folder.metrics(),
                               counted(damaged, "damaged line"), job_.folder.metrics()));
     });

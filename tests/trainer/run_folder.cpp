@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "tests/trainer/support.h"
@@ -73,6 +74,41 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   folder.cut_back(-1);
   CHECK(lines_of(folder.metrics()).empty());
   CHECK_FALSE(fs::exists(folder.probe(0)));
+}
+
+TEST_CASE("a probe that is to be measured again does not stand yet, nor one that a kill left of it",
+          "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  {
+    MetricsLog log(folder, {.loggers = {Logger::kJsonl, Logger::kTensorboard}});
+    for (const std::int64_t step : {1, 2, 3}) {
+      log.step(step, {{"loss", 0.5}});
+      log.probe(step, {{"perplexity", 9}});
+    }
+  }
+  for (const std::int64_t step : {1, 2, 3}) std::ofstream(folder.probe(step)) << "x";
+  const auto events = [&] {
+    std::string bytes;
+    for (const auto& entry : fs::directory_iterator(folder.tensorboard())) bytes += read_file(entry.path().string());
+    const auto count = [&](const std::string& tag) {
+      std::size_t found = 0;
+      for (std::size_t at = bytes.find(tag); at != std::string::npos; at = bytes.find(tag, at + 1)) ++found;
+      return found;
+    };
+    return std::pair(count("train/loss"), count("probe/perplexity"));
+  };
+  folder.cut_back(2);
+  CHECK(lines_of(folder.metrics()).size() == 4);
+  CHECK(events() == std::pair<std::size_t, std::size_t>(2, 2));
+  folder.cut_back(2, /*probe_too=*/true);
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1,"loss":0.5})",
+                                                               R"({"step":1,"event":"probe","perplexity":9.0})",
+                                                               R"({"step":2,"loss":0.5})"});
+  CHECK(events() == std::pair<std::size_t, std::size_t>(2, 1));
+  CHECK(fs::exists(folder.probe(1)));
+  CHECK_FALSE(fs::exists(folder.probe(2)));
 }
 
 TEST_CASE("loggers write what they are named for", "[trainer][run_folder]") {
