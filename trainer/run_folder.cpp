@@ -75,18 +75,20 @@ std::int64_t RunFolder::cut_back(std::int64_t step, bool probe_too) const {
   const auto stays = [&](std::int64_t at, bool is_probe) {
     return at < step || (at == step && !(probe_too && is_probe));
   };
+  const auto fate = [&](const nlohmann::json& line) {
+    const auto at = line.find("step");
+    if (at == line.end() || !at->is_number_integer()) return LineFate::kDamaged;
+    const bool is_probe = line.value("event", nlohmann::json()) == "probe";
+    return stays(at->get<std::int64_t>(), is_probe) ? LineFate::kStays : LineFate::kGoes;
+  };
+  // Nothing goes before its copy is on the disk: who is killed between the two keeps it twice.
+  const auto keep = [this](std::string_view lines) {
+    FileDescriptor file = FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT);
+    file.append(lines);
+    file.sync();
+  };
   std::error_code error;
-  std::string damaged;
-  if (fs::exists(metrics(), error))
-    cut_back_json_lines(
-        metrics(),
-        [&](const nlohmann::json& line) {
-          const auto at = line.find("step");
-          return at != line.end() && at->is_number_integer() &&
-                 stays(at->get<std::int64_t>(), line.value("event", nlohmann::json()) == "probe");
-        },
-        [&](std::string_view line) { damaged.append(line) += '\n'; });
-  if (!damaged.empty()) FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT).append(damaged);
+  const std::int64_t damaged = fs::exists(metrics(), error) ? cut_back_json_lines(metrics(), fate, keep) : 0;
   if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
   for_each_entry(probes(), [&](const fs::path& path) {
     const auto at = step_of(path.stem().string());
@@ -95,7 +97,7 @@ std::int64_t RunFolder::cut_back(std::int64_t step, bool probe_too) const {
       throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
                       std::to_string(step) + " and writes it again");
   });
-  return std::ranges::count(damaged, '\n');
+  return damaged;
 }
 
 std::int64_t RunFolder::last_step() const {

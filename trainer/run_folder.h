@@ -35,8 +35,8 @@ class RunFolder {
   void remove_unfinished() const;
   /// Takes back everything that was logged after `step`, so that each step stands once when it is run again, and with
   /// `probe_too` the probe of `step` itself, which is to be measured again. A run that starts again from nothing passes
-  /// -1. How many damaged lines of metrics.jsonl it took out, to
-  /// metrics.jsonl.damaged.
+  /// -1. How many damaged lines of metrics.jsonl, which no step can be read in, it took out, after
+  /// metrics.jsonl.damaged had them.
   std::int64_t cut_back(std::int64_t step, bool probe_too = false) const;
   /// The last step that metrics, divergences or checkpoints tell of; 0: none.
   std::int64_t last_step() const;

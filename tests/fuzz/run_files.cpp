@@ -24,7 +24,7 @@ void read_lines(std::string_view input) {
     require(attempt.code.has_value() == attempt.ended.has_value(), "an end");
 
   const auto keep = [](const nlohmann::json& line) {
-    return !line.is_object() || line.value("step", nlohmann::json()) <= 5;
+    return !line.is_object() || line.value("step", nlohmann::json()) <= 5 ? LineFate::kStays : LineFate::kGoes;
   };
   cut_back_json_lines(file, keep);
   const std::string cut = read_file(file);

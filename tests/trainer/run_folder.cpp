@@ -76,6 +76,23 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   CHECK_FALSE(fs::exists(folder.probe(0)));
 }
 
+TEST_CASE("damaged lines of metrics are kept before they are taken out", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const std::string text = "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":2}\n";
+  write_atomically(folder.metrics(), text);
+  fs::create_directory(folder.metrics() + ".damaged");  // where they cannot be kept
+  CHECK_THROWS_AS(folder.cut_back(2), DataError);
+  CHECK(read_file(folder.metrics()) == text);
+  fs::remove(folder.metrics() + ".damaged");
+  CHECK(folder.cut_back(2) == 3);
+  CHECK(lines_of(folder.metrics() + ".damaged") ==
+        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})"});
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1})", R"({"step":2})"});
+  CHECK(folder.cut_back(2) == 0);
+}
+
 TEST_CASE("a probe that is to be measured again does not stand yet, nor one that a kill left of it",
           "[trainer][run_folder]") {
   const test::TemporaryFolder home;
