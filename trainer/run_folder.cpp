@@ -1,6 +1,7 @@
 #include "trainer/run_folder.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "io/failure.h"
@@ -16,6 +18,7 @@
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
 #include "trainer/metrics_log.h"
+#include "trainer/run_log.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -71,15 +74,18 @@ void RunFolder::remove_unfinished() const {
     });
 }
 
-std::int64_t RunFolder::cut_back(std::int64_t step, bool probe_too) const {
+std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, std::int64_t logged_every) const {
   const auto stays = [&](std::int64_t at, bool is_probe) {
     return at < step || (at == step && !(probe_too && is_probe));
   };
+  std::int64_t last = 0, before = 0;  // logged steps
   const auto fate = [&](const nlohmann::json& line) {
     const auto at = line.find("step");
     if (at == line.end() || !at->is_number_integer()) return LineFate::kDamaged;
-    const bool is_probe = line.value("event", nlohmann::json()) == "probe";
-    return stays(at->get<std::int64_t>(), is_probe) ? LineFate::kStays : LineFate::kGoes;
+    const auto event = line.value("event", nlohmann::json());
+    if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
+    if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());
+    return LineFate::kStays;
   };
   // Nothing goes before its copy is on the disk: who is killed between the two keeps it twice.
   const auto keep = [this](std::string_view lines) {
@@ -97,7 +103,24 @@ std::int64_t RunFolder::cut_back(std::int64_t step, bool probe_too) const {
       throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
                       std::to_string(step) + " and writes it again");
   });
-  return damaged;
+  std::vector<std::string> notes;
+  if (damaged > 0)
+    notes.push_back(
+        fmt::format("{}: {} left out, kept in {}.damaged", metrics(), counted(damaged, "damaged line"), metrics()));
+  // They may have been logged less often before.
+  if (logged_every > 0 && step - last > std::max(logged_every, last - before))
+    notes.push_back(fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost",
+                                metrics(), last, step));
+  return notes;
+}
+
+void RunFolder::sync_logs() const {
+  std::error_code error;
+  std::vector<std::string> paths{metrics(), divergences()};
+  for_each_entry(tensorboard(), [&](const fs::path& path) { paths.push_back(path.string()); });
+  paths.insert(paths.end(), {tensorboard(), path_});  // which have their names
+  for (const std::string& path : paths)
+    if (fs::exists(path, error)) FileDescriptor::open(path, O_RDONLY).sync();
 }
 
 std::int64_t RunFolder::last_step() const {

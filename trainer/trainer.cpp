@@ -67,7 +67,7 @@ class Loop {
         ranks_(job.communicator),
         log_(ranks_.rank() == 0 ? RunLog(job.folder.log()) : RunLog()),
         steps_(step_setup(job)),
-        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator),
+        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator, [&job] { job.folder.sync_logs(); }),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
@@ -181,10 +181,10 @@ class Loop {
   /// stands behind the rest.
   void cut_back(std::int64_t step, bool probe_too = false) {
     metrics_.reset();
+    const bool has_lines = std::ranges::count(job_.logging.loggers, Logger::kJsonl) > 0;
     rank_0_does(ranks_, [&] {
-      if (const std::int64_t damaged = job_.folder.cut_back(step, probe_too); damaged > 0)
-        log_.line(fmt::format("{}: {} left out, kept in {}.damaged", job_.folder.metrics(),
-                              counted(damaged, "damaged line"), job_.folder.metrics()));
+      for (const std::string& note : job_.folder.cut_back(step, probe_too, has_lines ? job_.logging.every_steps : 0))
+        log_.line(note);
     });
     if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
   }

@@ -86,11 +86,36 @@ TEST_CASE("damaged lines of metrics are kept before they are taken out", "[train
   CHECK_THROWS_AS(folder.cut_back(2), DataError);
   CHECK(read_file(folder.metrics()) == text);
   fs::remove(folder.metrics() + ".damaged");
-  CHECK(folder.cut_back(2) == 3);
+  CHECK(folder.cut_back(2) == std::vector<std::string>{folder.metrics() + ": 3 damaged lines left out, kept in " +
+                                                       folder.metrics() + ".damaged"});
   CHECK(lines_of(folder.metrics() + ".damaged") ==
         std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})"});
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1})", R"({"step":2})"});
-  CHECK(folder.cut_back(2) == 0);
+  CHECK(folder.cut_back(2).empty());
+}
+
+TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const auto said = [&](std::int64_t step, std::int64_t logged_every) {
+    const auto notes = folder.cut_back(step, false, logged_every);
+    return notes.empty() ? "" : notes.at(0);
+  };
+  CHECK_THAT(said(20, 10), Catch::Contains("metrics.jsonl: has no steps between 0 and 20"));
+  CHECK(said(20, 0).empty());
+  CHECK(said(0, 10).empty());
+  CHECK(said(-1, 10).empty());
+  const auto write = [&](const std::vector<std::int64_t>& steps) {
+    std::ofstream file(folder.metrics());
+    for (const std::int64_t step : steps) file << R"({"step":)" << step << "}\n";
+    file << R"({"step":18,"event":"probe"})" << '\n';
+  };
+  write({5, 10});
+  CHECK_THAT(said(18, 5), Catch::Contains("has no steps between 10 and 18"));
+  CHECK(said(15, 5).empty());
+  write({10, 20});
+  CHECK(said(28, 1).empty());  // every 10 steps, until now
 }
 
 TEST_CASE("a probe that is to be measured again does not stand yet, nor one that a kill left of it",
