@@ -95,7 +95,9 @@ std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, 
   };
   std::error_code error;
   const std::int64_t damaged = fs::exists(metrics(), error) ? cut_back_json_lines(metrics(), fate, keep) : 0;
-  if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
+  std::vector<std::string> notes;
+  if (fs::exists(tensorboard(), error))
+    notes = cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
   for_each_entry(probes(), [&](const fs::path& path) {
     const auto at = step_of(path.stem().string());
     std::error_code failed;
@@ -103,7 +105,6 @@ std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, 
       throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
                       std::to_string(step) + " and writes it again");
   });
-  std::vector<std::string> notes;
   if (damaged > 0)
     notes.push_back(
         fmt::format("{}: {} left out, kept in {}.damaged", metrics(), counted(damaged, "damaged line"), metrics()));

@@ -69,7 +69,9 @@ void read_events(std::string_view input) {
       input.remove_prefix(std::min(size + 1, input.size()));
     }
   }
-  const std::string path = write_scratch("events/events.out.tfevents.1", file), folder = scratch("events");
+  const std::string folder = scratch("events");
+  std::filesystem::remove_all(folder);  // copies of what was damaged
+  const std::string path = write_scratch("events/events.out.tfevents.1", file);
   const auto left = [&] { return std::filesystem::exists(path) ? read_file(path) : ""; };
   cut_back_events(folder, 5);
   const std::string cut = left();
