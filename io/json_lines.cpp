@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <nlohmann/json.hpp>
 
@@ -22,11 +23,10 @@ void JsonLines::append(std::string_view line) {
   file_.append(std::string(line) + '\n');
 }
 
-std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep,
-                                 const std::function<void(std::string_view)>& damaged) {
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate,
+                                 const std::function<void(std::string_view)>& keep_damaged) {
   const std::string text = read_file(path);
-  std::string kept;
-  std::int64_t num_damaged = 0;
+  std::string kept, damaged;
   for (std::string_view rest = text; !rest.empty();) {
     const std::size_t end = rest.find('\n');
     const bool ended = end != std::string_view::npos;
@@ -35,15 +35,21 @@ std::int64_t cut_back_json_lines(const std::string& path, const std::function<bo
     if (line.empty()) continue;
     const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     // A number that lost its end is still one; an object is whole if it parses.
-    if (json.is_discarded() || (!ended && !json.is_structured())) {
-      num_damaged += ended;
-      if (ended && damaged) damaged(line);
-    } else if (keep(json)) {
-      kept.append(line) += '\n';
+    const bool whole = !json.is_discarded() && (ended || json.is_structured());
+    if (!whole && !ended) continue;
+    switch (whole ? fate(json) : LineFate::kDamaged) {
+      case LineFate::kStays:
+        kept.append(line) += '\n';
+        break;
+      case LineFate::kGoes:
+        break;
+      case LineFate::kDamaged:
+        damaged.append(line) += '\n';
     }
   }
+  if (!damaged.empty() && keep_damaged) keep_damaged(damaged);
   if (kept != text) write_atomically(path, kept);
-  return num_damaged;
+  return std::ranges::count(damaged, '\n');
 }
 
 }  // namespace spikesink

@@ -22,10 +22,13 @@ class JsonLines {
   FileDescriptor file_;
 };
 
-/// Rewrites the file with the lines for which `keep` is true, atomically, if that changes anything. A last line that
-/// was torn by a crash is dropped silently; other lines that are not JSON are dropped too, after `damaged`
-/// has them; their number is returned.
-std::int64_t cut_back_json_lines(const std::string& path, const std::function<bool(const nlohmann::json&)>& keep,
-                                 const std::function<void(std::string_view)>& damaged = {});
+/// What becomes of a line when a file is cut back.
+enum class LineFate { kStays, kGoes, kDamaged };
+
+/// Rewrites the file with the lines that stay, atomically, if that changes anything. A last line that was torn by a
+/// crash goes silently. Other lines that are not JSON are damaged, as are those of which `fate` says so: `keep_damaged`
+/// is given all of them, each with a newline, before the file is rewritten; their number is returned.
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate,
+                                 const std::function<void(std::string_view)>& keep_damaged = {});
 
 }  // namespace spikesink

@@ -148,32 +148,73 @@ std::optional<Event> parse_event(std::string_view data) {
 
 struct Kept {
   std::string records;
-  bool any = false;  ///< an event beside the one that opens the file
+  bool any = false;         ///< an event beside the one that opens the file
+  std::size_t damaged = 0;  ///< bytes that are no records, but for what a crash tore at the end
 };
+
+constexpr std::size_t kHead = sizeof(std::uint64_t) + sizeof(std::uint32_t), kFoot = sizeof(std::uint32_t);
+
+/// Bytes of the record's data, if that much of the record's front is sound.
+std::optional<std::uint64_t> data_length(std::string_view record) {
+  const std::string_view begin = record;
+  const auto length = take<std::uint64_t>(record);
+  const auto crc = take<std::uint32_t>(record);
+  return crc && *crc == masked_crc(begin.substr(0, sizeof *length)) ? length : std::nullopt;
+}
+
+/// Whether the file, which begins with a record's front, has all of the record.
+bool holds_record(std::string_view file, std::uint64_t length) {
+  return length <= file.size() - kHead && file.size() - kHead - length >= kFoot;
+}
+bool is_sound(std::string_view file, std::uint64_t length) {
+  std::string_view rest = file.substr(kHead + length);
+  return take<std::uint32_t>(rest) == masked_crc(file.substr(kHead, length));
+}
 
 Kept kept_events(std::string_view file, auto&& keep) {
   Kept kept;
+  // A file that was made to has many a length that is right before data that is not: they are not all looked at.
+  std::size_t patience = 8 * file.size();
+  std::size_t lost = 0;  // bytes since the last record
+  bool torn = false;     // all of them may be a record's beginning
   while (!file.empty()) {
-    const std::string_view begin = file;
-    const auto length = take<std::uint64_t>(file);
-    const auto length_crc = take<std::uint32_t>(file);
-    if (!length_crc || *length_crc != masked_crc(begin.substr(0, sizeof *length)) || *length > file.size()) break;
-    const std::string_view data = file.substr(0, *length);
-    file.remove_prefix(*length);
-    const auto data_crc = take<std::uint32_t>(file);
-    if (!data_crc) break;
-    const auto event = parse_event(data);
-    if (*data_crc != masked_crc(data) || !event || (!event->opens_file && !keep(*event))) continue;
-    kept.records += begin.substr(0, begin.size() - file.size());
-    kept.any |= !event->opens_file;
+    const auto length = data_length(file);
+    const bool holds = length && holds_record(file, *length) && *length <= patience;
+    if (holds && is_sound(file, *length)) {
+      const std::string_view record = file.substr(0, kHead + *length + kFoot);
+      const auto event = parse_event(record.substr(kHead, *length));
+      file.remove_prefix(record.size());
+      kept.damaged += lost + (event ? 0 : record.size());
+      lost = 0;
+      if (!event || (!event->opens_file && !keep(*event))) continue;
+      kept.records += record;
+      kept.any |= !event->opens_file;
+      continue;
+    }
+    if (holds) patience -= *length;
+    if (lost == 0) torn = length ? !holds_record(file, *length) : file.size() < kHead;
+    file.remove_prefix(1);
+    ++lost;
   }
+  if (!torn) kept.damaged += lost;
   return kept;
 }
 
-/// Leaves in the event files of a folder what `keep` says, and removes those with none left.
-void keep_events(const std::string& folder, auto&& keep) {
+/// Keeps a copy of a damaged event file beside it, and says where. Contents that were kept before are not kept again.
+std::string keep_copy(const std::string& path, std::string_view file) {
+  const std::uint32_t sum = crc32c(std::as_bytes(std::span(file)));
+  std::string name = fs::path(path).filename().string();
+  for (std::size_t at = name.find(kNamePart); at != std::string::npos; at = name.find(kNamePart))
+    name.replace(at, kNamePart.size(), "tf_events");  // else TensorBoard would show it too
+  std::string copy = (fs::path(path).parent_path() / fmt::format("{}.{:08x}.damaged", name, sum)).string();
+  write_atomically(copy, file);
+  return copy;
+}
+
+/// Leaves in the event files of a folder what `keep` says, and removes those with none left. Says what was damaged.
+std::vector<std::string> keep_events(const std::string& folder, auto&& keep) {
   std::error_code error;
-  std::vector<std::string> files;
+  std::vector<std::string> files, notes;
   for (const auto& entry : fs::directory_iterator(folder, error))
     if (entry.is_regular_file() && entry.path().filename().string().find(kNamePart) != std::string::npos)
       files.push_back(entry.path().string());
@@ -181,12 +222,16 @@ void keep_events(const std::string& folder, auto&& keep) {
   for (const std::string& path : files) {
     const std::string file = read_file(path);
     const Kept kept = kept_events(file, keep);
+    if (kept.damaged > 0)
+      notes.push_back(fmt::format("{}: {} damaged bytes left out; the file as it was is kept as {}", path, kept.damaged,
+                                  keep_copy(path, file)));
     if (!kept.any) {
       if (unlink(path.c_str()) != 0) throw file_error(path, "removed", errno);
     } else if (kept.records != file) {
       write_atomically(path, kept.records);
     }
   }
+  return notes;
 }
 
 std::string host_name() {
@@ -251,12 +296,14 @@ void EventFile::flush() {
   pending_.clear();
 }
 
-void cut_back_events(const std::string& folder, std::int64_t step) {
-  keep_events(folder, [step](const Event& event) { return event.step <= step; });
+std::vector<std::string> cut_back_events(const std::string& folder, std::int64_t step, std::string_view tag_prefix) {
+  return keep_events(folder, [&](const Event& event) {
+    return event.step < step || (event.step == step && (tag_prefix.empty() || !event.tag.starts_with(tag_prefix)));
+  });
 }
 
-void drop_events(const std::string& folder, std::string_view tag_prefix) {
-  keep_events(folder, [tag_prefix](const Event& event) { return !event.tag.starts_with(tag_prefix); });
+std::vector<std::string> drop_events(const std::string& folder, std::string_view tag_prefix) {
+  return keep_events(folder, [tag_prefix](const Event& event) { return !event.tag.starts_with(tag_prefix); });
 }
 
 }  // namespace spikesink

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/file_descriptor.h"
 
@@ -31,10 +32,14 @@ class EventFile {
   std::string pending_;
 };
 
-/// Takes all events after `step` out of the event files of a folder, atomically file by file; removes a file with none
-/// left, drops what a crash tore at the end of a file, and records whose checksum is wrong. Other files stay.
-void cut_back_events(const std::string& folder, std::int64_t step);
+/// Takes all events after `step` out of the event files of a folder, and those of `step` itself whose tag begins with
+/// `tag_prefix` if that is not empty, atomically file by file; removes a file with none left, and drops what a crash
+/// tore at the end of a file. What else is no record, or no event, is damaged: it is left out, up to the next record
+/// whose checksums are right, after a copy of the whole file was put beside it, under a name that TensorBoard does not
+/// read. A line for each such file is returned. Other files stay.
+std::vector<std::string> cut_back_events(const std::string& folder, std::int64_t step,
+                                         std::string_view tag_prefix = {});
 /// Takes the events whose tag begins so out of the event files of a folder, in the same way.
-void drop_events(const std::string& folder, std::string_view tag_prefix);
+std::vector<std::string> drop_events(const std::string& folder, std::string_view tag_prefix);
 
 }  // namespace spikesink

@@ -35,8 +35,13 @@ std::int64_t free_bytes(const std::string& folder) {
 
 }  // namespace
 
-CheckpointWriter::CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator)
-    : folder_(std::move(folder)), config_(config), communicator_(communicator), rank_(communicator.rank()) {}
+CheckpointWriter::CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator,
+                                   std::function<void()> before_placing)
+    : folder_(std::move(folder)),
+      config_(config),
+      communicator_(communicator),
+      rank_(communicator.rank()),
+      before_placing_(std::move(before_placing)) {}
 
 CheckpointWriter::~CheckpointWriter() {
   if (work_.valid()) work_.wait();
@@ -124,6 +129,7 @@ void CheckpointWriter::write_file() {
 }
 
 void CheckpointWriter::put_in_place() {
+  if (before_placing_) before_placing_();
   finish_checkpoint(folder_ + "/" + RunFolder::step_name(state_.step), state_, checksums_);
   std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
   older.erase(state_.step);  // `latest` points to it

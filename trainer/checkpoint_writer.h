@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <future>
 #include <optional>
 #include <span>
@@ -21,8 +22,10 @@ namespace spikesink {
 /// could not be written either throws DataError.
 class CheckpointWriter {
  public:
-  /// `communicator` outlives the writer.
-  CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator);
+  /// `communicator` outlives the writer. Rank 0 calls `before_placing` on its thread before it puts a checkpoint in
+  /// place, which fails if that throws.
+  CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator,
+                   std::function<void()> before_placing = {});
   /// Waits for the thread. A single rank finishes what it does; many leave an unfinished folder, unless they wait()ed.
   ~CheckpointWriter();
 
@@ -52,6 +55,7 @@ class CheckpointWriter {
   CheckpointConfig config_;
   Communicator& communicator_;
   const int rank_;
+  const std::function<void()> before_placing_;
   HostCopy copy_;  // memory is kept for the next one
   std::optional<std::string> problem_;
   bool last_failed_ = false;  // the last one that ended; the same on all ranks

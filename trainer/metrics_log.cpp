@@ -21,7 +21,7 @@ struct MetricsLog::Impl {
     write_session_start(*events, hyperparameters);
     events->flush();
   }
-  void write(std::int64_t step, const Scalars& scalars, const char* event, const std::string& tag,
+  void write(std::int64_t step, const Scalars& scalars, const char* event, std::string_view tags,
              const std::vector<std::pair<std::string, std::int64_t>>& identities = {}) {
     if (lines) {
       nlohmann::ordered_json line{{"step", step}};
@@ -36,7 +36,7 @@ struct MetricsLog::Impl {
       lines->append(line.dump());
     }
     if (!events) return;
-    for (const auto& [name, value] : scalars) events->scalar(tag + name, value, step);
+    for (const auto& [name, value] : scalars) events->scalar(std::string(tags) + name, value, step);
     events->flush();
   }
 
@@ -56,7 +56,7 @@ void MetricsLog::step(std::int64_t step, const Scalars& scalars,
                       const std::vector<std::pair<std::string, std::int64_t>>& identities) {
   impl_->write(step, scalars, nullptr, "train/", identities);
 }
-void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", "probe/"); }
+void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", kProbeTags); }
 void MetricsLog::data(std::int64_t step, const std::string& data) {
   if (!impl_->lines) return;
   nlohmann::ordered_json line{{"step", step}, {"event", "data"}};

@@ -1,6 +1,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace spikesink {
 /// its way to the disk when the call returns, so that a killed run loses none.
 class MetricsLog {
  public:
+  static constexpr std::string_view kProbeTags = "probe/";  ///< what those of probes in TensorBoard begin with
+
   /// TensorBoard is told what the run is made with, in place of what an earlier start of it told.
   MetricsLog(const RunFolder& folder, const LoggingConfig& config, const Hyperparameters& hyperparameters = {});
   ~MetricsLog();  ///< by an exception: TensorBoard shows the run as failed
@@ -22,7 +25,7 @@ class MetricsLog {
   /// {"step": ..., scalars..., identities...}; TensorBoard, tags are train/NAME, has the scalars.
   void step(std::int64_t step, const Scalars& scalars,
             const std::vector<std::pair<std::string, std::int64_t>>& identities = {});
-  /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are probe/NAME.
+  /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are kProbeTags, NAME.
   void probe(std::int64_t step, const Scalars& scalars);
   /// {"step": ..., "event": "data", and what the JSON object `data` has}; in metrics.jsonl only.
   void data(std::int64_t step, const std::string& data);

@@ -1,6 +1,7 @@
 #include "trainer/run_folder.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -9,12 +10,15 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
+#include "trainer/metrics_log.h"
+#include "trainer/run_log.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -70,27 +74,54 @@ void RunFolder::remove_unfinished() const {
     });
 }
 
-std::int64_t RunFolder::cut_back(std::int64_t step) const {
+std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, std::int64_t logged_every) const {
+  const auto stays = [&](std::int64_t at, bool is_probe) {
+    return at < step || (at == step && !(probe_too && is_probe));
+  };
+  std::int64_t last = 0, before = 0;  // logged steps
+  const auto fate = [&](const nlohmann::json& line) {
+    const auto at = line.find("step");
+    if (at == line.end() || !at->is_number_integer()) return LineFate::kDamaged;
+    const auto event = line.value("event", nlohmann::json());
+    if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
+    if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());
+    return LineFate::kStays;
+  };
+  // Nothing goes before its copy is on the disk: who is killed between the two keeps it twice.
+  const auto keep = [this](std::string_view lines) {
+    FileDescriptor file = FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT);
+    file.append(lines);
+    file.sync();
+  };
   std::error_code error;
-  std::string damaged;
-  if (fs::exists(metrics(), error))
-    cut_back_json_lines(
-        metrics(),
-        [step](const nlohmann::json& line) {
-          const auto at = line.find("step");
-          return at != line.end() && at->is_number_integer() && at->get<std::int64_t>() <= step;
-        },
-        [&](std::string_view line) { damaged.append(line) += '\n'; });
-  if (!damaged.empty()) FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT).append(damaged);
-  if (fs::exists(tensorboard(), error)) cut_back_events(tensorboard(), step);
-  for_each_entry(probes(), [step](const fs::path& path) {
+  const std::int64_t damaged = fs::exists(metrics(), error) ? cut_back_json_lines(metrics(), fate, keep) : 0;
+  std::vector<std::string> notes;
+  if (fs::exists(tensorboard(), error))
+    notes = cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
+  for_each_entry(probes(), [&](const fs::path& path) {
     const auto at = step_of(path.stem().string());
     std::error_code failed;
-    if (at && *at > step && path.extension() == ".h5" && !fs::remove(path, failed))
-      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; it is of a step after " +
-                      std::to_string(step) + ", which is resumed from");
+    if (at && !stays(*at, true) && path.extension() == ".h5" && !fs::remove(path, failed))
+      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
+                      std::to_string(step) + " and writes it again");
   });
-  return std::ranges::count(damaged, '\n');
+  if (damaged > 0)
+    notes.push_back(
+        fmt::format("{}: {} left out, kept in {}.damaged", metrics(), counted(damaged, "damaged line"), metrics()));
+  // They may have been logged less often before.
+  if (logged_every > 0 && step - last > std::max(logged_every, last - before))
+    notes.push_back(fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost",
+                                metrics(), last, step));
+  return notes;
+}
+
+void RunFolder::sync_logs() const {
+  std::error_code error;
+  std::vector<std::string> paths{metrics(), divergences()};
+  for_each_entry(tensorboard(), [&](const fs::path& path) { paths.push_back(path.string()); });
+  paths.insert(paths.end(), {tensorboard(), path_});  // which have their names
+  for (const std::string& path : paths)
+    if (fs::exists(path, error)) FileDescriptor::open(path, O_RDONLY).sync();
 }
 
 std::int64_t RunFolder::last_step() const {

@@ -55,7 +55,7 @@ class Loop {
         ranks_(job.communicator),
         log_(ranks_.rank() == 0 ? RunLog(job.folder.log()) : RunLog()),
         steps_(step_setup(job)),
-        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator),
+        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator, [&job] { job.folder.sync_logs(); }),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
@@ -133,7 +133,7 @@ class Loop {
       steps_.optimizer().init();
       rank_0_does(ranks_, [&] { remove_checkpoints_after(job_.folder.checkpoints(), -1); });
     }
-    cut_back(job_.resume ? step_ : -1);
+    cut_back(job_.resume ? step_ : -1, probe_owed_);
     rank_0_does(ranks_, [&] { note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_); });
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
@@ -165,13 +165,14 @@ class Loop {
     begin_ = interval_ = Clock::now();
   }
 
-  /// Metrics, probes and TensorBoard of later steps go away; what is logged from here on stands behind the rest.
-  void cut_back(std::int64_t step) {
+  /// Metrics, probes and TensorBoard of later steps go away, as RunFolder::cut_back() says; what is logged from here on
+  /// stands behind the rest.
+  void cut_back(std::int64_t step, bool probe_too = false) {
     metrics_.reset();
+    const bool has_lines = std::ranges::count(job_.logging.loggers, Logger::kJsonl) > 0;
     rank_0_does(ranks_, [&] {
-      if (const std::int64_t damaged = job_.folder.cut_back(step); damaged > 0)
-        log_.line(fmt::format("{}: {} left out, kept in {}.damaged", job_.folder.metrics(),
-                              counted(damaged, "damaged line"), job_.folder.metrics()));
+      for (const std::string& note : job_.folder.cut_back(step, probe_too, has_lines ? job_.logging.every_steps : 0))
+        log_.line(note);
     });
     if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
   }

@@ -241,6 +241,10 @@ with tempfile.TemporaryDirectory() as temporary:
     for kind, share in ((Training, 1), (Resuming, 3), (Preparing, 3), (Analyzing, 5), (Reporting, 20)):
         subject = kind(home)
         calls = subject.calls()
+        if kind is Training:
+            names = {("fsync", "run/metrics.jsonl"): "synced", ("rename", "run/checkpoints/step_N"): "placed"}
+            order = [names[key] for number, call in calls if (key := (call, subject.files[number])) in names]
+            report.check(order == ["synced", "placed"] * 5, f"metrics are on the disk before a checkpoint of them is in place: {order}")
         for point in subject.points(calls, "all" if POINTS == "all" else int(POINTS) // share):
             subject.try_point(*point)
         subject.table()

@@ -127,10 +127,20 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(process.returncode == 75, f"SIGTERM gives exit code 75, not {process.returncode}: {error}")
     report.check(error.count("\n") == 1 and "--resume" in error, f"one line says how to go on: {error}")
     probed = [line["step"] for line in probes(stopped)]
+    # Killed behind that probe, and before a checkpoint holds that it was measured.
+    held = keys + harness.sets(checkpoint__every_steps=steps)
+    process = subprocess.Popen(harness.command("train", harness.TINY, *held, "--resume"), stdout=subprocess.DEVNULL)
+    while process.poll() is None and last_step(stopped) <= len(probed):
+        time.sleep(0.002)
+    process.kill()
+    report.check(process.wait() == -signal.SIGKILL, "killed behind a probe that was owed")
+    report.check(len(probed) in [line["step"] for line in probes(stopped)], "which was measured")
     harness.run("train", harness.TINY, *keys, "--resume")
     report.check(losses(stopped) == losses(whole), "losses after SIGTERM and --resume")
     report.check(probed == list(range(len(probed))) and len(probed) <= steps, f"probes before SIGTERM: {probed}")
     report.check([line["step"] for line in probes(stopped)] == list(range(steps + 1)), "a probe of every step after --resume")
+    tags = b"".join(path.read_bytes() for path in (stopped / "tensorboard").iterdir()).count(b"probe/perplexity\x15")
+    report.check(tags == steps + 1, f"TensorBoard has each probe once: {tags}")
     again = {line["step"]: line for line in probes(stopped)}
     report.check(all(again[line["step"]] == line for line in probes(whole)), "probes after SIGTERM and --resume")
 report.end()

@@ -4,6 +4,7 @@ nothing: the damaged one is named and kept aside. A replay tells when the step i
 
 import json
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 
@@ -58,6 +59,12 @@ DAMAGE = {
 }
 
 
+def masked(data):
+    """The checksum of a length or an event in TensorBoard's files."""
+    crc = harness.crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def losses(run):
     return [(line["step"], line["loss"]) for line in harness.metrics(run) if "event" not in line]
 
@@ -106,7 +113,20 @@ with tempfile.TemporaryDirectory() as temporary:
     file = home / "metrics/metrics.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:2] + ["{broken\n"] + lines[2:]))
+    # So are events of TensorBoard; those behind them stay.
+    events = next((home / "metrics/tensorboard").iterdir())
+    data = bytearray(events.read_bytes())
+    at = data.index(b"train/loss") - 40  # in what stands before the first of them
+    while struct.pack("<I", masked(data[at : at + 8])) != data[at + 8 : at + 12]:
+        at += 1
+    data[at] ^= 1
+    events.write_bytes(data)
     done = train("metrics", "--resume", steps=12)
+    report.check(f"{events}: " in done.stdout and "damaged bytes left out" in done.stdout, f"damaged events: {done.stdout}")
+    copies = list((home / "metrics/tensorboard").glob("*.damaged"))
+    report.check([copy.read_bytes() for copy in copies] == [bytes(data)], f"which are kept: {copies}")
+    tags = b"".join(path.read_bytes() for path in (home / "metrics/tensorboard").glob("*tfevents*")).count(b"train/loss\x15")
+    report.check(tags == 11, f"{tags} losses in TensorBoard, all but that of one step")
     report.check("metrics.jsonl: 1 damaged line left out, kept in" in done.stdout, f"a damaged line of metrics: {done.stdout}")
     report.check((home / "metrics/metrics.jsonl.damaged").read_text() == "{broken\n" and losses(home / "metrics") == whole, "its bytes are kept")
 

@@ -25,7 +25,7 @@ void read_lines(std::string_view input) {
     require(attempt.code.has_value() == attempt.ended.has_value(), "an end");
 
   const auto keep = [](const nlohmann::json& line) {
-    return !line.is_object() || line.value("step", nlohmann::json()) <= 5;
+    return !line.is_object() || line.value("step", nlohmann::json()) <= 5 ? LineFate::kStays : LineFate::kGoes;
   };
   cut_back_json_lines(file, keep);
   const std::string cut = read_file(file);
@@ -73,7 +73,9 @@ void read_events(std::string_view input) {
       input.remove_prefix(std::min(size + 1, input.size()));
     }
   }
-  const std::string path = write_scratch("events/events.out.tfevents.1", file), folder = scratch("events");
+  const std::string folder = scratch("events");
+  std::filesystem::remove_all(folder);  // copies of what was damaged
+  const std::string path = write_scratch("events/events.out.tfevents.1", file);
   const auto left = [&] { return std::filesystem::exists(path) ? read_file(path) : ""; };
   cut_back_events(folder, 5);
   const std::string cut = left();

@@ -10,7 +10,9 @@ namespace spikesink {
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
 namespace {
-bool up_to_2(const nlohmann::json& line) { return line.value("step", 99) <= 2; }
+LineFate up_to_2(const nlohmann::json& line) {
+  return line.value("step", 99) <= 2 ? LineFate::kStays : LineFate::kGoes;
+}
 }  // namespace
 
 TEST_CASE("JsonLines appends, also to a file that is there", "[io]") {
@@ -88,7 +90,7 @@ TEST_CASE("cut_back_json_lines drops a line that was torn at any byte, without c
     CHECK(slurp(path) == (bytes == last.size() ? "{\"step\":1}\n" + last + "\n" : "{\"step\":1}\n"));
   }
   spill(path, "12\n34");  // 34 may have been 345
-  CHECK(cut_back_json_lines(path, [](const auto&) { return true; }) == 0);
+  CHECK(cut_back_json_lines(path, [](const auto&) { return LineFate::kStays; }) == 0);
   CHECK(slurp(path) == "12\n");
 }
 
@@ -99,6 +101,23 @@ TEST_CASE("cut_back_json_lines drops and counts damaged lines in the middle", "[
                   "\n{\"a\":\"\xFF\"}\n{\"step\":2}\n");
   CHECK(cut_back_json_lines(path, up_to_2) == 3);
   CHECK(slurp(path) == "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_CASE("cut_back_json_lines hands out what is damaged before it takes it out", "[io]") {
+  const TempFolder folder;
+  const std::string path = folder / "metrics.jsonl", text = "{\"step\":1}\n{\"st\n{\"stop\":2}\n{\"step\":3}\n";
+  const auto fate = [](const nlohmann::json& line) {
+    return line.contains("step") ? up_to_2(line) : LineFate::kDamaged;
+  };
+  spill(path, text);
+  CHECK(message_of([&] {
+          cut_back_json_lines(path, fate, [](std::string_view) { throw DataError("no place for them"); });
+        }) == "no place for them");
+  CHECK(slurp(path) == text);
+  std::string damaged;
+  CHECK(cut_back_json_lines(path, fate, [&](std::string_view lines) { damaged += lines; }) == 2);
+  CHECK(damaged == "{\"st\n{\"stop\":2}\n");
+  CHECK(slurp(path) == "{\"step\":1}\n");
 }
 
 TEST_CASE("cut_back_json_lines leaves a file alone that needs no cut, and copes with an empty one", "[io]") {

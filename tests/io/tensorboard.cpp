@@ -53,11 +53,13 @@ std::uint32_t masked_crc(const std::string& bytes) {
   sum = ~sum;
   return ((sum >> 15) | (sum << 17)) + 0xA282EAD8;
 }
-std::string framed(const std::string& data) {
-  const auto raw = [](auto number) { return std::string(reinterpret_cast<const char*>(&number), sizeof number); };
-  const std::string length = raw(std::uint64_t{data.size()});
-  return length + raw(masked_crc(length)) + data + raw(masked_crc(data));
+template <class T>
+std::string raw(T number) {
+  return {reinterpret_cast<const char*>(&number), sizeof number};
 }
+/// What stands before a record's data.
+std::string head(std::uint64_t size) { return raw(size) + raw(masked_crc(raw(size))); }
+std::string framed(const std::string& data) { return head(data.size()) + data + raw(masked_crc(data)); }
 
 struct Scalar {
   std::string tag;
@@ -223,7 +225,7 @@ TEST_CASE("cut_back_events drops an event that was torn at any byte", "[io]") {
   CHECK(folder.names().empty());
 }
 
-TEST_CASE("cut_back_events drops events with a wrong checksum and never lets one pass", "[io]") {
+TEST_CASE("cut_back_events leaves out a damaged event alone, and keeps a copy that TensorBoard does not read", "[io]") {
   const TempFolder folder;
   write_steps(folder.path(), 1, 3);
   const std::string path = files_of(folder.path()).at(0), whole = slurp(path);
@@ -234,13 +236,42 @@ TEST_CASE("cut_back_events drops events with a wrong checksum and never lets one
     std::string damaged = whole;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x10);
     spill(path, damaged);
-    cut_back_events(folder.path(), 99);
+    const auto notes = cut_back_events(folder.path(), 99);
     CAPTURE(at - second);
-    // Where the length is damaged, nothing says where the next event begins.
-    std::vector<Scalar> want = steps(1, 1);
-    if (at >= second + 12) want.push_back(steps(3, 3).at(0));
-    REQUIRE(scalars_of(path) == want);
+    REQUIRE(scalars_of(path) == std::vector<Scalar>{steps(1, 1).at(0), steps(3, 3).at(0)});
+    REQUIRE(notes.size() == 1);
+    REQUIRE_THAT(notes[0], StartsWith(fmt::format("{}: {} damaged bytes left out", path, third - second)));
+    auto names = folder.names();
+    names.erase(fs::path(path).filename().string());
+    REQUIRE(names.size() == 1);
+    REQUIRE_THAT(*names.begin(), Contains(".damaged") && !Contains("tfevents"));
+    REQUIRE_THAT(notes[0], Contains(*names.begin()));
+    REQUIRE(slurp(folder / *names.begin()) == damaged);
+    fs::remove(folder / *names.begin());
+    REQUIRE(cut_back_events(folder.path(), 99).empty());
   }
+}
+
+TEST_CASE("cut_back_events finds the next event behind any number of damaged ones", "[io]") {
+  const TempFolder folder;
+  write_steps(folder.path(), 1, 2000);
+  const std::string path = files_of(folder.path()).at(0);
+  std::string file = slurp(path);
+  const auto records = records_of(path);
+  std::size_t at = framed(records[0]).size();
+  for (std::size_t i = 1; i < records.size(); ++i) {
+    const std::size_t size = framed(records[i]).size();
+    if (i > 1 && i < records.size() - 1) file.replace(at, size, size, '\0');
+    at += size;
+  }
+  spill(path, file);
+  CHECK(cut_back_events(folder.path(), 9999).size() == 1);
+  CHECK(scalars_of(path) == std::vector<Scalar>{steps(1, 1).at(0), steps(2000, 2000).at(0)});
+
+  std::string nested;  // lengths that are right, each before data that is not: all looked at, they are ten billion bytes
+  for (std::uint64_t i = 40000; i > 0; --i) nested += head(i * 12);
+  spill(path, framed(records[0]) + nested + framed(records[5]));
+  CHECK(cut_back_events(folder.path(), 9999).size() == 1);
 }
 
 TEST_CASE("cut_back_events reads events of other writers: no step is step 0, unknown fields pass", "[io]") {

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "tests/trainer/support.h"
@@ -73,6 +74,83 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   folder.cut_back(-1);
   CHECK(lines_of(folder.metrics()).empty());
   CHECK_FALSE(fs::exists(folder.probe(0)));
+}
+
+TEST_CASE("damaged lines of metrics are kept before they are taken out", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const std::string text = "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":2}\n";
+  write_atomically(folder.metrics(), text);
+  fs::create_directory(folder.metrics() + ".damaged");  // where they cannot be kept
+  CHECK_THROWS_AS(folder.cut_back(2), DataError);
+  CHECK(read_file(folder.metrics()) == text);
+  fs::remove(folder.metrics() + ".damaged");
+  CHECK(folder.cut_back(2) == std::vector<std::string>{folder.metrics() + ": 3 damaged lines left out, kept in " +
+                                                       folder.metrics() + ".damaged"});
+  CHECK(lines_of(folder.metrics() + ".damaged") ==
+        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})"});
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1})", R"({"step":2})"});
+  CHECK(folder.cut_back(2).empty());
+}
+
+TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const auto said = [&](std::int64_t step, std::int64_t logged_every) {
+    const auto notes = folder.cut_back(step, false, logged_every);
+    return notes.empty() ? "" : notes.at(0);
+  };
+  CHECK_THAT(said(20, 10), Catch::Contains("metrics.jsonl: has no steps between 0 and 20"));
+  CHECK(said(20, 0).empty());
+  CHECK(said(0, 10).empty());
+  CHECK(said(-1, 10).empty());
+  const auto write = [&](const std::vector<std::int64_t>& steps) {
+    std::ofstream file(folder.metrics());
+    for (const std::int64_t step : steps) file << R"({"step":)" << step << "}\n";
+    file << R"({"step":18,"event":"probe"})" << '\n';
+  };
+  write({5, 10});
+  CHECK_THAT(said(18, 5), Catch::Contains("has no steps between 10 and 18"));
+  CHECK(said(15, 5).empty());
+  write({10, 20});
+  CHECK(said(28, 1).empty());  // every 10 steps, until now
+}
+
+TEST_CASE("a probe that is to be measured again does not stand yet, nor one that a kill left of it",
+          "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  {
+    MetricsLog log(folder, {.loggers = {Logger::kJsonl, Logger::kTensorboard}});
+    for (const std::int64_t step : {1, 2, 3}) {
+      log.step(step, {{"loss", 0.5}});
+      log.probe(step, {{"perplexity", 9}});
+    }
+  }
+  for (const std::int64_t step : {1, 2, 3}) std::ofstream(folder.probe(step)) << "x";
+  const auto events = [&] {
+    std::string bytes;
+    for (const auto& entry : fs::directory_iterator(folder.tensorboard())) bytes += read_file(entry.path().string());
+    const auto count = [&](const std::string& tag) {
+      std::size_t found = 0;
+      for (std::size_t at = bytes.find(tag); at != std::string::npos; at = bytes.find(tag, at + 1)) ++found;
+      return found;
+    };
+    return std::pair(count("train/loss"), count("probe/perplexity"));
+  };
+  folder.cut_back(2);
+  CHECK(lines_of(folder.metrics()).size() == 4);
+  CHECK(events() == std::pair<std::size_t, std::size_t>(2, 2));
+  folder.cut_back(2, /*probe_too=*/true);
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1,"loss":0.5})",
+                                                               R"({"step":1,"event":"probe","perplexity":9.0})",
+                                                               R"({"step":2,"loss":0.5})"});
+  CHECK(events() == std::pair<std::size_t, std::size_t>(2, 1));
+  CHECK(fs::exists(folder.probe(1)));
+  CHECK_FALSE(fs::exists(folder.probe(2)));
 }
 
 TEST_CASE("loggers write what they are named for", "[trainer][run_folder]") {
