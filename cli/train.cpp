@@ -26,6 +26,7 @@
 #include "trainer/dist/agree.h"
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
+#include "trainer/listing.h"
 #include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 #include "trainer/trainer.h"
@@ -52,10 +53,19 @@ std::vector<std::string> changes_since(const std::string& text, const std::strin
   return config_difference(before, config);
 }
 
-/// The checkpoint to go on from, if there is one.
+/// Of the run that is in the folder, before it is this config's.
+std::int64_t steps_between_checkpoints(const RunFolder& folder, const Config& config) {
+  const bool has_own = is_there(folder.config());
+  return (has_own ? read_config_text(read_file(folder.config()), folder.config()) : config).checkpoint.every_steps;
+}
+
+/// The checkpoint to go on from; nothing: there never was one. All ranks call.
 std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
   auto point = newest_resume_point(folder, ranks);
-  if (!point) return point;
+  if (!point) {
+    rank_0_does(ranks, [&] { require_never_saved(folder, steps_between_checkpoints(folder, config)); });
+    return point;
+  }
   point->changes = changes_since(point->state.config, point->checkpoint + "/state.json", folder, config, "--resume");
   if (const auto total = config.train.total_steps(config.model.context); total < point->state.step)
     throw UsageError(

@@ -10,6 +10,7 @@
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/json_integer.h"
+#include "trainer/listing.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -46,7 +47,7 @@ auto with_state(const std::string& checkpoint, auto&& f) {
 /// A rank's file in a checkpoint, which is there.
 std::string file_of(const std::string& checkpoint, int rank) {
   const std::string file = checkpoint + "/" + rank_file(rank);
-  if (std::error_code error; !fs::exists(file, error))
+  if (!is_there(file))
     throw DataError(file + ": missing, the checkpoint is incomplete; use an older step_ folder beside it");
   return file;
 }
@@ -79,8 +80,7 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
                        std::span<const std::uint32_t> checksums) {
   const std::string unfinished = unfinished_name(checkpoint);
   write_state(unfinished, state, checksums);
-  if (std::error_code missing; fs::exists(checkpoint, missing))
-    remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
+  if (is_there(checkpoint)) remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
   commit_folder(unfinished, checkpoint);
   const fs::path path(checkpoint);
   replace_link((path.parent_path() / kLatest).string(), path.filename().string());
@@ -88,37 +88,33 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
 
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder) {
   std::map<std::int64_t, std::string> found;
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
-    if (const auto step = RunFolder::step_of(at->path().filename().string()))
-      if (std::error_code missing; fs::exists(at->path() / kStateFile, missing)) found[*step] = at->path().string();
+  for (const fs::path& path : entries_of(folder))
+    if (const auto step = RunFolder::step_of(path.filename().string()))
+      if (is_there((path / kStateFile).string())) found[*step] = path.string();
   return found;
 }
 
 std::optional<std::string> latest_checkpoint(const std::string& folder) {
-  std::error_code error;
-  const fs::path latest = fs::path(folder) / kLatest;
-  if (!fs::is_symlink(latest, error)) {  // a copy may have lost the link
+  const std::string latest = folder + "/" + kLatest;
+  if (type_of(latest, false) != fs::file_type::symlink) {  // a copy may have lost the link
     const auto found = whole_checkpoints(folder);
     return found.empty() ? std::nullopt : std::optional(found.rbegin()->second);
   }
   const std::string name = fs::read_symlink(latest).string(), target = (fs::path(folder) / name).string();
   if (RunFolder::step_of(name)) {
-    if (fs::exists(target + "/" + kStateFile, error)) return target;
+    if (is_there(target + "/" + kStateFile)) return target;
     if (const auto found = whole_checkpoints(folder); !found.empty()) return found.rbegin()->second;
   }
-  throw DataError(latest.string() + ": points to " + target +
+  throw DataError(latest + ": points to " + target +
                   ", which is no checkpoint; point it to another step_ folder beside it");
 }
 
 std::string problem_of_latest(const std::string& folder) {
-  std::error_code error;
-  const fs::path latest = fs::path(folder) / kLatest;
-  if (!fs::is_symlink(latest, error)) return "";
-  const fs::path target = fs::path(folder) / fs::read_symlink(latest, error);
-  return fs::exists(target / kStateFile, error)
-             ? ""
-             : fmt::format("{}: the newest checkpoint has no {}", target.string(), kStateFile);
+  const std::string latest = folder + "/" + kLatest;
+  if (type_of(latest, false) != fs::file_type::symlink) return "";
+  const std::string target = (fs::path(folder) / fs::read_symlink(latest)).string();
+  return is_there(target + "/" + kStateFile) ? ""
+                                             : fmt::format("{}: the newest checkpoint has no {}", target, kStateFile);
 }
 
 std::string set_aside(const std::string& checkpoint) {
@@ -145,8 +141,7 @@ void remove_checkpoint(const std::string& checkpoint) {
 }
 
 std::string find_checkpoint(const std::string& path) {
-  std::error_code error;
-  if (fs::exists(path + "/" + kStateFile, error)) return path;
+  if (is_there(path + "/" + kStateFile)) return path;
   for (const std::string& folder : {path, path + "/checkpoints"})
     if (const auto latest = latest_checkpoint(folder)) return *latest;
   throw DataError(path + ": no checkpoint here; name a step_ folder, or a run's folder that has checkpoints/latest");

@@ -37,12 +37,12 @@ void write_state(const std::string& folder, const TrainingState& state, std::spa
 /// the folder unfinished.
 void finish_checkpoint(const std::string& checkpoint, const TrainingState& state,
                        std::span<const std::uint32_t> checksums);
-/// The whole checkpoints in a folder of checkpoints: step and folder.
+/// The whole checkpoints in a folder of checkpoints: step and folder. DataError if it cannot be listed.
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder);
 
 /// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing, or its checkpoint has no
 /// state.json, the whole one of the highest step; or nothing. DataError if `latest` leads elsewhere, or to the only
-/// one.
+/// one, or if what is there cannot be told.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
 /// A line if the checkpoint that `latest` points to is not whole, or empty.
 std::string problem_of_latest(const std::string& folder);
@@ -51,7 +51,7 @@ std::string problem_of_latest(const std::string& folder);
 std::string set_aside(const std::string& checkpoint);
 /// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
 void remove_checkpoint(const std::string& checkpoint);
-/// Takes back the checkpoints after `step`, which is resumed from; -1: all.
+/// Takes back the checkpoints after `step`, which is resumed from.
 void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.
 std::string find_checkpoint(const std::string& path);

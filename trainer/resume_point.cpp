@@ -12,6 +12,17 @@
 #include "trainer/dist/agree.h"
 
 namespace spikesink {
+namespace {
+constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
+
+std::string lost(const RunFolder& folder, const std::string& although) {
+  return fmt::format(
+      "{}: has no whole checkpoint, although {}; put the checkpoints back (is their disk mounted?), or remove {} to "
+      "begin anew",
+      folder.checkpoints(), although, folder.path());
+}
+
+}  // namespace
 
 Position data_position(const ResumePoint& point) {
   Position position = Position::from_json(point.state.position);
@@ -34,6 +45,7 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
       const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
       if (step) all.erase(all.upper_bound(*step), all.end());
       all.erase(all.lower_bound(before), all.end());
+      if (all.empty() && before == kAny) throw DataError(lost(folder, fmt::format("latest leads to {}", *latest)));
       if (all.empty()) return;
       if (tried == all.size()) throw DataError(damaged.front().problem);
       checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(tried))->second;
@@ -54,6 +66,14 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
     if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};
     damaged.push_back({checkpoint, *bad});
   }
+}
+
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps) {
+  if (folder.has_checkpoints()) throw DataError(lost(folder, "something of one is there"));
+  // The first is whole when the second begins, or else that or the one of the step after it is, or the run ends there.
+  const std::int64_t last = folder.last_measured();
+  if (last / 2 > every_steps)
+    throw DataError(lost(folder, fmt::format("the run has come to step {} and saves every {}", last, every_steps)));
 }
 
 }  // namespace spikesink

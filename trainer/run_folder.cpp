@@ -7,16 +7,18 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
+#include "trainer/listing.h"
 #include "trainer/metrics_log.h"
 #include "trainer/run_log.h"
 
@@ -24,14 +26,17 @@ namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
 
-/// Calls f with the path of every entry of a folder; entries may be removed meanwhile. A folder that is not there has
-/// none.
-void for_each_entry(const std::string& folder, auto&& f) {
-  std::error_code error;
-  std::vector<fs::path> paths;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
-    paths.push_back(at->path());
-  for (const fs::path& path : paths) f(path);
+/// The last step that lines of a file tell of; 0: none, or there is no such file.
+std::int64_t last_step_of(const std::string& file) {
+  std::int64_t last = 0;
+  if (!is_there(file)) return last;
+  std::istringstream in(read_file(file));
+  for (std::string text; std::getline(in, text);) {
+    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (const auto at = line.find("step"); line.is_object() && at != line.end() && at->is_number_integer())
+      last = std::max(last, at->get<std::int64_t>());
+  }
+  return last;
 }
 
 }  // namespace
@@ -54,24 +59,25 @@ std::optional<std::int64_t> RunFolder::step_of(const std::string& name) {
 
 void RunFolder::make() const {
   std::error_code error;
-  for (const std::string& folder : {path_, probes(), checkpoints()})
+  for (const std::string& folder : {path_, probes(), checkpoints()}) {
+    require_target(folder);
     if (fs::create_directories(folder, error); error)
       throw UsageError(folder + ": cannot be made: " + error.message() + "; choose another run.dir");
+  }
 }
 
 void RunFolder::require_new() const {
-  std::error_code error;
-  if (fs::exists(config(), error) || fs::exists(metrics(), error))
+  if (is_there(config()) || is_there(metrics()) || has_checkpoints())
     throw UsageError(path_ + ": has a run already; go on with --resume, or choose another run.name");
 }
 
 void RunFolder::remove_unfinished() const {
   for (const std::string& folder : {path_, probes(), checkpoints()})
-    for_each_entry(folder, [](const fs::path& path) {
+    for (const fs::path& path : entries_of(folder)) {
       const std::string name = path.filename().string();
       std::error_code error;
       if (name.starts_with(".unfinished.") || name.ends_with(".unfinished")) fs::remove_all(path, error);
-    });
+    }
 }
 
 std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, std::int64_t logged_every) const {
@@ -93,18 +99,16 @@ std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, 
     file.append(lines);
     file.sync();
   };
-  std::error_code error;
-  const std::int64_t damaged = fs::exists(metrics(), error) ? cut_back_json_lines(metrics(), fate, keep) : 0;
+  const std::int64_t damaged = is_there(metrics()) ? cut_back_json_lines(metrics(), fate, keep) : 0;
   std::vector<std::string> notes;
-  if (fs::exists(tensorboard(), error))
-    notes = cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
-  for_each_entry(probes(), [&](const fs::path& path) {
+  if (is_there(tensorboard())) notes = cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
+  for (const fs::path& path : entries_of(probes())) {
     const auto at = step_of(path.stem().string());
     std::error_code failed;
     if (at && !stays(*at, true) && path.extension() == ".h5" && !fs::remove(path, failed))
       throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
                       std::to_string(step) + " and writes it again");
-  });
+  }
   if (damaged > 0)
     notes.push_back(
         fmt::format("{}: {} left out, kept in {}.damaged", metrics(), counted(damaged, "damaged line"), metrics()));
@@ -116,27 +120,31 @@ std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, 
 }
 
 void RunFolder::sync_logs() const {
-  std::error_code error;
   std::vector<std::string> paths{metrics(), divergences()};
-  for_each_entry(tensorboard(), [&](const fs::path& path) { paths.push_back(path.string()); });
+  for (const fs::path& path : entries_of(tensorboard())) paths.push_back(path.string());
   paths.insert(paths.end(), {tensorboard(), path_});  // which have their names
   for (const std::string& path : paths)
-    if (fs::exists(path, error)) FileDescriptor::open(path, O_RDONLY).sync();
+    if (is_there(path)) FileDescriptor::open(path, O_RDONLY).sync();
 }
 
 std::int64_t RunFolder::last_step() const {
-  std::int64_t last = 0;
-  for_each_entry(checkpoints(),
-                 [&](const fs::path& path) { last = std::max(last, step_of(path.filename().string()).value_or(0)); });
-  for (const std::string& file : {metrics(), divergences()}) {
-    std::ifstream in(file, std::ios::binary);
-    for (std::string text; std::getline(in, text);) {
-      const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (const auto at = line.find("step"); line.is_object() && at != line.end() && at->is_number_integer())
-        last = std::max(last, at->get<std::int64_t>());
-    }
-  }
+  std::int64_t last = std::max(last_step_of(metrics()), last_step_of(divergences()));
+  for (const fs::path& path : entries_of(checkpoints()))
+    last = std::max(last, step_of(path.filename().string()).value_or(0));
   return last;
+}
+
+std::int64_t RunFolder::last_measured() const {
+  std::int64_t last = last_step_of(metrics());
+  for (const fs::path& path : entries_of(probes())) last = std::max(last, step_of(path.stem().string()).value_or(0));
+  return last;
+}
+
+bool RunFolder::has_checkpoints() const {
+  return std::ranges::any_of(entries_of(checkpoints()), [](const fs::path& path) {
+    const std::string name = path.filename().string();
+    return name == "latest" || (name.starts_with("step_") && !name.ends_with(".unfinished"));
+  });
 }
 
 }  // namespace spikesink

@@ -6,7 +6,7 @@
 
 namespace spikesink {
 
-/// Where the files of a run are: dir/name. Knows names only.
+/// Where the files of a run are: dir/name. Knows names only. DataError from what cannot be listed or read.
 class RunFolder {
  public:
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
@@ -28,7 +28,8 @@ class RunFolder {
   /// The number in such a name, or nothing for any other name.
   static std::optional<std::int64_t> step_of(const std::string& name);
 
-  /// Makes the folder and those in it, where they are missing. UsageError if that cannot be.
+  /// Makes the folder and those in it, where they are missing. UsageError if that cannot be; DataError if one is a link
+  /// to what is not there.
   void make() const;
   /// UsageError if the folder has a run.
   void require_new() const;
@@ -45,6 +46,10 @@ class RunFolder {
   void sync_logs() const;
   /// The last step that metrics, divergences or checkpoints tell of; 0: none.
   std::int64_t last_step() const;
+  /// The last step that metrics and probes tell of; 0: none.
+  std::int64_t last_measured() const;
+  /// Is there anything of a checkpoint, whole or not?
+  bool has_checkpoints() const;
 
  private:
   std::string path_;

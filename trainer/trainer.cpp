@@ -131,7 +131,6 @@ class Loop {
     } else {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
-      rank_0_does(ranks_, [&] { remove_checkpoints_after(job_.folder.checkpoints(), -1); });
     }
     cut_back(job_.resume ? step_ : -1, probe_owed_);
     rank_0_does(ranks_, [&] { note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_); });
@@ -296,6 +295,7 @@ class Loop {
       for (const DamagedCheckpoint& newer : point->damaged) log_.line("passed over: " + newer.problem);
       go_to(point->checkpoint, point->state);
     } else {
+      rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps); });
       steps_.optimizer().init();
       step_ = tokens_ = 0;
     }

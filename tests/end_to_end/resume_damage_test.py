@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """A run whose newest checkpoint is damaged, in whatever way, goes on from the one before to the losses of a run that was not, and loses
-nothing: the damaged one is named and kept aside. A replay tells when the step is not the one that the run logged."""
+nothing: the damaged one is named and kept aside. What cannot be listed or read ends the resume and changes nothing, and a run whose checkpoints
+are gone does not begin anew. A replay tells when the step is not the one that the run logged."""
 
+import errno
 import json
+import os
 import shutil
 import struct
 import tempfile
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import harness
 
+LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_reads.so"
 report = harness.Report()
 
 
@@ -73,19 +77,40 @@ with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     corpus = harness.write_corpus(home / "data", documents=60)
 
-    def train(name, *more, steps=9, check=True):
+    def train(name, *more, steps=9, check=True, **reads):
         keys = harness.sets(data__train=f"[{corpus}]", data__holdout=0.1, train__steps=steps, train__schedule__warmup_steps=1,
                             train__schedule__kind="constant", metrics__sequences=2, metrics__every_steps=1, checkpoint__every_steps=3,
                             checkpoint__keep=0, run__dir=home, run__name=name, **harness.SMALL)  # fmt: skip
-        return harness.run("train", harness.TINY, *keys, *more, check=check)
+        faults = {"LD_PRELOAD": str(LIBRARY)} | {f"READS_{key}": str(value) for key, value in reads.items()} if reads else {}
+        return harness.run("train", harness.TINY, *keys, *more, check=check, env=os.environ | faults)
+
+    def copy_of(name):
+        run = home / name.replace(" ", "_")
+        shutil.copytree(home / "half", run, symlinks=True)
+        (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("name: half", f"name: {run.name}"))
+        return run
+
+    def contents(run):
+        ours = ("log.txt", ".lock", "config.yaml")
+        return {path: path.is_symlink() or path.is_dir() or path.read_bytes() for path in run.rglob("*") if path.name not in ours}
+
+    def refuses(what, run, named, *words, mended, **reads):
+        """A resume that cannot tell what there is changes nothing, and goes on from the newest checkpoint when it can."""
+        before = contents(run)
+        done = train(run.name, "--resume", steps=12, check=False, **reads)
+        one_line = done.returncode == 3 and done.stderr.count("\n") == 1 and all(word in done.stderr for word in (str(named), *words))
+        report.check(one_line, f"{what}: exit {done.returncode}: {done.stderr}")
+        report.check(contents(run) == before, f"{what}: nothing is changed: {set(contents(run)) ^ set(before)}")
+        mended()
+        done = train(run.name, "--resume", steps=12)
+        report.check("resumed from" in done.stdout and "at step 9" in done.stdout, f"{what}, mended: {done.stdout}")
+        report.check(losses(run) == whole, f"{what}, mended: the losses of a run that was not disturbed")
 
     train("whole", steps=12)
     train("half")
     whole = losses(home / "whole")
     for number, (what, damage) in enumerate(DAMAGE.items()):
-        run = home / f"damaged_{number}"
-        shutil.copytree(home / "half", run, symlinks=True)
-        (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("name: half", f"name: {run.name}"))
+        run = copy_of(f"damaged {number}")
         newest = run / "checkpoints/step_00000009"
         damage(newest)
         left = {path.name: path.read_bytes() for path in newest.iterdir()}
@@ -99,6 +124,42 @@ with tempfile.TemporaryDirectory() as temporary:
         if what != "no state.json":  # of which there is no checkpoint to keep
             kept = {path.name: path.read_bytes() for path in newest.with_name(newest.name + ".damaged").iterdir()}
             report.check(kept == left, f"{what}: what is damaged is kept: {sorted(kept)}")
+
+    # Checkpoints that are not where they were: on a disk that is not mounted, in a copy that broke off, behind a link.
+    def gone(change):
+        run = copy_of(f"gone {change.__name__}")
+        checkpoints, kept = run / "checkpoints", run / "kept"
+        checkpoints.rename(kept)
+
+        def put_back():
+            checkpoints.unlink() if checkpoints.is_symlink() else shutil.rmtree(checkpoints)
+            kept.rename(checkpoints)
+
+        change(checkpoints, kept)
+        return run, checkpoints, put_back
+
+    def empty(checkpoints, _):
+        checkpoints.mkdir()
+
+    def half_copied(checkpoints, kept):
+        shutil.copytree(kept, checkpoints, ignore=shutil.ignore_patterns("state.json", "latest"))
+
+    def leads_nowhere(checkpoints, _):
+        checkpoints.symlink_to(home / "no disk")
+
+    for change, word in ((empty, "is their disk mounted?"), (half_copied, "has no whole checkpoint")):
+        run, checkpoints, put_back = gone(change)
+        refuses(change.__name__, run, checkpoints, word, str(run), mended=put_back)
+    run, checkpoints, put_back = gone(leads_nowhere)
+    done = train(run.name, "--resume", steps=12, check=False)
+    report.check(done.returncode == 3 and done.stderr.count("\n") == 1 and "no disk" in done.stderr, f"a link to nowhere: {done}")
+    put_back()
+
+    # A folder that cannot be listed at the moment: when the run looks for what is unfinished, for the newest checkpoint, and for those after it.
+    for number in range(1, 4):
+        run = copy_of(f"listing {number}")
+        refuses(f"listing {number}", run, run, "cannot be listed", "check the disk", mended=lambda: None, CALL="list", PATH=f"{run.name}/checkpoints",
+                FROM=number, COUNT=1, ERRNO=errno.EIO)  # fmt: skip
 
     # One of a newer program is no damage: the run does not go on from an older one.
     shutil.copytree(home / "half", home / "newer", symlinks=True)

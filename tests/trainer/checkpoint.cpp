@@ -1,6 +1,7 @@
 #include "trainer/checkpoint.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <numeric>
@@ -169,7 +170,7 @@ TEST_CASE("a resume takes back the checkpoints after it, and finds the newest wh
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 3);
   remove_checkpoints_after(folder.path(), 1);
   CHECK(names_in(folder.path()) == std::set<std::string>{"step_00000001"});
-  remove_checkpoints_after(folder.path(), -1);
+  remove_checkpoints_after(folder.path(), 0);
   CHECK_FALSE(latest_checkpoint(folder.path()));
 }
 
@@ -211,6 +212,44 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
   SECTION("latest points nowhere") {
     fs::remove_all(checkpoint);
     CHECK_THROWS_WITH(latest_checkpoint(folder.path()), Catch::Contains("latest"));
+  }
+}
+
+TEST_CASE("what cannot be listed or looked at is not taken for no checkpoint", "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  const std::string checkpoints = folder / "checkpoints", state = checkpoints + "/step_00000007/state.json";
+  const auto check = [&](const std::string& named, const std::string& why) {
+    CHECK_THROWS_WITH(whole_checkpoints(checkpoints), Catch::StartsWith(named) && Catch::Contains(why));
+    CHECK_THROWS_WITH(latest_checkpoint(checkpoints), Catch::StartsWith(named) && Catch::Contains(why));
+  };
+  SECTION("a loop of links") {
+    fs::create_symlink("checkpoints", checkpoints);
+    check(checkpoints, "links");
+  }
+  SECTION("a link to a disk that is not there") {
+    fs::create_symlink(folder / "disk", checkpoints);
+    check(checkpoints, "a link to " + folder / "disk");
+  }
+  SECTION("a state.json that cannot be looked at") {
+    fs::create_directories(fs::path(state).parent_path());
+    fs::create_symlink("state.json", state);
+    check(state, "links");
+  }
+  SECTION("no descriptor is left to list with") {
+    fs::create_directories(fs::path(state).parent_path());
+    std::ofstream(state) << "{}";
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    std::string said;
+    try {
+      whole_checkpoints(checkpoints);
+    } catch (const DataError& error) {
+      said = error.what();
+    }
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK_THAT(said, Catch::StartsWith(checkpoints + ": cannot be listed") && Catch::Contains("open files"));
   }
 }
 

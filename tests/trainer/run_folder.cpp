@@ -8,6 +8,7 @@
 #include "io/json_lines.h"
 #include "tests/trainer/support.h"
 #include "trainer/metrics_log.h"
+#include "trainer/resume_point.h"
 #include "trainer/run_log.h"
 
 namespace spikesink {
@@ -39,6 +40,55 @@ TEST_CASE("a folder that has a run is taken only by a resume", "[trainer][run_fo
   std::ofstream(folder.config()) << "x";
   folder.make();
   CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("--resume"));
+}
+
+TEST_CASE("a folder that has had a checkpoint, and has none, is not begun anew", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  require_never_saved(folder, 4);  // nothing is there
+  folder.make();
+  const auto measured = [&](std::int64_t step) {
+    std::ofstream(folder.metrics()) << R"({"step":)" << step << R"(,"loss":1})" << '\n';
+  };
+  SECTION("more steps than without one") {
+    measured(9);  // the one of step 4 failed, and that of 8 or 9 is being written
+    require_never_saved(folder, 4);
+    measured(10);
+    const std::string said = folder.checkpoints() + ": has no whole checkpoint, although the run has come to step 10";
+    CHECK_THROWS_WITH(require_never_saved(folder, 4),
+                      Catch::StartsWith(said) && Catch::Contains("put the checkpoints back"));
+    require_never_saved(folder, 5);
+  }
+  SECTION("a probe of such a step") {
+    std::ofstream(folder.probe(8)) << "x";
+    require_never_saved(folder, 4);
+    std::ofstream(folder.probe(12)) << "x";
+    CHECK_THROWS_AS(require_never_saved(folder, 4), DataError);
+  }
+  SECTION("something of a checkpoint") {
+    const std::string rest = GENERATE("step_00000004", "step_00000004.damaged", "latest");
+    fs::create_directories(folder.checkpoints() + "/" + rest);
+    CHECK_THROWS_AS(require_never_saved(folder, 4), DataError);
+    CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("--resume"));
+  }
+  SECTION("what is not finished is none") {
+    fs::create_directories(folder.checkpoints() + "/step_00000004.unfinished");
+    require_never_saved(folder, 4);
+  }
+  SECTION("metrics that cannot be read") {
+    fs::create_directories(folder.metrics());
+    CHECK_THROWS_WITH(require_never_saved(folder, 4), Catch::StartsWith(folder.metrics()));
+    CHECK_THROWS_AS(folder.last_step(), DataError);
+  }
+}
+
+TEST_CASE("a folder that cannot be listed is not cut back", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  fs::create_directories(folder.path());
+  fs::create_symlink("probes", folder.probes());
+  CHECK_THROWS_WITH(folder.cut_back(2), Catch::StartsWith(folder.probes()));
+  CHECK_THROWS_WITH(folder.remove_unfinished(), Catch::StartsWith(folder.probes()));
 }
 
 TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer][run_folder]") {

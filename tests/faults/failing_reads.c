@@ -1,0 +1,59 @@
+// A library for LD_PRELOAD that makes a program's calls fail which read a file or list a folder: of those named READS_CALL on paths that
+// contain READS_PATH, number READS_FROM, from 1, and all after it, READS_COUNT of them, fail with the errno READS_ERRNO.
+//
+//   READS_CALL  open (to read a file), read (from one), or list (to open a folder)
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static int fails(const char* call, const char* path) {
+  static atomic_long seen = 0;
+  const char *want = getenv("READS_CALL"), *part = getenv("READS_PATH"), *from = getenv("READS_FROM"), *count = getenv("READS_COUNT"),
+             *code = getenv("READS_ERRNO");
+  if (!want || !part || !from || !count || !code || strcmp(call, want) != 0 || !strstr(path, part)) return 0;
+  const long number = atomic_fetch_add(&seen, 1) + 1;
+  if (number < atol(from) || number >= atol(from) + atol(count)) return 0;
+  errno = atoi(code);
+  return 1;
+}
+
+#define OPEN(name)                                                                                    \
+  int name(const char* path, int flags, ...) {                                                        \
+    va_list more;                                                                                     \
+    va_start(more, flags);                                                                            \
+    const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;                     \
+    va_end(more);                                                                                     \
+    if (!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY)) && fails("open", path)) return -1;     \
+    return REAL(openat)(AT_FDCWD, path, flags, mode);                                                 \
+  }
+OPEN(open)
+OPEN(open64)
+
+int openat(int folder, const char* path, int flags, ...) {  // by which std::filesystem begins to list a folder
+  va_list more;
+  va_start(more, flags);
+  const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return (flags & O_DIRECTORY) && fails("list", path) ? -1 : REAL(openat)(folder, path, flags, mode);
+}
+DIR* opendir(const char* path) { return fails("list", path) ? NULL : REAL(opendir)(path); }
+
+ssize_t read(int fd, void* to, size_t size) {
+  char link[64], path[PATH_MAX];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t length = readlink(link, path, PATH_MAX - 1);
+  path[length < 0 ? 0 : length] = '\0';
+  return fails("read", path) ? -1 : REAL(read)(fd, to, size);
+}
