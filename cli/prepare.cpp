@@ -87,6 +87,7 @@ void print_summary(const Manifest& m, const std::string& out) {
 void run(const Options& options) {
   if (options.out.empty()) throw UsageError("--out: is empty; name a folder for the store");
   const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
+  const bool was_there = is_store(options.out);
   ProgressLine line;
   const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const Manifest manifest = prepare_store({.inputs = options.inputs,
@@ -101,6 +102,7 @@ void run(const Options& options) {
                                            .pad = options.pad,
                                            .report = [&](const PrepareProgress& p) { line.show(p); }});
   line.close();
+  if (was_there) fmt::print("{}: was a whole store before, and is left as it was\n", options.out);
   print_summary(manifest, options.out);
 }
 

@@ -16,6 +16,7 @@
 #include "configs/reader.h"
 #include "configs/resume.h"
 #include "configs/writer.h"
+#include "data/data_record.h"
 #include "data/held_out.h"
 #include "data/loader.h"
 #include "data/tokenizer.h"
@@ -162,6 +163,12 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const auto resume = replays          ? checkpoint_before(options.replay, folder, config, communicator)
                       : options.resume ? find_resume_point(folder, config, communicator)
                                        : std::nullopt;
+  rank_0_does(communicator, [&] {
+    keep_data_record(folder.data(), DataRecord::of(config.data.train, "data.train", loader->position().fingerprint),
+                     replays  ? DataStart::kReplays
+                     : resume ? DataStart::kGoesOn
+                              : DataStart::kBegins);
+  });
 
   const Session session = make_session(config, stream);
   ModelProbe probe(session.stream, *session.model, held_out, measure_options(config, *tokenizer));

@@ -63,16 +63,16 @@ void require_step(std::int64_t step, std::int64_t sequences) {
   if (step < 0 || step > kMost / sequences) damaged_position(fmt::format("step {}", step));
 }
 
-void require_same_data(const Fingerprint& then, const Fingerprint& now) {
+void require_same_data(const Fingerprint& then, const Fingerprint& now, const char* when) {
   for (const auto& [key, value] : now) {
     const auto it = then.find(key);
     const std::string before = it == then.end() ? "not set" : it->second;
     const bool same = key == "data.tokenizer" ? names_same_tokenizer(before, value) : before == value;
     if (!same)
       throw DataError(
-          fmt::format("{}: is {}, but was {} when the checkpoint was written, so its samples cannot go on; "
+          fmt::format("{}: is {}, but was {} {}, so its samples cannot go on; "
                       "set it back, or start a new run",
-                      key, value, before));
+                      key, value, before, when));
   }
 }
 

@@ -42,7 +42,8 @@ Position furthest(const std::vector<Position>& positions);
 /// DataError unless the samples of `step`, `sequences` a step, can be numbered.
 void require_step(std::int64_t step, std::int64_t sequences);
 
-/// DataError naming the first key in which the data of a position differs from that of this run.
-void require_same_data(const Fingerprint& then, const Fingerprint& now);
+/// DataError naming the first key in which the data of a position, or of another time, differs from that of this run.
+void require_same_data(const Fingerprint& then, const Fingerprint& now,
+                       const char* when = "when the checkpoint was written");
 
 }  // namespace spikesink

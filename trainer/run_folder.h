@@ -13,6 +13,7 @@ class RunFolder {
 
   const std::string& path() const { return path_; }
   std::string config() const { return path_ + "/config.yaml"; }
+  std::string data() const { return path_ + "/data.json"; }
   std::string log() const { return path_ + "/log.txt"; }
   std::string metrics() const { return path_ + "/metrics.jsonl"; }
   std::string tensorboard() const { return path_ + "/tensorboard"; }

@@ -160,8 +160,16 @@ class Loop {
     log_.line(fmt::format("run:   {} of {} of {}, {} tokens in all, into {}", counted(total_, "step"),
                           counted(sequences_, "sequence"), counted(context_, "token"),
                           count_text(static_cast<double>(total_ * sequences_ * context_)), job_.folder.path()));
+    begin_ = Clock::now();
+    begin_rates();
+  }
+
+  /// Rates, and what is left of the run, are taken from here on.
+  void begin_rates() {
     first_step_ = step_;
-    begin_ = interval_ = Clock::now();
+    steps_in_interval_ = 0;
+    rates_begin_ = interval_ = Clock::now();
+    std::ranges::fill(busy_, Busy{});
   }
 
   /// Metrics, probes and TensorBoard of later steps go away, as RunFolder::cut_back() says; what is logged from here on
@@ -267,8 +275,10 @@ class Loop {
     const bool bad_loss = !std::isfinite(loss);
     Divergence found = divergence_of("not_finite", loss, norm);
     found.where = bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient(samples);
-    const std::string what = fmt::format("step {}: the {} is {}, first in {}", step_,
-                                         bad_loss ? "loss" : "gradient norm", bad_loss ? loss : norm, found.where);
+    const double bad = bad_loss ? loss : norm;
+    const std::string what =
+        fmt::format("step {}: the {} is {}, first in {}", step_, bad_loss ? "loss" : "gradient norm",
+                    std::isnan(bad) ? NAN : bad, found.where);  // whose sign says nothing
     try {
       writer_.wait();  // the last checkpoint is what the run goes on from
     } catch (const DataError& error) {
@@ -304,6 +314,7 @@ class Loop {
     record(found);
     cut_back(step_);
     losses_.clear();
+    begin_rates();
     log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, step_,
                           counted(failed - step_, "step")));
     return false;
@@ -324,7 +335,7 @@ class Loop {
     const double rate = interval_tokens / elapsed;
     const double mfu = rate * cost_.flops() / peak_;
     const double left =
-        seconds_since(begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
+        seconds_since(rates_begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
     std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_, loss,
                                    count_text(rate), 100 * mfu, duration_text(left));
     if (!log) return log_.progress(text);
@@ -437,7 +448,7 @@ class Loop {
   std::vector<Busy> busy_;  // in the interval, by rank
   std::uint32_t samples_ = 0;
   MemoryUse memory_;
-  Clock::time_point begin_, interval_;
+  Clock::time_point begin_, rates_begin_, interval_;
 };
 
 }  // namespace

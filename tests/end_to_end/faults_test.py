@@ -172,8 +172,8 @@ class Training(Subject):
 
 
 class Resuming(Training):
-    """A run that was killed in its last step and set back to step 8, of which the checkpoint is damaged: it goes on from step 6, keeps the
-    damaged one aside, and takes back what came after, a later checkpoint too."""
+    """A run that was killed in its last step and set back to step 8, of which the checkpoint is damaged, as is a line of metrics: it goes on
+    from step 6, keeps both aside, and takes back what came after, a later checkpoint too."""
 
     def __init__(self, home):
         super().__init__(home, "resume")
@@ -184,6 +184,13 @@ class Resuming(Training):
         (checkpoints / "latest").symlink_to("step_00000008")
         (checkpoints / "step_00000008/state.json").write_text("{")
         (checkpoints / "step_00000012.unfinished").mkdir()
+
+        metrics = self.home / "half/run/metrics.jsonl"
+        metrics.write_text(metrics.read_text().replace("\n", "\n{broken\n", 1))
+
+    def result(self, folder):
+        kept = (folder / "run/metrics.jsonl.damaged").read_text()  # twice, where it was killed behind it
+        return super().result(folder) | {"the damaged line": "{broken\n" in kept}
 
     def run(self, folder, **faults):
         if not folder.exists():

@@ -101,6 +101,7 @@ with tempfile.TemporaryDirectory() as temporary:
         # A rerun does nothing, and says the same.
         again = home.prepare(name, *more)
         report.check(again.stdout.splitlines()[-3:] == done.stdout.splitlines()[-3:] and contents(home.folder / name) == whole, f"again: {again.stdout}")
+        report.check(["was a whole store before" in each.stdout for each in (done, again)] == [False, True], f"again, and says so: {again.stdout}")
         for workers in (1, 2, 3):
             out = f"{name}_{workers}"
             phases = interrupted(home, out, workers, took, *more)

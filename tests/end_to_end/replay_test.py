@@ -9,7 +9,7 @@ from pathlib import Path
 
 import harness
 
-USAGE, DIVERGED = 2, 4
+USAGE, DATA, DIVERGED = 2, 3, 4
 report = harness.Report()
 
 
@@ -80,6 +80,17 @@ with tempfile.TemporaryDirectory() as temporary:
     refused(["has no run to replay"], "--set", "run.name=other", "--replay", 3)
     refused(["--replay"], "--resume", "--replay", 3)
     refused(["train.max_divergences", "has an effect only with on_divergence skip and rollback"], "--set", "train.max_divergences=1")
+
+    # A shard that has become another one, of its size and of one more byte.
+    shard = sorted((home / "data").iterdir())[0]
+    text = shard.read_bytes()
+    for other, words in ((text.replace(b"a", b"e", 1), [f"data.train: {shard.name} is not the file"]), (text + b"\n", ["data.train: is", "when the run started"])):
+        shard.write_bytes(other)
+        for flag in (["--replay", 3], ["--resume"]):
+            done = harness.run("train", harness.TINY, *keys, *flag, check=False)
+            said = done.stderr.count("\n") == 1 and all(word in done.stderr for word in words)
+            report.check(done.returncode == DATA and said, f"another shard, {flag}: {done.stderr}")
+    shard.write_bytes(text)
 
     # A learning rate that blows the model up at the second step, for ever.
     wild = keys + harness.sets(train__optimizer__lr=1e30, train__optimizer__clip=0, train__schedule__warmup_steps=0)

@@ -268,7 +268,7 @@ TEST_CASE("cut_back_events finds the next event behind any number of damaged one
   CHECK(cut_back_events(folder.path(), 9999).size() == 1);
   CHECK(scalars_of(path) == std::vector<Scalar>{steps(1, 1).at(0), steps(2000, 2000).at(0)});
 
-  std::string nested;  // lengths that are right, each before data that is not: all looked at, they are ten billion bytes
+  std::string nested;  // lengths that are right, each before data that is not: ten billion bytes
   for (std::uint64_t i = 40000; i > 0; --i) nested += head(i * 12);
   spill(path, framed(records[0]) + nested + framed(records[5]));
   CHECK(cut_back_events(folder.path(), 9999).size() == 1);

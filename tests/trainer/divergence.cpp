@@ -190,15 +190,40 @@ TEST_CASE("on_divergence rollback: without a checkpoint the run begins anew on o
   CHECK(run.divergences().at(0).at("action") == "rollback to step 0");
 }
 
+TEST_CASE("on_divergence rollback: what is left is taken from the step that the run goes on from",
+          "[trainer][divergence]") {
+  Run run({.steps = 20, .on_divergence = OnDivergence::kRollback});
+  Saboteur saboteur;
+  saboteur.after = [](std::int64_t step) {
+    if (step == 9) throw DataError("killed");
+  };
+  {
+    Decoder model(run.config());
+    CHECK_THROWS_AS(run.train(model, saboteur), DataError);
+  }
+  Decoder model(run.config());
+  bool done = false;
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 9 || std::exchange(done, true)) return;
+    std::filesystem::remove_all(whole_checkpoints(run.folder().checkpoints()).at(8));  // where this process began
+    weight(model) = NAN;
+  };
+  run.train(model, saboteur);
+  CHECK(run.divergences().at(0).at("action") == "rollback to step 4");
+  std::ifstream log(run.folder().log());
+  const std::string text{std::istreambuf_iterator<char>(log), {}};
+  CHECK_THAT(text, Contains("step 8/20") && Contains("  left ") && !Contains("left -") && !Contains("left inf"));
+}
+
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
   const OnDivergence policy = GENERATE(OnDivergence::kStop, OnDivergence::kSkip, OnDivergence::kRollback);
   Run run({.steps = 20, .on_divergence = policy, .max_divergences = 2});
   Decoder model(run.config());
   Saboteur saboteur;
   saboteur.after = [&](std::int64_t step) {
-    if (step >= 5) weight(model) = NAN;
+    if (step >= 5) weight(model) = -NAN;
   };
-  CHECK_THROWS_AS(run.train(model, saboteur), DivergenceError);
+  CHECK_THROWS_WITH(run.train(model, saboteur), Contains("is nan, first in"));
   const Lines found = run.divergences();
   CHECK(found.size() == (policy == OnDivergence::kStop ? 1 : 3));
   CHECK(found.back().at("action") == "stop");
