@@ -29,18 +29,20 @@ std::string sum_of(nlohmann::json state) {
 /// Calls f with the JSON of state.json.
 auto with_state(const std::string& checkpoint, auto&& f) {
   const std::string file = checkpoint + "/" + kStateFile;
+  if (!is_there(file)) throw DamageError(file + ": missing, the checkpoint is incomplete");
   try {
     const auto json = nlohmann::json::parse(read_file(file));
     if (const int format = integer_of<int>(json.at("format")); format < kOldestFormat || format > kFormat)
       throw UsageError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
                                    format, kOldestFormat, kFormat));
     if (const int world = integer_of<int>(json.at("world")); world < 1)
-      throw DataError(fmt::format("{}: damaged: of {} ranks; use an older checkpoint", file, world));
+      throw DamageError(fmt::format("{}: damaged: of {} ranks", file, world));
     if (json.contains(kSum) && json.at(kSum) != sum_of(json))  // not in older checkpoints
-      throw DataError(file + ": damaged: its checksum differs; use an older checkpoint");
+      throw DamageError(file + ": damaged: its checksum differs");
     return f(json);
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(file + ": not a checkpoint's state: " + error.what() + "; use an older checkpoint");
+    const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
+    throw DamageError(fmt::format("{}: not a checkpoint's state: {}", file, what.substr(what.find("] ") + 2)));
   }
 }
 
@@ -48,7 +50,7 @@ auto with_state(const std::string& checkpoint, auto&& f) {
 std::string file_of(const std::string& checkpoint, int rank) {
   const std::string file = checkpoint + "/" + rank_file(rank);
   if (!is_there(file))
-    throw DataError(file + ": missing, the checkpoint is incomplete; use an older step_ folder beside it");
+    throw DamageError(file + ": missing, the checkpoint is incomplete", "use an older step_ folder beside it");
   return file;
 }
 
@@ -153,12 +155,11 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
     for (int rank = first; rank < world; rank += stride) {
       const std::string file = file_of(checkpoint, rank), sum = json.at("crc32c").at(rank_file(rank));
       if (fmt::format("{:08x}", crc32c_of_file(file)) != sum)
-        throw DataError(file + ": checksum differs from state.json; the file is damaged, use an older checkpoint");
+        throw DamageError(file + ": checksum differs from state.json, the file is damaged");
     }
     const auto step = integer_of<std::int64_t>(json.at("step"));
     if (const auto named = RunFolder::step_of(fs::path(checkpoint).filename().string()); named && *named != step)
-      throw DataError(fmt::format("{}/{}: damaged: of step {}, unlike its folder; use an older checkpoint", checkpoint,
-                                  kStateFile, step));
+      throw DamageError(fmt::format("{}/{}: damaged: of step {}, unlike its folder", checkpoint, kStateFile, step));
     return TrainingState{.step = step,
                          .tokens = integer_of<std::int64_t>(json.at("tokens")),
                          .world = integer_of<int>(json.at("world")),

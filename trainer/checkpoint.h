@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/failure.h"
 #include "trainer/slice_file.h"
 
 // A checkpoint is a folder step_00001000/ with an HDF5 file a rank (trainer/slice_file.h), rank_0000.h5, ..., which
@@ -13,6 +14,14 @@
 // position, and the checksum of every file. It is written under another name and renamed when all of it is on the disk;
 // `latest`, a link, moves last.
 namespace spikesink {
+
+/// What a checkpoint has is not what was written: a checksum, the JSON or a file that is not there. That it cannot be
+/// read at the moment is another DataError.
+struct DamageError : DataError {
+  explicit DamageError(const std::string& what, const std::string& mend = "use an older checkpoint")
+      : DataError(what + "; " + mend), damage(what) {}
+  std::string damage;  ///< one line, without how to mend it
+};
 
 /// What a checkpoint holds besides tensors.
 struct TrainingState {

@@ -26,12 +26,12 @@ struct ResumePoint {
   std::vector<std::string> changes = {};        ///< of the config since, for the log
 };
 
-/// Where the data of a checkpoint stands: `skipped` steps beyond its own. DataError if it does not.
+/// Where the data of a checkpoint stands: `skipped` steps beyond its own. DamageError if it does not.
 Position data_position(const ResumePoint& point);
 
 /// The newest sound checkpoint of a run, of a step below `before`, if it has any. All ranks call: rank 0 finds them,
 /// and each verifies the checksums of its share of the files. DataError, the same on all ranks, naming the newest if
-/// all are damaged.
+/// all are damaged, or what cannot be read, which is not taken for damage.
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
                                                std::int64_t before = std::numeric_limits<std::int64_t>::max());
 

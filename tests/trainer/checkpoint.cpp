@@ -12,6 +12,7 @@
 #include "io/h5.h"
 #include "tests/trainer/support.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/resume_point.h"
 
 namespace spikesink {
 namespace {
@@ -212,6 +213,56 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
   SECTION("latest points nowhere") {
     fs::remove_all(checkpoint);
     CHECK_THROWS_WITH(latest_checkpoint(folder.path()), Catch::Contains("latest"));
+  }
+}
+
+TEST_CASE("what cannot be read is not taken for damage, and of damage no exception's name is told",
+          "[trainer][checkpoint]") {
+  const test::TemporaryFolder home;
+  const RunFolder run(home / "run");
+  run.make();
+  test::Trained trained(1);
+  {
+    Writer writer(run.checkpoints());
+    for (const std::int64_t step : {6, 7})
+      writer.save(trained,
+                  {.step = step,
+                   .config = "",
+                   .position = fmt::format(R"({{"step":{},"fingerprint":{{}},"lanes":{{"rows":[]}}}})", step)});
+    writer.wait();
+  }
+  const std::string checkpoint = *latest_checkpoint(run.checkpoints()), state = checkpoint + "/state.json",
+                    tensors = checkpoint + "/rank_0000.h5";
+  const auto point = [&] { return newest_resume_point(run, Writer::one()); };
+  SECTION("a loop of links, a folder") {
+    const std::string file = GENERATE_COPY(state, tensors);
+    fs::remove(file);
+    SECTION("loop") { fs::create_symlink(fs::path(file).filename(), file); }
+    SECTION("folder") { fs::create_directory(file); }
+    CHECK_THROWS_WITH(point(), Catch::StartsWith(file + ": cannot be"));
+  }
+  SECTION("damage") {
+    std::string says = "checksum";
+    SECTION("of tensors") { fs::resize_file(tensors, fs::file_size(tensors) - 1); }
+    SECTION("of state.json") {
+      fs::resize_file(state, 20);
+      says = "not a checkpoint's state: parse error";
+    }
+    SECTION("no tensors") {
+      fs::remove(tensors);
+      says = "incomplete";
+    }
+    CHECK_THROWS_AS(read_state(checkpoint), DamageError);
+    const auto found = point();
+    REQUIRE(found);
+    CHECK(found->state.step == 6);
+    REQUIRE(found->damaged.size() == 1);
+    CHECK(found->damaged[0].checkpoint == checkpoint);
+    CHECK_THAT(found->damaged[0].problem,
+               Catch::Contains(says) && !Catch::Contains("json.exception") && !Catch::Contains("use an older"));
+    fs::remove(found->checkpoint + "/rank_0000.h5");
+    CHECK_THROWS_WITH(point(), Catch::StartsWith(run.checkpoints() + ": none of 2 damaged checkpoints can be used") &&
+                                   Catch::Contains(says) && !Catch::Contains("use an older"));
   }
 }
 
