@@ -86,7 +86,8 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
   }
 }
 
-void require_never_saved(const RunFolder& folder, std::int64_t every_steps) {
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved) {
+  if (has_saved) throw DataError(lost(folder, "the run has written one"));
   if (folder.has_checkpoints()) throw DataError(lost(folder, "something of one is there"));
   // The first is whole when the second begins, or else that or the one of the step after it is, or the run ends there.
   const std::int64_t last = folder.last_measured();
