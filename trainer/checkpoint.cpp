@@ -54,6 +54,17 @@ std::string file_of(const std::string& checkpoint, int rank) {
   return file;
 }
 
+/// The new name, whose folder goes away if there is one.
+std::string renamed(const std::string& path, const std::string& to) {
+  std::error_code error;
+  fs::remove_all(to, error);
+  fs::rename(path, to, error);
+  if (error)
+    throw DataError(
+        fmt::format("{}: cannot be kept as {}: {}; move it away, and resume again", path, to, error.message()));
+  return to;
+}
+
 }  // namespace
 
 std::string rank_file(int rank) { return fmt::format("rank_{:04d}.h5", rank); }
@@ -107,8 +118,9 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
     if (is_there(target + "/" + kStateFile)) return target;
     if (const auto found = whole_checkpoints(folder); !found.empty()) return found.rbegin()->second;
   }
-  throw DataError(latest + ": points to " + target +
-                  ", which is no checkpoint; point it to another step_ folder beside it");
+  const char* why = RunFolder::step_of(name) ? "which is no checkpoint" : "not by its name to one beside it";
+  throw DataError(fmt::format("{}: points to {}, {}; point it to a step_ folder beside it, as ln -s step_00001000 does",
+                              latest, name, why));
 }
 
 std::string problem_of_latest(const std::string& folder) {
@@ -119,20 +131,12 @@ std::string problem_of_latest(const std::string& folder) {
                                              : fmt::format("{}: the newest checkpoint has no {}", target, kStateFile);
 }
 
-std::string set_aside(const std::string& checkpoint) {
-  std::error_code error;
-  const std::string aside = checkpoint + ".damaged";
-  fs::remove_all(aside, error);
-  fs::rename(checkpoint, aside, error);
-  if (error)
-    throw DataError(fmt::format("{}: is damaged, and cannot be kept as {}: {}; move it away, and resume again",
-                                checkpoint, aside, error.message()));
-  return aside;
-}
+std::string set_aside(const std::string& checkpoint) { return renamed(checkpoint, checkpoint + ".damaged"); }
 
-void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
-  for (const auto& [at, path] : whole_checkpoints(folder))
-    if (at > step) remove_checkpoint(path);
+std::optional<std::string> set_aside_latest(const std::string& folder) {
+  const std::string latest = folder + "/" + kLatest;
+  if (type_of(latest, false) != fs::file_type::directory) return std::nullopt;
+  return renamed(latest, latest + ".copy");
 }
 
 void remove_checkpoint(const std::string& checkpoint) {

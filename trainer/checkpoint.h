@@ -58,10 +58,11 @@ std::string problem_of_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name. One of
 /// that name goes away. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);
+/// The same of a `latest` that is a folder, as copies make it that follow links; nothing if it is none. No link can
+/// take its place.
+std::optional<std::string> set_aside_latest(const std::string& folder);
 /// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
 void remove_checkpoint(const std::string& checkpoint);
-/// Takes back the checkpoints after `step`, which is resumed from.
-void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.
 std::string find_checkpoint(const std::string& path);
 

@@ -86,6 +86,19 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
   }
 }
 
+void clear_the_way(const RunFolder& folder, const ResumePoint& point,
+                   const std::function<void(const std::string&)>& say) {
+  for (const auto& [newer, problem] : point.damaged)
+    say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
+  if (const auto aside = set_aside_latest(folder.checkpoints()))
+    say(fmt::format("{}/latest: is a folder and no link, as in a copy; kept as {}", folder.checkpoints(), *aside));
+  for (const auto& [step, newer] : whole_checkpoints(folder.checkpoints())) {
+    if (step <= point.state.step) continue;
+    say(fmt::format("{}: taken back, since it is newer than {}, which is gone on from", newer, point.checkpoint));
+    remove_checkpoint(newer);
+  }
+}
+
 void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved) {
   if (has_saved) throw DataError(lost(folder, "the run has written one"));
   if (folder.has_checkpoints()) throw DataError(lost(folder, "something of one is there"));

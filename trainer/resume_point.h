@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -34,6 +35,11 @@ Position data_position(const ResumePoint& point);
 /// all are damaged, or what cannot be read, which is not taken for damage.
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
                                                std::int64_t before = std::numeric_limits<std::int64_t>::max());
+
+/// Before a run goes on from `point`, by rank 0: keeps damaged newer checkpoints aside, and a `latest` that is a
+/// folder, and takes back sound newer ones, with a line to `say` for each. DataError if one cannot be kept.
+void clear_the_way(const RunFolder& folder, const ResumePoint& point,
+                   const std::function<void(const std::string&)>& say);
 
 /// A run without a checkpoint is to start at step 0, which takes back all that it has measured. DataError if it has had
 /// a checkpoint: something of one is there, or it has measured more steps than it can make without one, with

@@ -119,21 +119,22 @@ class Loop {
     probe_owed_ = state.probe_owed;
   }
 
+  void clear_the_way_to(const ResumePoint& point) {
+    rank_0_does(ranks_, [&] { clear_the_way(job_.folder, point, [&](const std::string& line) { log_.line(line); }); });
+  }
+
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const auto& [checkpoint, state, damaged, changes] = *job_.resume;
-      const Position position = data_position(*job_.resume);
-      go_to(checkpoint, state);
+      const ResumePoint& point = *job_.resume;
+      const TrainingState& state = point.state;
+      const Position position = data_position(point);
+      go_to(point.checkpoint, state);
       job_.loader.seek(position);
       skipped_ = state.skipped;
-      rank_0_does(ranks_, [&] {
-        for (const auto& [newer, problem] : damaged)
-          log_.line("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
-        remove_checkpoints_after(job_.folder.checkpoints(), step_);
-      });
-      log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
-      for (const std::string& change : changes) log_.line("  changed: " + change);
+      clear_the_way_to(point);
+      log_.line(fmt::format("resumed from {} at step {}", point.checkpoint, step_));
+      for (const std::string& change : point.changes) log_.line("  changed: " + change);
       if (state.world != ranks_.world())
         log_.line(fmt::format("  ranks: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.world, ranks_.world()));
@@ -315,9 +316,7 @@ class Loop {
     log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, back,
                           counted(failed - back, "step")));
     if (point) {
-      rank_0_does(ranks_, [&] {
-        for (const DamagedCheckpoint& newer : point->damaged) log_.line("passed over: " + newer.problem);
-      });
+      clear_the_way_to(*point);
       go_to(point->checkpoint, point->state);
     } else {
       steps_.optimizer().init();

@@ -170,6 +170,20 @@ with tempfile.TemporaryDirectory() as temporary:
     told = done.returncode == 3 and done.stderr.count("\n") == 1 and "none of 3 damaged checkpoints can be used" in done.stderr
     report.check(told and "json.exception" not in done.stderr and str(run / "checkpoints/step_00000009") in done.stderr, f"all damaged: {done}")
 
+    # Copies that follow links have a folder for `latest`; an older `latest`, set by hand, takes the newer checkpoints back, which is said.
+    run = home / "copied"
+    shutil.copytree(home / "half", run)
+    done = train("copied", "--resume", steps=12)
+    report.check(f"{run}/checkpoints/latest: is a folder" in done.stdout and losses(run) == whole, f"latest is a folder: {done.stdout}")
+    report.check(os.readlink(run / "checkpoints/latest") == "step_00000012", "latest is a link again")
+    report.check((run / "checkpoints/latest.copy/state.json").exists(), "the folder is kept")
+    run = copy_of("older")
+    (run / "checkpoints/latest").unlink()
+    (run / "checkpoints/latest").symlink_to("step_00000003")
+    done = train("older", "--resume", steps=12)
+    said = [line.split(":")[0] for line in done.stdout.splitlines() if "taken back" in line]
+    report.check(said == [f"{run}/checkpoints/step_0000000{step}" for step in (6, 9)] and losses(run) == whole, f"an older latest: {done.stdout}")
+
     # One of a newer program is no damage: the run does not go on from an older one.
     shutil.copytree(home / "half", home / "newer", symlinks=True)
     newest = home / "newer/checkpoints/step_00000009"

@@ -160,19 +160,51 @@ TEST_CASE("the checkpoint just written stays, whatever higher steps are left ove
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 35);
 }
 
-TEST_CASE("a resume takes back the checkpoints after it, and finds the newest where latest is missing",
+TEST_CASE(
+    "a resume takes back the checkpoints after it with a line for each, and finds the newest where latest is missing",
+    "[trainer][checkpoint]") {
+  const test::TemporaryFolder home;
+  const RunFolder run(home / "run");
+  test::Trained trained(1);
+  const std::string folder = run.checkpoints(), latest = folder + "/latest";
+  Writer writer(folder, {.keep = 0});
+  for (const std::int64_t step : {1, 2, 3}) writer.save(trained, {.step = step, .position = "{}"});
+  writer.wait();
+  fs::remove(latest);
+  CHECK(read_state(*latest_checkpoint(folder)).step == 3);
+
+  // As a copy has it that follows links: nothing could take its place.
+  fs::copy(folder + "/step_00000003", latest);
+  CHECK(read_state(*latest_checkpoint(folder)).step == 3);
+  std::vector<std::string> said;
+  clear_the_way(run, {.checkpoint = folder + "/step_00000001", .state = {.step = 1}},
+                [&](const std::string& line) { said.push_back(line); });
+  CHECK(names_in(folder) == std::set<std::string>{"step_00000001", "latest.copy"});
+  CHECK(fs::exists(latest + ".copy/state.json"));
+  REQUIRE(said.size() == 3);
+  CHECK_THAT(said[0], Catch::StartsWith(latest + ": is a folder and no link"));
+  CHECK_THAT(said[1], Catch::StartsWith(folder + "/step_00000002: taken back"));
+  CHECK_THAT(said[2], Catch::StartsWith(folder + "/step_00000003: taken back"));
+  writer.save(trained, {.step = 2, .position = "{}"});
+  writer.wait();
+  CHECK(fs::is_symlink(latest));
+}
+
+TEST_CASE("what a user can do is in the line of a latest that leads elsewhere, and of a folder that cannot be made",
           "[trainer][checkpoint]") {
   const test::TemporaryFolder folder;
   test::Trained trained(1);
-  Writer writer(folder.path(), {.keep = 0});
-  for (const std::int64_t step : {1, 2, 3}) writer.save(trained, {.step = step, .position = "{}"});
+  Writer writer(folder.path());
+  writer.save(trained);
   writer.wait();
   fs::remove(folder / "latest");
-  CHECK(read_state(*latest_checkpoint(folder.path())).step == 3);
-  remove_checkpoints_after(folder.path(), 1);
-  CHECK(names_in(folder.path()) == std::set<std::string>{"step_00000001"});
-  remove_checkpoints_after(folder.path(), 0);
-  CHECK_FALSE(latest_checkpoint(folder.path()));
+  fs::create_symlink(folder / "step_00000007", folder / "latest");
+  CHECK_THROWS_WITH(latest_checkpoint(folder.path()),
+                    Catch::Contains("points to " + folder / "step_00000007" + ", not by its name") &&
+                        !Catch::Contains("no checkpoint"));
+  Writer nowhere("/proc/checkpoints");
+  nowhere.save(trained);
+  CHECK_THROWS_WITH(nowhere.wait(), Catch::StartsWith("/proc/checkpoints") && Catch::Contains("; check the path"));
 }
 
 TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[trainer][checkpoint]") {

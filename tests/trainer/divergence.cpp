@@ -258,6 +258,23 @@ TEST_CASE("on_divergence rollback: what cannot be gone back to is recorded, and 
   CHECK(run.divergences()[0].at("action") == "stop");
 }
 
+TEST_CASE("on_divergence rollback: a damaged checkpoint that is passed over is kept", "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string newest = run.folder().checkpoints() + "/step_00000008";
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 9 || !run.divergences().empty()) return;
+    weight(model) = NAN;
+    std::filesystem::resize_file(newest + "/rank_0000.h5", 9);
+  };
+  run.train(model, saboteur);
+  CHECK(run.divergences().at(0).at("action") == "rollback to step 4");
+  CHECK(std::filesystem::file_size(newest + ".damaged/rank_0000.h5") == 9);
+  CHECK(read_state(newest).skipped == 6);
+}
+
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
   const OnDivergence policy = GENERATE(OnDivergence::kStop, OnDivergence::kSkip, OnDivergence::kRollback);
   Run run({.steps = 20, .on_divergence = policy, .max_divergences = 2});
