@@ -39,9 +39,8 @@ Position Position::from_json(const std::string& text) {
       position.lanes.push_back({at(0), at(1), at(2), at(3), at(4)});
     }
     return position;
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError(fmt::format("the checkpoint's position in the data cannot be read ({}); resume from an older one",
-                                error.what()));
+  } catch (const nlohmann::json::exception&) {
+    throw DataError("the checkpoint's position in the data cannot be read; resume from an older one");
   }
 }
 

@@ -29,18 +29,20 @@ std::string sum_of(nlohmann::json state) {
 /// Calls f with the JSON of state.json.
 auto with_state(const std::string& checkpoint, auto&& f) {
   const std::string file = checkpoint + "/" + kStateFile;
+  if (!is_there(file)) throw DamageError(file + ": missing, the checkpoint is incomplete");
   try {
     const auto json = nlohmann::json::parse(read_file(file));
     if (const int format = integer_of<int>(json.at("format")); format < kOldestFormat || format > kFormat)
       throw UsageError(fmt::format("{}: format {}, this program reads {} to {}; use the version that wrote it", file,
                                    format, kOldestFormat, kFormat));
     if (const int world = integer_of<int>(json.at("world")); world < 1)
-      throw DataError(fmt::format("{}: damaged: of {} ranks; use an older checkpoint", file, world));
+      throw DamageError(fmt::format("{}: damaged: of {} ranks", file, world));
     if (json.contains(kSum) && json.at(kSum) != sum_of(json))  // not in older checkpoints
-      throw DataError(file + ": damaged: its checksum differs; use an older checkpoint");
+      throw DamageError(file + ": damaged: its checksum differs");
     return f(json);
   } catch (const nlohmann::json::exception& error) {
-    throw DataError(file + ": not a checkpoint's state: " + error.what() + "; use an older checkpoint");
+    const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
+    throw DamageError(fmt::format("{}: not a checkpoint's state: {}", file, what.substr(what.find("] ") + 2)));
   }
 }
 
@@ -48,8 +50,19 @@ auto with_state(const std::string& checkpoint, auto&& f) {
 std::string file_of(const std::string& checkpoint, int rank) {
   const std::string file = checkpoint + "/" + rank_file(rank);
   if (!is_there(file))
-    throw DataError(file + ": missing, the checkpoint is incomplete; use an older step_ folder beside it");
+    throw DamageError(file + ": missing, the checkpoint is incomplete", "use an older step_ folder beside it");
   return file;
+}
+
+/// The new name, whose folder goes away if there is one.
+std::string renamed(const std::string& path, const std::string& to) {
+  std::error_code error;
+  fs::remove_all(to, error);
+  fs::rename(path, to, error);
+  if (error)
+    throw DataError(
+        fmt::format("{}: cannot be kept as {}: {}; move it away, and resume again", path, to, error.message()));
+  return to;
 }
 
 }  // namespace
@@ -105,8 +118,9 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
     if (is_there(target + "/" + kStateFile)) return target;
     if (const auto found = whole_checkpoints(folder); !found.empty()) return found.rbegin()->second;
   }
-  throw DataError(latest + ": points to " + target +
-                  ", which is no checkpoint; point it to another step_ folder beside it");
+  const char* why = RunFolder::step_of(name) ? "which is no checkpoint" : "not by its name to one beside it";
+  throw DataError(fmt::format("{}: points to {}, {}; point it to a step_ folder beside it, as ln -s step_00001000 does",
+                              latest, name, why));
 }
 
 std::string problem_of_latest(const std::string& folder) {
@@ -117,20 +131,12 @@ std::string problem_of_latest(const std::string& folder) {
                                              : fmt::format("{}: the newest checkpoint has no {}", target, kStateFile);
 }
 
-std::string set_aside(const std::string& checkpoint) {
-  std::error_code error;
-  const std::string aside = checkpoint + ".damaged";
-  fs::remove_all(aside, error);
-  fs::rename(checkpoint, aside, error);
-  if (error)
-    throw DataError(fmt::format("{}: is damaged, and cannot be kept as {}: {}; move it away, and resume again",
-                                checkpoint, aside, error.message()));
-  return aside;
-}
+std::string set_aside(const std::string& checkpoint) { return renamed(checkpoint, checkpoint + ".damaged"); }
 
-void remove_checkpoints_after(const std::string& folder, std::int64_t step) {
-  for (const auto& [at, path] : whole_checkpoints(folder))
-    if (at > step) remove_checkpoint(path);
+std::optional<std::string> set_aside_latest(const std::string& folder) {
+  const std::string latest = folder + "/" + kLatest;
+  if (type_of(latest, false) != fs::file_type::directory) return std::nullopt;
+  return renamed(latest, latest + ".copy");
 }
 
 void remove_checkpoint(const std::string& checkpoint) {
@@ -153,12 +159,11 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
     for (int rank = first; rank < world; rank += stride) {
       const std::string file = file_of(checkpoint, rank), sum = json.at("crc32c").at(rank_file(rank));
       if (fmt::format("{:08x}", crc32c_of_file(file)) != sum)
-        throw DataError(file + ": checksum differs from state.json; the file is damaged, use an older checkpoint");
+        throw DamageError(file + ": checksum differs from state.json, the file is damaged");
     }
     const auto step = integer_of<std::int64_t>(json.at("step"));
     if (const auto named = RunFolder::step_of(fs::path(checkpoint).filename().string()); named && *named != step)
-      throw DataError(fmt::format("{}/{}: damaged: of step {}, unlike its folder; use an older checkpoint", checkpoint,
-                                  kStateFile, step));
+      throw DamageError(fmt::format("{}/{}: damaged: of step {}, unlike its folder", checkpoint, kStateFile, step));
     return TrainingState{.step = step,
                          .tokens = integer_of<std::int64_t>(json.at("tokens")),
                          .world = integer_of<int>(json.at("world")),

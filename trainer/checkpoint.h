@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/failure.h"
 #include "trainer/slice_file.h"
 
 // A checkpoint is a folder step_00001000/ with an HDF5 file a rank (trainer/slice_file.h), rank_0000.h5, ..., which
@@ -13,6 +14,14 @@
 // position, and the checksum of every file. It is written under another name and renamed when all of it is on the disk;
 // `latest`, a link, moves last.
 namespace spikesink {
+
+/// What a checkpoint has is not what was written: a checksum, the JSON or a file that is not there. That it cannot be
+/// read at the moment is another DataError.
+struct DamageError : DataError {
+  explicit DamageError(const std::string& what, const std::string& mend = "use an older checkpoint")
+      : DataError(what + "; " + mend), damage(what) {}
+  std::string damage;  ///< one line, without how to mend it
+};
 
 /// What a checkpoint holds besides tensors.
 struct TrainingState {
@@ -49,10 +58,11 @@ std::string problem_of_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name. One of
 /// that name goes away. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);
+/// The same of a `latest` that is a folder, as copies make it that follow links; nothing if it is none. No link can
+/// take its place.
+std::optional<std::string> set_aside_latest(const std::string& folder);
 /// Removes a checkpoint, which from the first moment on counts as unfinished. What cannot be removed stays.
 void remove_checkpoint(const std::string& checkpoint);
-/// Takes back the checkpoints after `step`, which is resumed from.
-void remove_checkpoints_after(const std::string& folder, std::int64_t step);
 /// Accepts a checkpoint's folder, a `checkpoints` folder or a run's folder. DataError if there is none.
 std::string find_checkpoint(const std::string& path);
 

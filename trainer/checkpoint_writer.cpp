@@ -115,13 +115,12 @@ void CheckpointWriter::begin(void (CheckpointWriter::*work)()) {
 void CheckpointWriter::write_file() {
   if (const std::int64_t needed = needed_ + needed_ / kOverheadShare + kOverhead; free_ < needed)
     throw DataError(
-        fmt::format("{}: has no room for a checkpoint: {} are free, it takes {}; free some space or lower "
-                    "checkpoint.keep",
+        fmt::format("{}: has no room for a checkpoint: {} are free, it takes {}; free some space, or remove an "
+                    "older step_ folder there",
                     folder_, bytes_text(free_), bytes_text(needed)));
   const std::string unfinished = unfinished_name(folder_ + "/" + RunFolder::step_name(state_.step));
   std::error_code error;
-  if (fs::create_directories(unfinished, error); error)
-    throw DataError(unfinished + ": cannot be made: " + error.message());
+  if (fs::create_directories(unfinished, error); error) throw file_error(unfinished, "made", error.value());
   const std::string file = unfinished + "/" + rank_file(rank_);
   copy_.write(file);
   FileDescriptor::open(file, O_RDONLY).sync();

@@ -39,13 +39,14 @@ class CheckpointWriter {
   std::optional<std::string> problem();
   /// Would problem() say something?
   bool has_problem() const { return problem_.has_value(); }
+  /// Until the one under way is in place, or problem() tells why not. As advance() besides.
+  void finish();
   /// Until the last one is in place. DataError if it could not be written, unless that was asked for; older ones are
   /// whole.
   void wait();
 
  private:
   enum class Phase { kIdle, kWriting, kPlacing };
-  void finish();
   void begin(void (CheckpointWriter::*work)());
   void write_file();
   void put_in_place();

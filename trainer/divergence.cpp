@@ -70,10 +70,11 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
     try {
       const auto line = nlohmann::json::parse(text);
       const auto at = integer_of<std::int64_t>(line.at("step"));
-      const std::int64_t ahead = integer_of<std::int64_t>(line.at("samples").at("data_step")) - at;
+      const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
       const bool resumed = line.at("kind") == "resumed";
       if (!resumed && line.at("kind") != "not_finite") continue;
-      if (at < 0 || at > total || ahead < (resumed ? 0 : -1) || ahead > most) continue;
+      if (at < 0 || at > total || data_step < (resumed ? at : at - 1) || data_step - at > most) continue;
+      const std::int64_t ahead = data_step - at;
       if (resumed) {
         goes_on(at, ahead);
         continue;

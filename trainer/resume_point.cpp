@@ -10,6 +10,7 @@
 
 #include "io/failure.h"
 #include "trainer/dist/agree.h"
+#include "trainer/run_log.h"
 
 namespace spikesink {
 namespace {
@@ -22,13 +23,21 @@ std::string lost(const RunFolder& folder, const std::string& although) {
       folder.checkpoints(), although, folder.path());
 }
 
+Position position_of(const ResumePoint& point) {
+  try {
+    return Position::from_json(point.state.position);
+  } catch (const DataError& error) {
+    throw DamageError(fmt::format("{}/state.json: {}", point.checkpoint, error.what()), "go on from another");
+  }
+}
+
 }  // namespace
 
 Position data_position(const ResumePoint& point) {
-  Position position = Position::from_json(point.state.position);
+  Position position = position_of(point);
   if (point.state.skipped < 0 || position.step != point.state.step + point.state.skipped)
-    throw DataError(fmt::format("{}/state.json: damaged: step {} with data of step {}; use an older checkpoint",
-                                point.checkpoint, point.state.step, position.step));
+    throw DamageError(fmt::format("{}/state.json: damaged: step {} with data of step {}", point.checkpoint,
+                                  point.state.step, position.step));
   return position;
 }
 
@@ -47,20 +56,29 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
       all.erase(all.lower_bound(before), all.end());
       if (all.empty() && before == kAny) throw DataError(lost(folder, fmt::format("latest leads to {}", *latest)));
       if (all.empty()) return;
-      if (tried == all.size()) throw DataError(damaged.front().problem);
+      if (tried == all.size())
+        throw DataError(
+            fmt::format("{}: none of {} can be used; the newest: {}; put a sound one there, or remove {} to "
+                        "begin anew",
+                        folder.checkpoints(), counted(std::ssize(damaged), "damaged checkpoint"),
+                        damaged.front().problem, folder.path()));
       checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(tried))->second;
     });
     const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
     checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
     if (checkpoint.empty()) return std::nullopt;
     TrainingState state;
-    std::string problem;
+    std::string problem, unread;
     try {
       state = read_state(checkpoint, ranks.rank(), ranks.world());
       static_cast<void>(data_position({checkpoint, state}));  // which can be damaged too
+    } catch (const DamageError& error) {
+      problem = error.damage;
     } catch (const DataError& error) {
-      problem = error.what();
+      unread = error.what();
     }
+    for (const std::string& failure : gather_texts(ranks, unread))
+      if (!failure.empty()) throw DataError(failure);
     const std::vector<std::string> problems = gather_texts(ranks, problem);
     const auto bad = std::ranges::find_if_not(problems, &std::string::empty);
     if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};
@@ -68,7 +86,21 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
   }
 }
 
-void require_never_saved(const RunFolder& folder, std::int64_t every_steps) {
+void clear_the_way(const RunFolder& folder, const ResumePoint& point,
+                   const std::function<void(const std::string&)>& say) {
+  for (const auto& [newer, problem] : point.damaged)
+    say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
+  if (const auto aside = set_aside_latest(folder.checkpoints()))
+    say(fmt::format("{}/latest: is a folder and no link, as in a copy; kept as {}", folder.checkpoints(), *aside));
+  for (const auto& [step, newer] : whole_checkpoints(folder.checkpoints())) {
+    if (step <= point.state.step) continue;
+    say(fmt::format("{}: taken back, since it is newer than {}, which is gone on from", newer, point.checkpoint));
+    remove_checkpoint(newer);
+  }
+}
+
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved) {
+  if (has_saved) throw DataError(lost(folder, "the run has written one"));
   if (folder.has_checkpoints()) throw DataError(lost(folder, "something of one is there"));
   // The first is whole when the second begins, or else that or the one of the step after it is, or the run ends there.
   const std::int64_t last = folder.last_measured();

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -26,18 +27,24 @@ struct ResumePoint {
   std::vector<std::string> changes = {};        ///< of the config since, for the log
 };
 
-/// Where the data of a checkpoint stands: `skipped` steps beyond its own. DataError if it does not.
+/// Where the data of a checkpoint stands: `skipped` steps beyond its own. DamageError if it does not.
 Position data_position(const ResumePoint& point);
 
 /// The newest sound checkpoint of a run, of a step below `before`, if it has any. All ranks call: rank 0 finds them,
 /// and each verifies the checksums of its share of the files. DataError, the same on all ranks, naming the newest if
-/// all are damaged.
+/// all are damaged, or what cannot be read, which is not taken for damage.
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
                                                std::int64_t before = std::numeric_limits<std::int64_t>::max());
+
+/// Before a run goes on from `point`, by rank 0: keeps damaged newer checkpoints aside, and a `latest` that is a
+/// folder, and takes back sound newer ones, with a line to `say` for each. DataError if one cannot be kept.
+void clear_the_way(const RunFolder& folder, const ResumePoint& point,
+                   const std::function<void(const std::string&)>& say);
 
 /// A run without a checkpoint is to start at step 0, which takes back all that it has measured. DataError if it has had
 /// a checkpoint: something of one is there, or it has measured more steps than it can make without one, with
 /// `every_steps` between them.
-void require_never_saved(const RunFolder& folder, std::int64_t every_steps);
+/// `has_saved`: it has written one.
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved = false);
 
 }  // namespace spikesink

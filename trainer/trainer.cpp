@@ -107,21 +107,22 @@ class Loop {
     probe_owed_ = state.probe_owed;
   }
 
+  void clear_the_way_to(const ResumePoint& point) {
+    rank_0_does(ranks_, [&] { clear_the_way(job_.folder, point, [&](const std::string& line) { log_.line(line); }); });
+  }
+
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const auto& [checkpoint, state, damaged, changes] = *job_.resume;
-      const Position position = data_position(*job_.resume);
-      go_to(checkpoint, state);
+      const ResumePoint& point = *job_.resume;
+      const TrainingState& state = point.state;
+      const Position position = data_position(point);
+      go_to(point.checkpoint, state);
       job_.loader.seek(position);
       skipped_ = state.skipped;
-      rank_0_does(ranks_, [&] {
-        for (const auto& [newer, problem] : damaged)
-          log_.line("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
-        remove_checkpoints_after(job_.folder.checkpoints(), step_);
-      });
-      log_.line(fmt::format("resumed from {} at step {}", checkpoint, step_));
-      for (const std::string& change : changes) log_.line("  changed: " + change);
+      clear_the_way_to(point);
+      log_.line(fmt::format("resumed from {} at step {}", point.checkpoint, step_));
+      for (const std::string& change : point.changes) log_.line("  changed: " + change);
       if (state.world != ranks_.world())
         log_.line(fmt::format("  ranks: {} -> {}; losses differ in their last bits from those of an unbroken run",
                               state.world, ranks_.world()));
@@ -242,7 +243,6 @@ class Loop {
     if (const auto deviations = losses_.look(loss)) note_loss_spike(loss, norm, *deviations);
     report(loss, lr, norm);
     writer_.advance();
-    if (writer_.has_problem()) writer_failed_ = true;  // so this step's state is saved, while it is there
     report_writer();
     return true;
   }
@@ -279,12 +279,21 @@ class Loop {
     const std::string what =
         fmt::format("step {}: the {} is {}, first in {}", step_, bad_loss ? "loss" : "gradient norm",
                     std::isnan(bad) ? NAN : bad, found.where);  // whose sign says nothing
+    const OnDivergence policy = job_.train.on_divergence;
+    const bool stops = policy == OnDivergence::kStop || ++divergences_ > job_.train.max_divergences;
+    std::optional<ResumePoint> point;
     try {
-      writer_.wait();  // the last checkpoint is what the run goes on from
-    } catch (const DataError& error) {
-      log_.line(fmt::format("the last checkpoint was not written: {}", error.what()));
+      writer_.finish();  // the last checkpoint is what the run goes on from
+      report_writer();
+      if (!stops && policy == OnDivergence::kRollback) point = last_checkpoint();
+    } catch (const Failure& failure) {
+      log_.line(stops ? fmt::format("a checkpoint was not written: {}", failure.what()) : what);
+      if (!stops) {
+        found.action = "stop";
+        record(found);
+        throw;
+      }
     }
-    const bool stops = job_.train.on_divergence == OnDivergence::kStop || ++divergences_ > job_.train.max_divergences;
     if (stops) {
       found.action = "stop";
       record(found);
@@ -294,34 +303,45 @@ class Loop {
                             : "") +
           "; lower train.optimizer.lr or lengthen the warm-up, and --resume from the last checkpoint");
     }
-    if (job_.train.on_divergence == OnDivergence::kSkip) {
+    if (policy == OnDivergence::kSkip) {
       found.action = "skip";
       record(found);
       log_.line(what + "; it is skipped");
       return true;
     }
-    const std::int64_t failed = step_;
-    if (const auto point = newest_resume_point(job_.folder, ranks_)) {
-      for (const DamagedCheckpoint& newer : point->damaged) log_.line("passed over: " + newer.problem);
+    const std::int64_t failed = step_, back = point ? point->state.step : 0;
+    found.action = rollback_to(back);
+    record(found);
+    log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, back,
+                          counted(failed - back, "step")));
+    if (point) {
+      clear_the_way_to(*point);
       go_to(point->checkpoint, point->state);
     } else {
-      rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps); });
       steps_.optimizer().init();
       step_ = tokens_ = 0;
     }
     skipped_ += failed - step_;
-    found.action = rollback_to(step_);
-    record(found);
     cut_back(step_);
     losses_.clear();
     begin_rates();
-    log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, step_,
-                          counted(failed - step_, "step")));
     return false;
   }
 
+  /// Of this run; nothing: there never was one.
+  std::optional<ResumePoint> last_checkpoint() {
+    auto point = newest_resume_point(job_.folder, ranks_);
+    const bool has_saved = job_.resume || (saved_step_ >= 0 && !writer_failed_);
+    if (!point) rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps, has_saved); });
+    return point;
+  }
+
+  /// A checkpoint that was not written is tried again after this step, while its state is there.
   void report_writer() {
-    if (const auto problem = writer_.problem()) log_.line("a checkpoint was not written: " + *problem);
+    const auto problem = writer_.problem();
+    if (!problem) return;
+    writer_failed_ = true;
+    log_.line("a checkpoint was not written: " + *problem);
   }
   void say(const std::optional<std::string>& news) {
     if (news) log_.line(*news);

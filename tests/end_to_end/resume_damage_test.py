@@ -161,6 +161,36 @@ with tempfile.TemporaryDirectory() as temporary:
         refuses(f"listing {number}", run, run, "cannot be listed", "check the disk", mended=lambda: None, CALL="list", PATH=f"{run.name}/checkpoints",
                 FROM=number, COUNT=1, ERRNO=errno.EIO)  # fmt: skip
 
+    # A checkpoint that cannot be read at the moment is none that is damaged.
+    for number, (file, call, code) in enumerate([(file, call, code) for file in ("state.json", "rank_0000.h5") for call, code in
+                                                 (("open", errno.EACCES), ("open", errno.EMFILE), ("read", errno.EIO))]):  # fmt: skip
+        run = copy_of(f"reading {number}")
+        newest = run / "checkpoints/step_00000009" / file
+        refuses(f"{call} of {file}: {os.strerror(code)}", run, newest, "cannot be", os.strerror(code), mended=lambda: None, CALL=call,
+                PATH=newest.relative_to(home), FROM=1, COUNT=1, ERRNO=code)  # fmt: skip
+
+    # All of them damaged.
+    run = copy_of("all")
+    for checkpoint in (run / "checkpoints").glob("step_*"):
+        cut("state.json")(checkpoint)
+    done = train("all", "--resume", steps=12, check=False)
+    told = done.returncode == 3 and done.stderr.count("\n") == 1 and "none of 3 damaged checkpoints can be used" in done.stderr
+    report.check(told and "json.exception" not in done.stderr and str(run / "checkpoints/step_00000009") in done.stderr, f"all damaged: {done}")
+
+    # Copies that follow links have a folder for `latest`; an older `latest`, set by hand, takes the newer checkpoints back, which is said.
+    run = home / "copied"
+    shutil.copytree(home / "half", run)
+    done = train("copied", "--resume", steps=12)
+    report.check(f"{run}/checkpoints/latest: is a folder" in done.stdout and losses(run) == whole, f"latest is a folder: {done.stdout}")
+    report.check(os.readlink(run / "checkpoints/latest") == "step_00000012", "latest is a link again")
+    report.check((run / "checkpoints/latest.copy/state.json").exists(), "the folder is kept")
+    run = copy_of("older")
+    (run / "checkpoints/latest").unlink()
+    (run / "checkpoints/latest").symlink_to("step_00000003")
+    done = train("older", "--resume", steps=12)
+    said = [line.split(":")[0] for line in done.stdout.splitlines() if "taken back" in line]
+    report.check(said == [f"{run}/checkpoints/step_0000000{step}" for step in (6, 9)] and losses(run) == whole, f"an older latest: {done.stdout}")
+
     # One of a newer program is no damage: the run does not go on from an older one.
     shutil.copytree(home / "half", home / "newer", symlinks=True)
     newest = home / "newer/checkpoints/step_00000009"

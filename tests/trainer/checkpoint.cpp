@@ -12,6 +12,7 @@
 #include "io/h5.h"
 #include "tests/trainer/support.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/resume_point.h"
 
 namespace spikesink {
 namespace {
@@ -159,19 +160,51 @@ TEST_CASE("the checkpoint just written stays, whatever higher steps are left ove
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 35);
 }
 
-TEST_CASE("a resume takes back the checkpoints after it, and finds the newest where latest is missing",
+TEST_CASE(
+    "a resume takes back the checkpoints after it with a line for each, and finds the newest where latest is missing",
+    "[trainer][checkpoint]") {
+  const test::TemporaryFolder home;
+  const RunFolder run(home / "run");
+  test::Trained trained(1);
+  const std::string folder = run.checkpoints(), latest = folder + "/latest";
+  Writer writer(folder, {.keep = 0});
+  for (const std::int64_t step : {1, 2, 3}) writer.save(trained, {.step = step, .position = "{}"});
+  writer.wait();
+  fs::remove(latest);
+  CHECK(read_state(*latest_checkpoint(folder)).step == 3);
+
+  // As a copy has it that follows links: nothing could take its place.
+  fs::copy(folder + "/step_00000003", latest);
+  CHECK(read_state(*latest_checkpoint(folder)).step == 3);
+  std::vector<std::string> said;
+  clear_the_way(run, {.checkpoint = folder + "/step_00000001", .state = {.step = 1}},
+                [&](const std::string& line) { said.push_back(line); });
+  CHECK(names_in(folder) == std::set<std::string>{"step_00000001", "latest.copy"});
+  CHECK(fs::exists(latest + ".copy/state.json"));
+  REQUIRE(said.size() == 3);
+  CHECK_THAT(said[0], Catch::StartsWith(latest + ": is a folder and no link"));
+  CHECK_THAT(said[1], Catch::StartsWith(folder + "/step_00000002: taken back"));
+  CHECK_THAT(said[2], Catch::StartsWith(folder + "/step_00000003: taken back"));
+  writer.save(trained, {.step = 2, .position = "{}"});
+  writer.wait();
+  CHECK(fs::is_symlink(latest));
+}
+
+TEST_CASE("what a user can do is in the line of a latest that leads elsewhere, and of a folder that cannot be made",
           "[trainer][checkpoint]") {
   const test::TemporaryFolder folder;
   test::Trained trained(1);
-  Writer writer(folder.path(), {.keep = 0});
-  for (const std::int64_t step : {1, 2, 3}) writer.save(trained, {.step = step, .position = "{}"});
+  Writer writer(folder.path());
+  writer.save(trained);
   writer.wait();
   fs::remove(folder / "latest");
-  CHECK(read_state(*latest_checkpoint(folder.path())).step == 3);
-  remove_checkpoints_after(folder.path(), 1);
-  CHECK(names_in(folder.path()) == std::set<std::string>{"step_00000001"});
-  remove_checkpoints_after(folder.path(), 0);
-  CHECK_FALSE(latest_checkpoint(folder.path()));
+  fs::create_symlink(folder / "step_00000007", folder / "latest");
+  CHECK_THROWS_WITH(latest_checkpoint(folder.path()),
+                    Catch::Contains("points to " + folder / "step_00000007" + ", not by its name") &&
+                        !Catch::Contains("no checkpoint"));
+  Writer nowhere("/proc/checkpoints");
+  nowhere.save(trained);
+  CHECK_THROWS_WITH(nowhere.wait(), Catch::StartsWith("/proc/checkpoints") && Catch::Contains("; check the path"));
 }
 
 TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[trainer][checkpoint]") {
@@ -212,6 +245,56 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
   SECTION("latest points nowhere") {
     fs::remove_all(checkpoint);
     CHECK_THROWS_WITH(latest_checkpoint(folder.path()), Catch::Contains("latest"));
+  }
+}
+
+TEST_CASE("what cannot be read is not taken for damage, and of damage no exception's name is told",
+          "[trainer][checkpoint]") {
+  const test::TemporaryFolder home;
+  const RunFolder run(home / "run");
+  run.make();
+  test::Trained trained(1);
+  {
+    Writer writer(run.checkpoints());
+    for (const std::int64_t step : {6, 7})
+      writer.save(trained,
+                  {.step = step,
+                   .config = "",
+                   .position = fmt::format(R"({{"step":{},"fingerprint":{{}},"lanes":{{"rows":[]}}}})", step)});
+    writer.wait();
+  }
+  const std::string checkpoint = *latest_checkpoint(run.checkpoints()), state = checkpoint + "/state.json",
+                    tensors = checkpoint + "/rank_0000.h5";
+  const auto point = [&] { return newest_resume_point(run, Writer::one()); };
+  SECTION("a loop of links, a folder") {
+    const std::string file = GENERATE_COPY(state, tensors);
+    fs::remove(file);
+    SECTION("loop") { fs::create_symlink(fs::path(file).filename(), file); }
+    SECTION("folder") { fs::create_directory(file); }
+    CHECK_THROWS_WITH(point(), Catch::StartsWith(file + ": cannot be"));
+  }
+  SECTION("damage") {
+    std::string says = "checksum";
+    SECTION("of tensors") { fs::resize_file(tensors, fs::file_size(tensors) - 1); }
+    SECTION("of state.json") {
+      fs::resize_file(state, 20);
+      says = "not a checkpoint's state: parse error";
+    }
+    SECTION("no tensors") {
+      fs::remove(tensors);
+      says = "incomplete";
+    }
+    CHECK_THROWS_AS(read_state(checkpoint), DamageError);
+    const auto found = point();
+    REQUIRE(found);
+    CHECK(found->state.step == 6);
+    REQUIRE(found->damaged.size() == 1);
+    CHECK(found->damaged[0].checkpoint == checkpoint);
+    CHECK_THAT(found->damaged[0].problem,
+               Catch::Contains(says) && !Catch::Contains("json.exception") && !Catch::Contains("use an older"));
+    fs::remove(found->checkpoint + "/rank_0000.h5");
+    CHECK_THROWS_WITH(point(), Catch::StartsWith(run.checkpoints() + ": none of 2 damaged checkpoints can be used") &&
+                                   Catch::Contains(says) && !Catch::Contains("use an older"));
   }
 }
 

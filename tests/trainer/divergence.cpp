@@ -71,7 +71,7 @@ class Run {
                         .state_precision = StatePrecision::kF32,
                         .shards = {},
                         .seed = 1,
-                        .checkpoint = {.every_steps = 4, .keep = 9},
+                        .checkpoint = {.every_steps = 4, .keep = 9, .async = async},
                         .logging = {.every_steps = 1, .probe_every_steps = 1},
                         .resuming = true,
                         .resume = newest_resume_point(run_, *communicator)});
@@ -104,6 +104,7 @@ class Run {
   const RunFolder& folder() const { return run_; }
 
   std::vector<std::int64_t> asked;
+  bool async = true;  ///< checkpoints in the background
 
  private:
   const test::TemporaryFolder folder_;
@@ -213,6 +214,90 @@ TEST_CASE("on_divergence rollback: what is left is taken from the step that the 
   std::ifstream log(run.folder().log());
   const std::string text{std::istreambuf_iterator<char>(log), {}};
   CHECK_THAT(text, Contains("step 8/20") && Contains("  left ") && !Contains("left -") && !Contains("left inf"));
+}
+
+TEST_CASE(
+    "on_divergence skip or rollback: a checkpoint that fails is written at the next step, and a second ends the run",
+    "[trainer][divergence][checkpoint]") {
+  const OnDivergence policy = GENERATE(OnDivergence::kSkip, OnDivergence::kRollback);
+  const bool twice = GENERATE(false, true);
+  CAPTURE(policy == OnDivergence::kSkip, twice);
+  Run run({.steps = 10, .on_divergence = policy});
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string checkpoints = run.folder().checkpoints();
+  const auto in_the_way = [&](std::int64_t step) {  // no file can be made here
+    std::filesystem::create_directories(unfinished_name(checkpoints + "/" + RunFolder::step_name(step)) +
+                                        "/rank_0000.h5");
+  };
+  double kept = 0;
+  bool done = false;
+  const std::int64_t next = policy == OnDivergence::kSkip ? 9 : 5;
+  saboteur.after = [&](std::int64_t step) {
+    if (step == 8 && !done) {  // its checkpoint is due, and step 9 diverges
+      in_the_way(8);
+      if (twice) in_the_way(next);
+      kept = std::exchange(weight(model), NAN);
+    }
+    if (step == 9 && !std::exchange(done, true) && policy == OnDivergence::kSkip) weight(model) = kept;
+    if (step < 8 && run.divergences().size() == 1) done = true;
+  };
+  if (twice) {
+    CHECK_THROWS_WITH(run.train(model, saboteur), Contains(RunFolder::step_name(next) + ".unfinished/rank_0000.h5"));
+    CHECK(run.logged().back() <= 9);
+  } else {
+    run.train(model, saboteur);
+    CHECK(whole_checkpoints(checkpoints).contains(next));
+    CHECK(run.logged().back() == 10);
+  }
+  REQUIRE(run.divergences().size() == 1);
+}
+
+TEST_CASE("on_divergence rollback: what cannot be gone back to is recorded, and ends the run with all that it has",
+          "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string checkpoints = run.folder().checkpoints();
+  const std::string way = GENERATE("not listed", "gone", "damaged"), kept = run.folder().path() + "/kept";
+  CAPTURE(way);
+  std::string says;
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 6) return;
+    weight(model) = NAN;
+    if (way == "damaged") {
+      std::filesystem::resize_file(checkpoints + "/step_00000004/rank_0000.h5", 9);
+      says = "none of 1 damaged checkpoint can be used";
+      return;
+    }
+    std::filesystem::rename(checkpoints, kept);
+    says = way == "gone" ? "has no whole checkpoint, although the run has written one" : "cannot be looked at";
+    if (way == "gone") return std::filesystem::create_directories(checkpoints), void();
+    std::filesystem::create_symlink("checkpoints", checkpoints);
+  };
+  CHECK_THROWS_WITH(run.train(model, saboteur), Contains(checkpoints) && Contains(says));
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6});
+  REQUIRE(run.divergences().size() == 1);
+  CHECK(run.divergences()[0].at("step") == 7);
+  CHECK(run.divergences()[0].at("action") == "stop");
+}
+
+TEST_CASE("on_divergence rollback: a damaged checkpoint that is passed over is kept", "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string newest = run.folder().checkpoints() + "/step_00000008";
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 9 || !run.divergences().empty()) return;
+    weight(model) = NAN;
+    std::filesystem::resize_file(newest + "/rank_0000.h5", 9);
+  };
+  run.train(model, saboteur);
+  CHECK(run.divergences().at(0).at("action") == "rollback to step 4");
+  CHECK(std::filesystem::file_size(newest + ".damaged/rank_0000.h5") == 9);
+  CHECK(read_state(newest).skipped == 6);
 }
 
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
