@@ -35,9 +35,10 @@ Position position_of(const ResumePoint& point) {
 
 Position data_position(const ResumePoint& point) {
   Position position = position_of(point);
-  if (point.state.skipped < 0 || position.step != point.state.step + point.state.skipped)
-    throw DamageError(fmt::format("{}/state.json: damaged: step {} with data of step {}", point.checkpoint,
-                                  point.state.step, position.step));
+  const std::int64_t step = point.state.step;
+  if (step < 0 || position.step < step || position.step - step != point.state.skipped)
+    throw DamageError(
+        fmt::format("{}/state.json: damaged: step {} with data of step {}", point.checkpoint, step, position.step));
   return position;
 }
 
