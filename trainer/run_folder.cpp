@@ -20,7 +20,6 @@
 #include "io/tensorboard.h"
 #include "trainer/listing.h"
 #include "trainer/metrics_log.h"
-#include "trainer/run_log.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -110,8 +109,8 @@ std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, 
                       std::to_string(step) + " and writes it again");
   }
   if (damaged > 0)
-    notes.push_back(
-        fmt::format("{}: {} left out, kept in {}.damaged", metrics(), counted(damaged, "damaged line"), metrics()));
+    notes.push_back(fmt::format("{}: {} damaged line{} left out, kept in {}.damaged", metrics(), damaged,
+                                damaged == 1 ? "" : "s", metrics()));
   // They may have been logged less often before.
   if (logged_every > 0 && step - last > std::max(logged_every, last - before))
     notes.push_back(fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost",
