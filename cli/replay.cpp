@@ -58,10 +58,10 @@ std::string difference(const RunFolder& folder, const StepReport& r) {
   for (std::string text; std::getline(in, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
-    const StepFigures* now = line["step"] == r.step ? &r : nullptr;
-    for (const StepFigures& passed : r.way)
-      if (line["step"] == passed.step) now = &passed;
-    if (!now) continue;
+    if (!line["step"].is_number_integer()) continue;
+    const auto step = line["step"].get<std::int64_t>();
+    if (step <= r.checkpoint || step > r.step) continue;
+    const StepFigures* now = step == r.step ? &r : &r.way.at(static_cast<std::size_t>(step - r.checkpoint - 1));
     std::string& others = found[now->step];
     others.clear();
     const auto note = [&](const char* key, double value, double most) {

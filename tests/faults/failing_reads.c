@@ -4,19 +4,12 @@
 //   READS_CALL  open (to read a file), read (from one), or list (to open a folder)
 #define _GNU_SOURCE
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#include "interpose.h"
 
 static int fails(const char* call, const char* path) {
   static atomic_long seen = 0;
@@ -31,10 +24,7 @@ static int fails(const char* call, const char* path) {
 
 #define OPEN(name)                                                                                    \
   int name(const char* path, int flags, ...) {                                                        \
-    va_list more;                                                                                     \
-    va_start(more, flags);                                                                            \
-    const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;                     \
-    va_end(more);                                                                                     \
+    MODE_BEHIND(flags, mode);                                                                         \
     if (!(flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY)) && fails("open", path)) return -1;     \
     return REAL(openat)(AT_FDCWD, path, flags, mode);                                                 \
   }
@@ -42,18 +32,13 @@ OPEN(open)
 OPEN(open64)
 
 int openat(int folder, const char* path, int flags, ...) {  // by which std::filesystem begins to list a folder
-  va_list more;
-  va_start(more, flags);
-  const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0;
-  va_end(more);
+  MODE_BEHIND(flags, mode);
   return (flags & O_DIRECTORY) && fails("list", path) ? -1 : REAL(openat)(folder, path, flags, mode);
 }
 DIR* opendir(const char* path) { return fails("list", path) ? NULL : REAL(opendir)(path); }
 
 ssize_t read(int fd, void* to, size_t size) {
-  char link[64], path[PATH_MAX];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t length = readlink(link, path, PATH_MAX - 1);
-  path[length < 0 ? 0 : length] = '\0';
+  char path[PATH_MAX];
+  path_of(fd, path);
   return fails("read", path) ? -1 : REAL(read)(fd, to, size);
 }

@@ -3,18 +3,11 @@
 //
 //   HELD_CALL  open (to read or to write), write, pwrite, fsync or rename (the new name counts)
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-#include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#include "interpose.h"
 
 static void hold(const char* call, const char* path) {
   static atomic_long seen = 0;
@@ -29,20 +22,14 @@ static void hold(const char* call, const char* path) {
 }
 
 static void hold_fd(const char* call, int fd) {
-  char link[64], path[PATH_MAX];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t size = readlink(link, path, PATH_MAX - 1);
-  if (size < 0) return;
-  path[size] = '\0';
+  char path[PATH_MAX];
+  path_of(fd, path);
   hold(call, path);
 }
 
 #define OPEN(name)                                                              \
   int name(const char* path, int flags, ...) {                                  \
-    va_list more;                                                               \
-    va_start(more, flags);                                                      \
-    const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0; \
-    va_end(more);                                                               \
+    MODE_BEHIND(flags, mode);                                                   \
     hold("open", path);                                                         \
     return REAL(openat)(AT_FDCWD, path, flags, mode);                           \
   }
