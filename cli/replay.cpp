@@ -91,23 +91,28 @@ std::string doubt(const RunFolder& folder, const StepReport& r) {
   return then.empty() ? "" : "the run logged another " + then + ": config or data were others then";
 }
 
+/// NaN has no sign that says anything, but fmt prints it.
+double plain(double value) { return std::isnan(value) ? NAN : value; }
+
 void print(const StepReport& r) {
-  fmt::print("step {}: loss {:.6g}, gradient norm {:.6g}, learning rate {:.4g}; reached from {}\n", r.step, r.loss,
-             r.grad_norm, r.lr,
+  fmt::print("step {}: loss {:.6g}, gradient norm {:.6g}, learning rate {:.4g}; reached from {}\n", r.step,
+             plain(r.loss), plain(r.grad_norm), r.lr,
              r.checkpoint > 0 ? fmt::format("the checkpoint of step {}", r.checkpoint) : "the start");
   if (!r.where.empty()) fmt::print("not finite first in {}\n", r.where);
   const auto on_rank = [&](int rank) { return r.ranks > 1 && rank >= 0 ? fmt::format("  on rank {}", rank) : ""; };
   fmt::print("\nsequences of the highest loss             draw         loss\n");
   for (const auto& [draw, loss, rank] : largest(r.sequences, [](const auto& s) { return s.loss; }))
-    fmt::print("{:>46}{:>13.5f}{}\n", draw, loss, on_rank(rank));
+    fmt::print("{:>46}{:>13.5f}{}\n", draw, plain(loss), on_rank(rank));
   const auto of_module = [](const StepReport::Module& m) { return m.output; };
   fmt::print("\n{:<48}{:>12}{:>12}\n", "outputs", "max |x|", "rms");
   for (const auto& [path, output, rank] : worth_a_look(r.modules, of_module))
-    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}{}\n", path, output.max, output.rms, note(output), on_rank(rank));
+    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}{}\n", path, plain(output.max), plain(output.rms), note(output),
+               on_rank(rank));
   const auto of_gradient = [](const StepReport::Parameter& p) { return p.gradient; };
   fmt::print("\n{:<48}{:>12}{:>12}{:>14}\n", "gradients", "max |g|", "rms", "weight's rms");
   for (const auto& [name, value, gradient] : worth_a_look(r.parameters, of_gradient))
-    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{:>14.5g}{}\n", name, gradient.max, gradient.rms, value.rms, note(gradient));
+    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{:>14.5g}{}\n", name, plain(gradient.max), plain(gradient.rms),
+               plain(value.rms), note(gradient));
 }
 
 }  // namespace

@@ -36,12 +36,13 @@ std::int64_t free_bytes(const std::string& folder) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator,
-                                   std::function<void()> before_placing)
+                                   std::function<void()> before_placing, std::function<void(std::int64_t)> placed)
     : folder_(std::move(folder)),
       config_(config),
       communicator_(communicator),
       rank_(communicator.rank()),
-      before_placing_(std::move(before_placing)) {}
+      before_placing_(std::move(before_placing)),
+      placed_(std::move(placed)) {}
 
 CheckpointWriter::~CheckpointWriter() {
   if (work_.valid()) work_.wait();
@@ -130,6 +131,7 @@ void CheckpointWriter::write_file() {
 void CheckpointWriter::put_in_place() {
   if (before_placing_) before_placing_();
   finish_checkpoint(folder_ + "/" + RunFolder::step_name(state_.step), state_, checksums_);
+  if (placed_) placed_(state_.step);
   std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
   older.erase(state_.step);  // `latest` points to it
   while (config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {

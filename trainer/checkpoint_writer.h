@@ -23,9 +23,9 @@ namespace spikesink {
 class CheckpointWriter {
  public:
   /// `communicator` outlives the writer. Rank 0 calls `before_placing` on its thread before it puts a checkpoint in
-  /// place, which fails if that throws.
+  /// place, and `placed` with its step after; the checkpoint has failed if one of them throws.
   CheckpointWriter(std::string folder, const CheckpointConfig& config, Communicator& communicator,
-                   std::function<void()> before_placing = {});
+                   std::function<void()> before_placing = {}, std::function<void(std::int64_t)> placed = {});
   /// Waits for the thread. A single rank finishes what it does; many leave an unfinished folder, unless they wait()ed.
   ~CheckpointWriter();
 
@@ -57,6 +57,7 @@ class CheckpointWriter {
   Communicator& communicator_;
   const int rank_;
   const std::function<void()> before_placing_;
+  const std::function<void(std::int64_t)> placed_;
   HostCopy copy_;  // memory is kept for the next one
   std::optional<std::string> problem_;
   bool last_failed_ = false;  // the last one that ended; the same on all ranks

@@ -10,6 +10,7 @@
 
 #include "io/failure.h"
 #include "trainer/dist/agree.h"
+#include "trainer/listing.h"
 #include "trainer/run_log.h"
 
 namespace spikesink {
@@ -89,6 +90,7 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
 
 void clear_the_way(const RunFolder& folder, const ResumePoint& point,
                    const std::function<void(const std::string&)>& say) {
+  folder.note_checkpoint(point.state.step);  // who was killed before had not come to it
   for (const auto& [newer, problem] : point.damaged)
     say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
   if (const auto aside = set_aside_latest(folder.checkpoints()))
@@ -100,8 +102,9 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
   }
 }
 
-void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved) {
-  if (has_saved) throw DataError(lost(folder, "the run has written one"));
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps) {
+  if (is_there(folder.first_checkpoint()))
+    throw DataError(lost(folder, fmt::format("the run has had one, as {} says", folder.first_checkpoint())));
   if (folder.has_checkpoints()) throw DataError(lost(folder, "something of one is there"));
   // The first is whole when the second begins, or else that or the one of the step after it is, or the run ends there.
   const std::int64_t last = folder.last_measured();

@@ -42,9 +42,8 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
                    const std::function<void(const std::string&)>& say);
 
 /// A run without a checkpoint is to start at step 0, which takes back all that it has measured. DataError if it has had
-/// a checkpoint: something of one is there, or it has measured more steps than it can make without one, with
-/// `every_steps` between them.
-/// `has_saved`: it has written one.
-void require_never_saved(const RunFolder& folder, std::int64_t every_steps, bool has_saved = false);
+/// a checkpoint: its folder says so, something of one is there, or it has measured more steps than it can make without
+/// one, with `every_steps` between them.
+void require_never_saved(const RunFolder& folder, std::int64_t every_steps);
 
 }  // namespace spikesink

@@ -66,7 +66,7 @@ void RunFolder::make() const {
 }
 
 void RunFolder::require_new() const {
-  if (is_there(config()) || is_there(metrics()) || has_checkpoints())
+  if (is_there(config()) || is_there(metrics()) || is_there(first_checkpoint()) || has_checkpoints())
     throw UsageError(path_ + ": has a run already; go on with --resume, or choose another run.name");
 }
 
@@ -137,6 +137,10 @@ std::int64_t RunFolder::last_measured() const {
   std::int64_t last = last_step_of(metrics());
   for (const fs::path& path : entries_of(probes())) last = std::max(last, step_of(path.stem().string()).value_or(0));
   return last;
+}
+
+void RunFolder::note_checkpoint(std::int64_t step) const {
+  if (!is_there(first_checkpoint())) write_atomically(first_checkpoint(), fmt::format("{{\"step\": {}}}\n", step));
 }
 
 bool RunFolder::has_checkpoints() const {

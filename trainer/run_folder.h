@@ -19,6 +19,7 @@ class RunFolder {
   std::string tensorboard() const { return path_ + "/tensorboard"; }
   std::string probes() const { return path_ + "/probes"; }
   std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string first_checkpoint() const { return path_ + "/first_checkpoint.json"; }
   std::string divergences() const { return path_ + "/divergences.jsonl"; }
   std::string follower_log() const { return path_ + "/wandb.log"; }
   std::string lock() const { return path_ + "/.lock"; }
@@ -49,6 +50,9 @@ class RunFolder {
   std::int64_t last_step() const;
   /// The last step that metrics and probes tell of; 0: none.
   std::int64_t last_measured() const;
+  /// Keeps beside the checkpoints, which can lie on another disk, that the run has had a whole one; the first of them
+  /// is what it says. DataError if that cannot be.
+  void note_checkpoint(std::int64_t step) const;
   /// Is there anything of a checkpoint, whole or not?
   bool has_checkpoints() const;
 

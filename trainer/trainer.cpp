@@ -55,7 +55,9 @@ class Loop {
         ranks_(job.communicator),
         log_(ranks_.rank() == 0 ? RunLog(job.folder.log()) : RunLog()),
         steps_(step_setup(job)),
-        writer_(job.folder.checkpoints(), job.checkpoint, job.communicator, [&job] { job.folder.sync_logs(); }),
+        writer_(
+            job.folder.checkpoints(), job.checkpoint, job.communicator, [&job] { job.folder.sync_logs(); },
+            [&job](std::int64_t step) { job.folder.note_checkpoint(step); }),
         context_(job.model.config().context),
         sequences_(job.train.sequences(context_)),
         total_(job.train.total_steps(context_)),
@@ -331,8 +333,7 @@ class Loop {
   /// Of this run; nothing: there never was one.
   std::optional<ResumePoint> last_checkpoint() {
     auto point = newest_resume_point(job_.folder, ranks_);
-    const bool has_saved = job_.resume || (saved_step_ >= 0 && !writer_failed_);
-    if (!point) rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps, has_saved); });
+    if (!point) rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps); });
     return point;
   }
 

@@ -150,6 +150,15 @@ with tempfile.TemporaryDirectory() as temporary:
     for change, word in ((empty, "is their disk mounted?"), (half_copied, "has no whole checkpoint")):
         run, checkpoints, put_back = gone(change)
         refuses(change.__name__, run, checkpoints, word, str(run), mended=put_back)
+    train("short", steps=4)  # not more than it could have come to without a checkpoint
+    short, away = home / "short", home / "away"
+    (short / "checkpoints").rename(away)
+    before, done = contents(short), train("short", "--resume", steps=12, check=False)
+    told = done.returncode == 3 and done.stderr.count("\n") == 1 and f"{short}/first_checkpoint.json" in done.stderr
+    report.check(told and contents(short) == before | {short / "checkpoints": True}, f"short: {done}")
+    (short / "checkpoints").rmdir()
+    away.rename(short / "checkpoints")
+    report.check("at step 4" in train("short", "--resume", steps=12).stdout and losses(short) == whole, "short, mended")
     run, checkpoints, put_back = gone(leads_nowhere)
     done = train(run.name, "--resume", steps=12, check=False)
     report.check(done.returncode == 3 and done.stderr.count("\n") == 1 and "no disk" in done.stderr, f"a link to nowhere: {done}")

@@ -50,6 +50,13 @@ TEST_CASE("a folder that has had a checkpoint, and has none, is not begun anew",
   const auto measured = [&](std::int64_t step) {
     std::ofstream(folder.metrics()) << R"({"step":)" << step << R"(,"loss":1})" << '\n';
   };
+  SECTION("it has had one, which was on another disk") {
+    folder.note_checkpoint(2);
+    folder.note_checkpoint(3);  // not the first
+    CHECK(read_file(folder.first_checkpoint()) == "{\"step\": 2}\n");
+    CHECK_THROWS_WITH(require_never_saved(folder, 4), Catch::Contains("first_checkpoint.json says; put the"));
+    CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("--resume"));
+  }
   SECTION("more steps than without one") {
     measured(9);  // the one of step 4 failed, and that of 8 or 9 is being written
     require_never_saved(folder, 4);
