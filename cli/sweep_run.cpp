@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -178,24 +177,18 @@ class SweepStart {
   /// A line a reason: what many runs are refused for is said once, with the first of them.
   void say_refused() const {
     constexpr std::size_t kNamed = 3;
-    std::set<std::string> names;
-    for (const SweepRow& row : sweep_.rows)
-      for (const SweepRun& run : row.runs) names.insert(run.name);
     std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
-    for (const std::string& line : plan_.refused) {
-      const std::string run = line.substr(0, line.find(": "));
-      const bool is_run = names.contains(run);  // else the row is refused, by a line of its own
-      const std::string reason = is_run ? line.substr(run.size()) : line;
+    for (const auto& [run, reason] : plan_.refused) {
       auto known = std::ranges::find(reasons, reason, [](const auto& pair) { return pair.first; });
       if (known == reasons.end()) known = reasons.insert(known, {reason, {}});
-      if (is_run) known->second.push_back(run);
+      if (!run.empty()) known->second.push_back(run);
     }
     std::fflush(stdout);
     for (auto& [reason, runs] : reasons) {
       const std::size_t more = runs.size() - std::min(runs.size(), kNamed);
       runs.resize(runs.size() - more);
-      fmt::print(stderr, "spikesink: {}{}{}\n", fmt::join(runs, ", "),
-                 more > 0 ? fmt::format(" and {} more", more) : "", reason);
+      fmt::print(stderr, "spikesink: {}{}{}{}\n", fmt::join(runs, ", "),
+                 more > 0 ? fmt::format(" and {} more", more) : "", runs.empty() ? "" : ": ", reason);
     }
   }
   void require_none_refused() const {

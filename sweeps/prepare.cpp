@@ -140,7 +140,7 @@ SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue&
   require_own(sweep, folder);
   SweepPlan plan;
   for (const SweepRow& row : sweep.rows) {
-    if (!row.refusal.empty()) plan.refused.push_back(row.refusal);
+    if (!row.refusal.empty()) plan.refused.push_back({.run = "", .reason = row.refusal});
     for (const SweepRun& run : row.runs) {
       try {
         const RunStatus status = status_of(folder, run, queue);
@@ -156,7 +156,7 @@ SweepPlan plan_sweep(const Sweep& sweep, const SweepFolder& folder, const Queue&
           plan.start.push_back(&run);
         }
       } catch (const Failure& failure) {
-        plan.refused.push_back(fmt::format("{}: {}", run.name, failure.what()));
+        plan.refused.push_back({.run = run.name, .reason = failure.what()});
       }
     }
   }

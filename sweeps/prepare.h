@@ -9,12 +9,18 @@
 
 namespace spikesink {
 
+/// A run that cannot be, or a row of which no run can be made.
+struct Refusal {
+  std::string run;     ///< its name; empty: of a row, which the reason names
+  std::string reason;  ///< a line: its config differs from what it was run with, ...
+};
+
 /// What is to be done, and why the rest is not.
 struct SweepPlan {
   std::vector<const SweepRun*> start;     ///< in the sweep's order; new ones and those that resume
   std::vector<const SweepRun*> finished;  ///< all done
   std::vector<const SweepRun*> busy;      ///< running or in the queue
-  std::vector<std::string> refused;       ///< a line each: runs whose config differs from what they were run with, ...
+  std::vector<Refusal> refused;
 };
 
 /// Throws a Failure that says why a config cannot be run where it is to run. Asked for every run that would start.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import whole_lines
 import yaml
 
 from .curve import Curve, smoothed, thinned
@@ -115,7 +116,8 @@ LARGEST = 1e30  # beyond it a number is taken as damage, or as a run that diverg
 
 
 def is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -LARGEST < value < LARGEST
+    """One that an axis can show."""
+    return whole_lines.is_number(value) and -LARGEST < value < LARGEST
 
 
 def read_lines(path, notes):

@@ -1,5 +1,7 @@
 #include "sweeps/prepare.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <string>
@@ -73,6 +75,13 @@ class TwoRows {
   TempFolder home_;
 };
 
+/// "run: reason", with the folder's path left out.
+Names refused_of(const TwoRows& two, const SweepPlan& plan) {
+  Names lines;
+  for (const auto& [run, reason] : plan.refused) lines.push_back(two.shorten(fmt::format("{}: {}", run, reason)));
+  return lines;
+}
+
 TEST_CASE("what is left to do follows from the runs' files", "[sweeps]") {
   TwoRows two;
   SweepPlan plan = two.plan();
@@ -108,7 +117,7 @@ TEST_CASE("a run whose config has changed is refused with the difference, finish
   two.set(0, {"model.n_layers=2", "train.optimizer.lr=0.01", "system.precision=f32"});
   const SweepPlan plan = two.plan();
   REQUIRE(plan.refused.size() == 1);
-  CHECK(two.shorten(plan.refused[0]) ==
+  CHECK(refused_of(two, plan)[0] ==
         "a: differs from what it was run with: model.n_layers: 32 -> 2, train.optimizer.lr: 3.0e-04 -> 0.01, "
         "system.precision: auto -> f32; take this back, rename the row, or remove sweeps/s/runs/a to run it anew");
   CHECK(names_of(plan.start) == Names{"b"});  // the rest goes on
@@ -192,7 +201,7 @@ TEST_CASE("a run folder that the sweep has not made is refused", "[sweeps]") {
   spill(two.folder().run("b").metrics(), "");
   const SweepPlan plan = two.plan();
   REQUIRE(plan.refused.size() == 1);
-  CHECK(two.shorten(plan.refused[0]) == "b: sweeps/s/runs/b was not made by this sweep; remove it, or rename the row");
+  CHECK(refused_of(two, plan)[0] == "b: sweeps/s/runs/b was not made by this sweep; remove it, or rename the row");
 }
 
 TEST_CASE("a run is refused what its check says, if it would start", "[sweeps]") {
@@ -206,9 +215,9 @@ TEST_CASE("a run is refused what its check says, if it would start", "[sweeps]")
   });
   CHECK(asked == Names{"b"});
   CHECK(names_of(plan.finished) == Names{"a"});
-  CHECK(plan.refused == Names{"b: data.train: gone"});
+  CHECK(refused_of(two, plan) == Names{"b: data.train: gone"});
   two.set(1, {"metrics.loggers=[tensorboard]"});
-  CHECK(two.plan().refused == Names{"b: metrics.loggers: without jsonl there is nothing to collect; add it"});
+  CHECK(refused_of(two, two.plan()) == Names{"b: metrics.loggers: without jsonl there is nothing to collect; add it"});
 }
 
 TEST_CASE("a config that cannot be read refuses its run only", "[sweeps]") {
@@ -217,7 +226,7 @@ TEST_CASE("a config that cannot be read refuses its run only", "[sweeps]") {
   spill(two.folder().run("a").config(), "model: {d_model: x}\n");
   const SweepPlan plan = two.plan();
   REQUIRE(plan.refused.size() == 1);
-  CHECK(two.shorten(plan.refused[0]).starts_with("a: sweeps/s/runs/a/config.yaml:1: "));
+  CHECK(refused_of(two, plan)[0].starts_with("a: sweeps/s/runs/a/config.yaml:1: "));
   CHECK(names_of(plan.start) == Names{"b"});
 }
 
