@@ -29,7 +29,7 @@ inline FlashDims flash_dims(const AttentionDims& d, const Tensor& qkv, bool wide
           .wide = wide};
 }
 
-constexpr float kLn2 = 0.69314718055994530942f, kLog2E = 1.44269504088896340736f;
+constexpr float kLog2E = 1.44269504088896340736f;
 
 SPIKESINK_HD constexpr std::int64_t num_tiles(std::int64_t length, std::int64_t rows) {
   return (length + rows - 1) / rows;

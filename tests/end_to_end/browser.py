@@ -1,6 +1,5 @@
-"""Headless Chromium over chromedriver, in the plain HTTP of WebDriver: opens pages, runs scripts, takes screenshots."""
+"""Headless Chromium over chromedriver, in the plain HTTP of WebDriver: opens pages, runs scripts, reads their logs."""
 
-import base64
 import contextlib
 import json
 import shutil
@@ -67,11 +66,6 @@ class Browser:
     def log(self, kind):
         """New entries of "browser" (console) or "performance" (DevTools' events)."""
         return self.ask("POST", "/se/log", {"type": kind})
-
-    def screenshot(self, path, **clip):
-        """The viewport, or clip: x, y, width, height of the page."""
-        more = {"clip": {**clip, "scale": 1}, "captureBeyondViewport": True} if clip else {}
-        path.write_bytes(base64.b64decode(self.devtools("Page.captureScreenshot", format="png", **more)["data"]))
 
 
 @contextlib.contextmanager

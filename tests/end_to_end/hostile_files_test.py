@@ -5,7 +5,6 @@ What else shows it: safetensors indices (tests/io/safetensors.cpp), manifests (t
 reports (report_test.py)."""
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import h5py
 import harness
-import numpy as np
 
 report = harness.Report()
 

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 import harness
 import ranks_home
