@@ -204,7 +204,11 @@ def check_changes(program, small, data, kept):
     aside = kept.path("gelu", 1).rename(kept.folder / "aside")
     runs, driver = [("gelu", 1)], drive.Drive(program, small, kept, data, 1)
     report.check(driver.record(runs) == 0 and not kept.path("gelu", 1).exists(), "a run of an older config is not recorded")
+    begun, real = [], subprocess.Popen
+    subprocess.Popen = lambda words, *rest, **named: begun.append(list(map(str, words))) or real(words, *rest, **named)
     refused(lambda: driver.run(runs), "a run of an older config", str(small.folder / "runs/gelu_seed1"), "train.steps", "remove it")
+    subprocess.Popen = real
+    report.check(begun and not any(words[1:3] == ["sweep", "run"] for words in begun), "before the sweep is started for other rows")
     write_rows(small.home)
     report.check(driver.run(runs) == 0 and kept.path("gelu", 1).exists(), "it is recorded again where the config is its own")
     aside.unlink()
