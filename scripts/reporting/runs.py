@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import sinks
 import whole_lines
 import yaml
 
@@ -79,8 +80,7 @@ class Run:
 
     def uniform_mass(self):
         """first_token_mass of uniform causal attention."""
-        length = self.sink_length()
-        return (sum(1 / k for k in range(1, length + 1)) - 1) / (length - 1) if length > 1 else 0.0
+        return sinks.uniform_mass(self.sink_length())
 
 
 def flat(tree, prefix=""):

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 import numpy as np
+import sinks
 
 from .runs import is_number
 
@@ -119,8 +120,8 @@ def as_dict(value):
 
 def excess(run):
     """First-token mass above that of uniform attention; docs of `sweep collect` have the formula."""
-    mass, uniform = run.probe.get("first_token_mass"), run.uniform_mass()
-    return None if mass is None or uniform >= 1 else (mass - uniform) / (1 - uniform)
+    mass, length = run.probe.get("first_token_mass"), run.sink_length()
+    return None if mass is None or length < 2 else sinks.sink_excess(mass, length)
 
 
 def from_runs(sweep):

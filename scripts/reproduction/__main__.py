@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from .contrasts import BASELINE, CONTRASTS
-from .drive import Drive, claim, expected_minutes, missing, name_of, require_data, wanted
+from .drive import Drive, expected_minutes, missing, name_of, prepare_data, require_configs, restore, wanted
 from .figures import write_figures
 from .judge import Judge
 from .records import Trouble
@@ -18,8 +18,11 @@ DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced sc
 
 What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
 first. Each finished run is recorded at once: stopped, it goes on where it was. Then the records are judged, and written to
-runs/reproduction: verdicts.md and .json, the sweep's table with the paper's beside it, curves over the steps
-(baseline.svg, rows.svg), and report.html with the curves of each run. docs/reproduction.md says what the contrasts are and what they gave."""
+runs/reproduction/contrasts_SCALE: verdicts.md and .json, curves over the steps (baseline.svg, rows.svg), report.html with the
+curves of each run, and in recorded/contrasts_SCALE/tables the sweep's table with the paper's beside it. Records of another
+config, or with --data of other data, are refused. docs/reproduction.md says what the contrasts are and what they gave.
+
+The program is build/cpu/spikesink, at scale 60m build/cuda/spikesink; SPIKESINK names another."""
 
 
 def arguments():
@@ -53,14 +56,11 @@ def recorded(records, seeds_and_rows):
 
 
 def write(program, scale, records, data, contrasts, runs):
-    """Verdicts, table and page; returns the verdicts' text."""
+    """Verdicts, table and page, all of the records alone; returns the verdicts' text."""
     folder = scale.folder
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    for row, seed in runs:
-        run = folder / "runs" / name_of(row, seed)
-        record = records.read(row, seed)
-        if record and not run.exists():
-            record.restore(run, data.keys())
+    restore(scale, records, runs, data)
+    for name in ("baseline.svg", "rows.svg", "report.html"):  # of other records, it may be
+        (folder / name).unlink(missing_ok=True)
     found = recorded(records, runs)
     results = {row: [record.figures for record in seeds] for row, seeds in found.items()}
     judge = Judge(results)
@@ -71,23 +71,24 @@ def write(program, scale, records, data, contrasts, runs):
     if BASELINE in found:
         write_figures(folder, found, {row: entry["label"] for row, entry in rows_of_sweep().items()})
     if results:
-        claim(scale)
-        collected = program.show("sweep", "collect", scale.sweep, *data.sets())
-        report = folder / "report.html"
-        words = [sys.executable, ROOT / "scripts/report.py", folder, "--out", report, "--title", f"Contrasts, {scale.name}"]
+        collected = program.show("sweep", "collect", scale.sweep, *data.sets(scale.recorded))
+        words = [sys.executable, ROOT / "scripts/report.py", scale.recorded, "--out", folder / "report.html",
+                 "--title", f"Contrasts, {scale.name}"]  # fmt: skip
         if collected != 0 or subprocess.run(list(map(str, words))).returncode != 0:
             raise Trouble("the table or the page could not be made; see above")
     return text
 
 
 def go(args):
-    scale, program, contrasts = SCALES[args.scale], Program(), chosen(args.only)
+    scale, contrasts = SCALES[args.scale], chosen(args.only)
+    program = Program(scale)
     records = records_of(scale, args.results)
     jobs = args.jobs or scale.jobs
     shards = [str(Path(os.environ.get("CALLED_FROM", "."), shard)) for shard in args.data]
     data = Data(scale, shards)
     runs = wanted(scale, contrasts)
-    left = [] if args.no_run else missing(program, scale, records, runs)
+    require_configs(program, scale, records, runs)
+    left = [] if args.no_run else missing(records, runs)
     code = 0
     if left:
         minutes, why = expected_minutes(scale, records, left, jobs)
@@ -96,12 +97,12 @@ def go(args):
         for row, seed in left:
             print(name_of(row, seed))
         return 0
+    if left or shards:
+        prepare_data(program, records, runs, data)
     if left:
-        data.prepare(program)
-        require_data(records, runs, data.description())
         code = Drive(program, scale, records, data, jobs).run(left)
     print(write(program, scale, records, data, contrasts, runs))
-    print(f"verdicts, tables and page: {scale.folder}")
+    print(f"verdicts and page: {scale.folder}; tables: {scale.recorded / 'tables'}")
     return code
 
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import time
 
+import yaml
+
 from .records import Trouble, differences, identity
 from .scale import resolved, seeds_of
 
@@ -21,27 +23,44 @@ def wanted(scale, contrasts):
     return [(row, seed) for seed in seeds_of(scale) for row in rows]
 
 
-def missing(program, scale, records, runs):
-    """Those of `runs` that have no record. A record of another config is refused, with what differs."""
-    found = []
+def changes(program, scale, config, row, seed):
+    """Keys in which a recorded or trained run's config differs from what the row has now, as a text; empty: in none."""
+    found = differences(identity(config), identity(resolved(program, scale, row, seed)))
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def require_configs(program, scale, records, runs):
+    """Refuses what was recorded of another config."""
     for row, seed in runs:
         record = records.read(row, seed)
-        if record is None:
-            found.append((row, seed))
-            continue
-        changed = differences(identity(record.content["config"]), identity(resolved(program, scale, row, seed)))
+        changed = record and changes(program, scale, record.content["config"], row, seed)
         if changed:
-            raise Trouble(f"{records.path(row, seed)}: of another config than the row has now: {', '.join(changed[:5])}; remove "
-                          "it to run it anew, or keep yours apart by --results")  # fmt: skip
-    return found
+            raise Trouble(f"{records.path(row, seed)}: of another config than the row has now: {changed}; remove it to run it "
+                          "anew, or keep yours apart by --results FOLDER")  # fmt: skip
+
+
+def missing(records, runs):
+    """Those of `runs` that have no record."""
+    return [key for key in runs if records.read(*key) is None]
 
 
 def require_data(records, runs, data):
-    """Refuses what was recorded of other data."""
+    """Refuses what was recorded of other data, as far as that is known."""
+    known = data.description()
     for row, seed in runs:
         record = records.read(row, seed)
-        if record and record.content["data"] != data:
-            raise Trouble(f"{records.path(row, seed)}: of other data; keep yours apart by --results FOLDER")
+        if record and any(record.content["data"].get(key) != value for key, value in known.items()):
+            raise Trouble(f"{records.path(row, seed)}: of other data than {data.store}; keep records of yours apart by --results "
+                          "FOLDER")  # fmt: skip
+
+
+def prepare_data(program, records, runs, data):
+    """Makes tokenizer and store; what is recorded of other data is refused as soon as that is seen."""
+    data.require_text()
+    for make in (data.make_tokenizer, data.make_store):
+        require_data(records, runs, data)
+        make(program)
+    require_data(records, runs, data)
 
 
 def expected_minutes(scale, records, runs, jobs):
@@ -56,11 +75,15 @@ def expected_minutes(scale, records, runs, jobs):
     return total / jobs, "as the recorded runs took" if all_known else f"at {scale.minutes} minutes a run on {scale.on}"
 
 
-def claim(scale):
-    """Makes a folder of restored runs that sweep's, where no run of it has started here."""
-    identity_file = scale.folder / "sweep.json"
-    if not identity_file.exists():
-        identity_file.write_text(json.dumps({"format": 1, "name": scale.folder.name, "file": str(scale.sweep)}) + "\n")
+def restore(scale, records, runs, data):
+    """Makes scale.recorded anew, of the records alone."""
+    shutil.rmtree(scale.recorded, ignore_errors=True)
+    (scale.recorded / "runs").mkdir(parents=True)
+    for row, seed in runs:
+        if record := records.read(row, seed):
+            record.restore(scale.recorded / "runs" / name_of(row, seed), data.keys())
+    claim = {"format": 1, "name": scale.recorded.name, "file": str(scale.sweep)}  # as `sweep run` makes it the sweep's
+    (scale.recorded / "sweep.json").write_text(json.dumps(claim) + "\n")
 
 
 class Drive:
@@ -74,24 +97,38 @@ class Drive:
         runs = json.loads(self.program.ask("sweep", "status", self.scale.sweep, "--json", *self.data.sets()))["runs"]
         return {(run["run"].rsplit("_seed", 1)[0], run["seed"]) for run in runs if run["state"] == "finished"}
 
+    def folder(self, row, seed):
+        return self.scale.folder / "runs" / name_of(row, seed)
+
+    def changes(self, row, seed):
+        """Of the run that was begun here, if any."""
+        try:
+            config = yaml.safe_load((self.folder(row, seed) / "config.yaml").read_text())
+        except FileNotFoundError:
+            return ""
+        return changes(self.program, self.scale, config, row, seed)
+
+    def require_configs(self, runs):
+        """Refuses what was begun here with another config: it would go on, or be recorded, as what it is not."""
+        for row, seed in runs:
+            if changed := self.changes(row, seed):
+                raise Trouble(f"{self.folder(row, seed)}: trained with another config than the row has now: {changed}; remove it to "
+                              "run it anew")  # fmt: skip
+
     def record(self, runs):
-        """Those of `runs` that are finished and not recorded; how many."""
+        """Those of `runs` that are finished, of the row's config and not recorded; how many."""
         finished = self.finished()
-        new = [key for key in runs if key in finished and not self.records.path(*key).exists()]
+        new = [key for key in runs if key in finished and not self.records.path(*key).exists() and not self.changes(*key)]
         for row, seed in new:
-            name = name_of(row, seed)
-            self.records.write(row, seed, self.scale.folder / "runs" / name, self.scale.folder / "attempts" / f"{name}.jsonl",
-                               self.data.description(), self.program.version)  # fmt: skip
+            attempts = self.scale.folder / "attempts" / f"{name_of(row, seed)}.jsonl"
+            self.records.write(row, seed, self.folder(row, seed), attempts, self.data.description(), self.program.version)
         return len(new)
 
     def run(self, runs):
         """All of them; those that finish are recorded at once. The exit code of `sweep run`."""
-        for row, seed in runs:  # what a record had restored is in the way
-            folder = self.scale.folder / "runs" / name_of(row, seed)
-            if (folder / "restored").exists():
-                shutil.rmtree(folder)
+        self.require_configs(runs)
         self.record(runs)
-        runs = [key for key in runs if not self.records.path(*key).exists()]
+        runs = missing(self.records, runs)
         if not runs:
             return 0
         only = [word for row, seed in runs for word in ("--only", name_of(row, seed))]
@@ -107,6 +144,7 @@ class Drive:
         except KeyboardInterrupt:
             code = process.wait()  # it has the signal too, and saves
         self.record(runs)
+        self.require_configs(runs)  # a row whose config was changed meanwhile
         return code
 
 

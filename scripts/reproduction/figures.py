@@ -2,9 +2,9 @@
 
 from reporting.numbers_as_text import log_axis, percent_axis, plain_axis
 from reporting.style import MUTED, SERIES, new_grid
+from sinks import uniform_mass
 
 from .contrasts import BASELINE, FIXED_TOTAL, RATES, WEAK_GATES, WIDTHS
-from .judge import uniform_mass
 
 GROUPS = (
     ("normalisation", ("sandwich", "sandwich_qk", "dynamic_tanh")),

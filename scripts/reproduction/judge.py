@@ -1,12 +1,16 @@
 """Verdicts: does each contrast hold in the figures of the recorded runs?
 
 Sinks are judged by the sink ratio where the baseline's is at least 0.1, else by sink_excess, the first token's mass above
-the uniform one, where below 0 counts as 0; spikes by the largest |h|; all of them by means over seeds. A contrast is undecided
-where the baseline's own sink or spike is below three standard deviations over its seeds, or where seeds are missing.
+the uniform one; spikes by the largest |h|; all of them by means over seeds, of which a sink_excess below 0 counts as 0. A
+contrast is undecided where the baseline's own sink or spike is below three standard deviations over its seeds, where seeds
+are missing, or where two rows whose ratio is asked for both show none.
 """
 
 import math
+import statistics
 from dataclasses import dataclass, field
+
+import sinks
 
 from .contrasts import BASELINE, CONTRASTS, Ratio, Rises
 
@@ -16,20 +20,19 @@ HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "fails", "undecided", "not run"
 
 @dataclass
 class Sample:
-    """One figure of one row over its seeds."""
+    """One figure of one row over its seeds. Python's statistics add without rounding: equal values have a deviation of 0."""
 
     values: list
+    least: float = -math.inf  # a mean below it counts as this
 
     @property
     def mean(self):
-        return sum(self.values) / len(self.values)
+        return max(self.least, statistics.mean(self.values))
 
     @property
     def deviation(self):
         """Of the sample; infinite where one seed cannot tell."""
-        if len(self.values) < 2:
-            return math.inf
-        return math.sqrt(sum((v - self.mean) ** 2 for v in self.values) / (len(self.values) - 1))
+        return statistics.stdev(self.values) if len(self.values) > 1 else math.inf
 
     @property
     def error(self):
@@ -38,11 +41,12 @@ class Sample:
 
 @dataclass
 class Finding:
-    """A criterion against the figures: `margin` is how far inside the bound it is, in standard errors where it has some."""
+    """A criterion against the figures."""
 
     text: str
-    holds: bool
-    margin: float
+    holds: bool  # None: undecided
+    margin: float = None  # how far inside the bound it is, in standard errors; None where there are too few seeds, or none
+    correlation: float = None  # of ranks, in the place of a margin, with enough seeds
 
 
 @dataclass
@@ -54,12 +58,14 @@ class Verdict:
 
     @property
     def margin(self):
-        """Of the criterion that holds least."""
-        return min((finding.margin for finding in self.findings), default=math.nan)
+        """Of the criterion that holds least; None unless all criteria have one."""
+        margins = [finding.margin for finding in self.findings]
+        return min(margins) if margins and None not in margins else None
 
-
-def uniform_mass(length):
-    return (sum(1 / k for k in range(1, length + 1)) - 1) / (length - 1)
+    @property
+    def correlation(self):
+        """The lowest; None where no criterion is one of ranks."""
+        return min((f.correlation for f in self.findings if f.correlation is not None), default=None)
 
 
 class Judge:
@@ -70,47 +76,41 @@ class Judge:
         self.sink = "sink_ratio" if ratios and sum(ratios) / len(ratios) >= LEAST_RATIO else "sink_excess"
         self.spike = "spike_max"
 
-    def value(self, figure, figures):
-        if figure == "sink_excess":
-            uniform = uniform_mass(figures["length"])
-            return max(0.0, (figures["first_token_mass"] - uniform) / (1 - uniform))
-        return figures[figure]
-
     def sample(self, figure, row):
         figure = {"sink": self.sink, "spike": self.spike}.get(figure, figure)
-        return Sample([self.value(figure, figures) for figures in self.results[row]])
+        if figure == "sink_excess":
+            return Sample([sinks.sink_excess(f["first_token_mass"], f["length"]) for f in self.results[row]], least=0.0)
+        return Sample([figures[figure] for figures in self.results[row]])
 
     def ratio(self, criterion):
         row, base = self.sample(criterion.figure, criterion.row), self.sample(criterion.figure, criterion.of)
-        sign = 1 if criterion.above else -1
-        distance = sign * (row.mean - criterion.bound * base.mean)
-        error = math.hypot(row.error, criterion.bound * base.error)
+        distance = criterion.sign * (row.mean - criterion.bound * base.mean)
+        holds = distance > 0 or (distance == 0 and criterion.relation.endswith("="))
         of = "" if criterion.of == BASELINE else f" of {criterion.of}"
         value = f"{row.mean / base.mean:.2f}x" if base.mean > 0 else f"{row.mean:.3g} against {base.mean:.3g}"
-        text = f"{criterion.row}: {criterion.figure} {value}{of} ({'>' if criterion.above else '<'} {criterion.bound:.3g}x)"
-        return Finding(text, distance >= 0 if criterion.above else distance > 0, distance / error if error > 0 else math.inf)
+        text = f"{criterion.row}: {criterion.figure} {value}{of} ({criterion.relation} {criterion.bound:.3g}x)"
+        if row.mean == base.mean == 0:
+            text, holds = f"{criterion.row}: {criterion.figure}: both rows show none", None
+        return Finding(text, holds, margin(distance, (row, 1), (base, criterion.bound)))
 
     def rises(self, criterion):
-        means = [self.sample(criterion.figure, row).mean for row in criterion.rows]
+        samples = [self.sample(criterion.figure, row) for row in criterion.rows]
+        means = [sample.mean for sample in samples]
         rho = spearman(means)
         text = f"{criterion.figure} {', '.join(f'{m:.3g}' for m in means)}: rank correlation {rho:.2f} (> {criterion.bound})"
-        return Finding(text, rho > criterion.bound, rho - criterion.bound)
+        return Finding(text, rho > criterion.bound, correlation=rho if enough(samples) else None)
 
-    def smaller_range(self, criterion):
-        ranges = []
-        for rows in (criterion.rows, criterion.than):
-            samples = [self.sample(criterion.figure, row) for row in rows]
-            low, high = min(samples, key=lambda s: s.mean), max(samples, key=lambda s: s.mean)
-            ranges.append((high.mean - low.mean, math.hypot(high.error, low.error)))
-        (ours, error), (theirs, their_error) = ranges
-        text = f"range of {criterion.figure} {ours:.3g} (< {theirs:.3g})"
-        error = math.hypot(error, their_error)
-        return Finding(text, ours < theirs, (theirs - ours) / error if error > 0 else math.inf)
+    def smaller_drop(self, criterion):
+        base, row, than = (self.sample(criterion.figure, name) for name in (BASELINE, criterion.row, criterion.than))
+        text = (f"{criterion.figure} falls by {base.mean - row.mean:.3g} with {criterion.row}, by {base.mean - than.mean:.3g} "
+                f"with {criterion.than} (less)")  # fmt: skip
+        distance = row.mean - than.mean  # the baseline's is in both drops, so its noise is in neither's difference
+        return Finding(text, distance > 0, margin(distance, (row, 1), (than, 1)))
 
     def finding(self, criterion):
         if isinstance(criterion, Ratio):
             return self.ratio(criterion)
-        return self.rises(criterion) if isinstance(criterion, Rises) else self.smaller_range(criterion)
+        return self.rises(criterion) if isinstance(criterion, Rises) else self.smaller_drop(criterion)
 
     def verdict(self, contrast):
         missing = [row for row in contrast.rows if not self.results.get(row)]
@@ -123,16 +123,34 @@ class Judge:
             base = self.sample(figure, BASELINE)
             if base.mean < LEAST_CERTAINTY * base.deviation:
                 weak.append(f"the baseline's {figure} is {base.mean:.3g} with a deviation of {base.deviation:.2g} over seeds")
+        held = [finding.holds for finding in verdict.findings]
         if few:
             verdict.why = f"fewer than {LEAST_SEEDS} seeds: " + ", ".join(few)
         elif weak:
             verdict.why = "; ".join(weak)
-        else:
-            verdict.word = HOLDS if all(finding.holds for finding in verdict.findings) else FAILS
+        elif False in held:
+            verdict.word = FAILS
+        elif None not in held:
+            verdict.word = HOLDS
         return verdict
 
     def verdicts(self):
         return [self.verdict(contrast) for contrast in CONTRASTS]
+
+
+def enough(samples):
+    return all(len(sample.values) >= LEAST_SEEDS for sample in samples)
+
+
+def margin(distance, *weighted):
+    """A distance in its standard errors, of (sample, weight) that it is made of: with its sign infinite where these are 0, and
+    None where a row has too few seeds to have one."""
+    if not enough(sample for sample, _ in weighted):
+        return None
+    error = math.hypot(*(weight * sample.error for sample, weight in weighted))
+    if error == 0:
+        return math.copysign(math.inf, distance) if distance else 0.0
+    return distance / error
 
 
 def ranks(values):

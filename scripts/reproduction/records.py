@@ -9,14 +9,14 @@ from pathlib import Path
 
 from whole_lines import is_number, objects
 
-FORMAT = 1
+FORMAT = 2
 PROBE = ("perplexity", "sink_ratio", "sink_first", "first_token_mass", "sink_ratio_context", "first_token_mass_context",
          "spike_max", "spike_mean", "spike_ratio", "gate_mean", "gate_closed")  # fmt: skip
 STEP = ("loss", "lr", "grad_norm")
 MOST_STEPS = 60  # of the curves of training
 # Keys of a config that say where a run runs and how often it logs, not what it computes.
 NOT_IDENTITY = {"run": ("dir", "name"), "data": ("train", "validation", "tokenizer", "threads"), "checkpoint": None,
-                "metrics": ("every_steps", "loggers"), "system": ("device",)}  # fmt: skip
+                "metrics": ("every_steps", "loggers")}  # fmt: skip
 
 
 class Trouble(Exception):
@@ -24,7 +24,7 @@ class Trouble(Exception):
 
 
 def identity(config):
-    """Of a resolved config: what must be the same for a record to be of it."""
+    """Of a resolved config: what must be the same for a record to be of it; device and precision are among it."""
     kept = {}
     for section, values in config.items():
         left_out = NOT_IDENTITY.get(section, ())
@@ -125,7 +125,7 @@ class Record:
         return self.probes[-1] | {"length": length}
 
     def restore(self, folder, data):
-        """Writes the files of a run's folder that tables and page are made of, as if it had run here."""
+        """Writes the files of a run's folder that tables and page are made of, as if it had run there."""
         import yaml
 
         folder.mkdir(parents=True)
@@ -137,7 +137,6 @@ class Record:
         lines = [{key: values[i] for key, values in table.items()} for i in range(len(table["step"]))]
         lines += [{"step": probe["step"], "event": "probe", **probe} for probe in self.probes]
         lines.sort(key=lambda line: (line["step"], "event" in line))
-        (folder / "restored").write_text("from a record: there is no checkpoint\n")
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -154,12 +153,12 @@ class Records:
         try:
             content = json.loads(self.path(row, seed).read_text())
             if content["format"] != FORMAT:
-                raise Trouble(f"{self.path(row, seed)}: format {content['format']}, not {FORMAT}: remove it to run it anew")
+                raise Trouble(f"{self.path(row, seed)}: format {content['format']}, not {FORMAT}: remove it to have it made anew")
             return Record(row, seed, content)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise Trouble(f"{self.path(row, seed)}: damaged ({error}); remove it to run it anew") from error
+            raise Trouble(f"{self.path(row, seed)}: damaged ({error}); remove it to have it made anew") from error
 
     def write(self, row, seed, run, attempts, data, version):
         """From a finished run's folder. `data` says what it was trained on."""
@@ -167,12 +166,11 @@ class Records:
 
         config = yaml.safe_load((run / "config.yaml").read_text())
         steps, probes = read_metrics(run / "metrics.jsonl")
-        device = config.get("system", {}).get("device", "cpu")
         for section, keys in (("run", ("dir", "name")), ("data", ("train", "validation", "tokenizer"))):
             for key in keys:
                 config[section].pop(key, None)
         content = {"format": FORMAT, "row": row, "seed": seed, "config": config, "data": data, "program": version,
-                   "hardware": hardware(device), "seconds": round(seconds_of(attempts), 1),
+                   "hardware": hardware(config["system"]["device"]), "seconds": round(seconds_of(attempts), 1),
                    "tokens": steps[-1]["tokens"], "probes": columns(probes, PROBE),
                    "steps": columns(thinned(steps), STEP)}  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,18 @@ class Scale:
     minutes: float  # a run, before there are records to tell
     on: str
     jobs: int
+    device: str  # that all of its runs are on, and in which precision: else their records could not be compared
+    precision: str
+
+    @property
+    def build(self):
+        """The program that has the device."""
+        return ROOT / f"build/{self.device}/spikesink"
+
+    @property
+    def settings(self):
+        """As options of `config` and `sweep`."""
+        return ["--set", f"system.device={self.device}", "--set", f"system.precision={self.precision}"]
 
     @property
     def sweep(self):
@@ -29,8 +41,13 @@ class Scale:
 
     @property
     def folder(self):
-        """The sweep's, with its runs."""
+        """The sweep's, with the runs that were trained here, and what is made of the records."""
         return WORK / f"contrasts_{self.name}"
+
+    @property
+    def recorded(self):
+        """A folder of the sweep as if all that is recorded, and nothing else, had run in it."""
+        return self.folder / "recorded" / self.folder.name
 
     @property
     def configs(self):
@@ -38,14 +55,14 @@ class Scale:
 
 
 SCALES = {
-    "cpu": Scale("cpu", 1024, 4, "a core of a server's CPU", 2),
-    "60m": Scale("60m", 32000, 17, "an H100, as `spikesink plan` predicts", 1),
+    "cpu": Scale("cpu", 1024, 9, "a core of a server's CPU", 2, "cpu", "f32"),
+    "60m": Scale("60m", 32000, 17, "an H100, as `spikesink plan` predicts", 1, "cuda", "bf16"),
 }
 
 
 class Program:
-    def __init__(self):
-        self.path = Path(os.environ.get("SPIKESINK") or ROOT / "build/cpu/spikesink").absolute()
+    def __init__(self, scale):
+        self.path = Path(os.environ.get("SPIKESINK") or scale.build).absolute()
         if not self.path.exists():
             raise Trouble(f"{self.path}: no such program; build it (README.md), or name one by SPIKESINK")
 
@@ -78,7 +95,8 @@ def seeds_of(scale):
 def resolved(program, scale, row, seed):
     """The config that a run of the row has, but for data and folder."""
     name = rows_of_sweep()[row]["config"]
-    return yaml.safe_load(program.ask("config", scale.configs / name, "--set", f"run.seed={seed}", "--set", "data.train=[text]"))
+    sets = ["--set", f"run.seed={seed}", "--set", "data.train=[text]", *scale.settings]
+    return yaml.safe_load(program.ask("config", scale.configs / name, *sets))
 
 
 class Data:
@@ -88,41 +106,45 @@ class Data:
         self.scale, self.shards = scale, shards
         self.tokenizer, self.store = WORK / f"{scale.name}_tokenizer.model", WORK / f"{scale.name}_store"
 
-    def sets(self):
-        """As options of `sweep run`."""
-        values = {"dir": WORK, "data.train": f"[{self.store}]", "data.tokenizer": self.tokenizer}
-        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    def sets(self, folder=None):
+        """As options of `sweep`; `folder` is that of the sweep, absent: where runs are trained."""
+        values = {"dir": (folder or self.scale.folder).parent, "data.train": f"[{self.store}]", "data.tokenizer": self.tokenizer}
+        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")] + self.scale.settings
 
     def keys(self):
         """As keys of a config's `data`."""
         return {"train": [str(self.store)], "tokenizer": str(self.tokenizer)}
 
-    def prepare(self, program):
+    def require_text(self):
         if not self.shards and not (self.store / "manifest.json").exists():
             raise Trouble("--data: runs are missing, and no text to train on is named; name shards of it (docs/reproduction.md "
                           "says on what the records were trained), or with --only contrasts of which all is recorded")  # fmt: skip
-        if not self.shards:
-            return
-        WORK.mkdir(parents=True, exist_ok=True)
-        if not self.tokenizer.exists():
+
+    def make_tokenizer(self, program):
+        if self.shards and not self.tokenizer.exists():
+            WORK.mkdir(parents=True, exist_ok=True)
             self.do(program, "tokenizer", "train", *self.shards, "--vocab", self.scale.vocabulary, "--out", self.tokenizer)
-        # A second time it looks whether the store is of these shards, and goes on where it was.
-        self.do(program, "prepare", *self.shards, "--tokenizer", self.tokenizer, "--out", self.store, "--holdout", "0.02")
+
+    def make_store(self, program):
+        """A second time it looks whether the store is of these shards, and goes on where it was."""
+        if self.shards:
+            self.do(program, "prepare", *self.shards, "--tokenizer", self.tokenizer, "--out", self.store, "--holdout", "0.02")
 
     def do(self, program, *arguments):
         if program.show(*arguments) != 0:
             raise Trouble(f"{' '.join(arguments[:2])} failed; see above")
 
     def description(self):
-        """What the records say of it: the same text, tokenised alike, has the same."""
-        try:
+        """What the records say of it, as far as it is made: the same text, tokenised alike, has the same."""
+        known = {}
+        if (self.store / "manifest.json").exists():
             manifest = json.loads((self.store / "manifest.json").read_text())
-        except FileNotFoundError:
-            return None
-        tokens = sum(file["train"]["tokens"] for file in manifest["files"])
-        sums = [file["train"]["tokens_crc32c"] for file in manifest["files"]]
-        return {"tokens": tokens, "text_bytes": manifest["text_bytes"], "files": len(sums),
-                "tokenizer": sum_of(self.tokenizer)[:16], "tokens_crc32c": sums}  # fmt: skip
+            sums = [file["train"]["tokens_crc32c"] for file in manifest["files"]]
+            known |= {"tokens": sum(file["train"]["tokens"] for file in manifest["files"]), "text_bytes": manifest["text_bytes"],
+                      "files": len(sums), "tokens_crc32c": sums}  # fmt: skip
+        if self.tokenizer.exists():
+            known["tokenizer"] = sum_of(self.tokenizer)[:16]
+        return known
 
 
 def records_of(scale, folder=None):

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""scripts/reproduce.sh: verdicts of figures of which the answer is known, and a small scale run, recorded and judged.
+"""scripts/reproduce.sh: a small scale run, recorded and shown. reproduce_verdicts_test.py has the verdicts.
 
-What would be caught: a criterion that is turned around; a verdict where the baseline shows nothing, or seeds are missing; a
-row that no sweep has; a run that is run again though it is recorded, or not though its config or data changed; a record
-with a path of this machine; tables that are made of something else than the records.
+What would be caught: a row that no sweep has; a run that is run again though it is recorded, or not though its config or data
+changed; a run of an older config that is recorded as one of the row's; a record with a path of this machine, or without the
+device and precision that it ran in; tables and page that are made of something else than the records.
 """
 
+import argparse
 import dataclasses
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,68 +21,20 @@ import harness
 import yaml
 
 sys.path.insert(0, str(harness.ROOT / "scripts"))
-from reproduction import contrasts, drive, figures, judge, records, scale, tables  # noqa: E402
+from reproduction import __main__ as command  # noqa: E402
+from reproduction import contrasts, drive, figures, records, scale  # noqa: E402
 
 report = harness.Report()
 BY_NAME = {contrast.name: contrast for contrast in contrasts.CONTRASTS}
 
 
-# What the paper has, as if it were three seeds' with a little noise: all contrasts hold there, or the criteria are wrong.
-def papers_figures():
-    found = {}
-    for row, entry in scale.rows_of_sweep().items():
-        paper = entry["paper"]
-        found[row] = [{"perplexity": paper["perplexity"], "sink_ratio": paper["sink_ratio"] / 100 * (1 + noise),
-                       "spike_max": paper["spike"] * (1 + noise), "spike_ratio": 1.0, "first_token_mass": 0.1, "length": 64}
-                      for noise in (-0.01, 0, 0.01)]  # fmt: skip
-    return found
-
-
-def word(results, name):
-    return judge.Judge(results).verdict(BY_NAME[name]).word
-
-
-def check_verdicts():
-    paper = papers_figures()
-    words = {verdict.contrast.name: (verdict.word, verdict.findings) for verdict in judge.Judge(paper).verdicts()}
-    # The paper's own figures for lr 2x stand a little above, and 8/512's perplexity is not among the near ones.
-    wrong = {name: [f.text for f in findings if not f.holds] for name, (said, findings) in words.items() if said != "holds"}
-    report.check(not wrong, f"the paper's figures hold: {wrong}")
-    report.check(len(words) == 16 and list(words) == [f"C{i}" for i in range(1, 17)], f"sixteen: {list(words)}")
-
-    # Each figure of each row that a contrast names moved to the baseline's, or the baseline's away: it must be seen.
-    unseen = []
-    for contrast in contrasts.CONTRASTS:
-        blind = True
-        for row in contrast.rows[1:]:
-            for figure in ("sink_ratio", "spike_max", "perplexity"):
-                for factor in (0.01, 100):
-                    moved = {**paper, row: [{**f, figure: f[figure] * factor} for f in paper[row]]}
-                    blind &= word(moved, contrast.name) == "holds"
-        unseen += [contrast.name] * blind
-    report.check(not unseen, f"no row can change the verdict of {unseen}")
-
-    some = {row: seeds for row, seeds in paper.items() if row != "gelu"}
-    report.check(word(some, "C1") == "not run", "a row that is missing")
-    report.check(word({**paper, "gelu": paper["gelu"][:2]}, "C1") == "undecided", "a seed that is missing")
-    shaky = [{**f, "sink_ratio": value} for f, value in zip(paper["baseline"], (0.1, 0.4, 0.9))]
-    report.check(word({**paper, "baseline": shaky}, "C1") == "undecided", "a baseline that seeds do not agree on")
-    report.check(word({**paper, "baseline": shaky}, "C16") == "holds", "which says nothing of perplexity")
-
-    # Without sink heads the mass above the uniform one is what counts, and below it nothing.
-    small = {row: [{**f, "sink_ratio": 0.0} for f in seeds] for row, seeds in paper.items()}
-    small["baseline"] = [{**f, "first_token_mass": mass} for f, mass in zip(small["baseline"], (0.20, 0.21, 0.22))]
-    small["gelu"] = [{**f, "first_token_mass": 0.3} for f in small["gelu"]]
-    small["beta2_0.999"] = [{**f, "first_token_mass": 0.01} for f in small["beta2_0.999"]]
-    report.check(word(small, "C1") == "holds" and word(small, "C15") == "holds", "by the first token's mass")
-    excess = judge.Judge(small).sample("sink", "beta2_0.999").mean
-    report.check(judge.Judge(small).sink == "sink_excess" and excess == 0, f"below the uniform mass is none: {excess}")
-    uniform = (sum(1 / k for k in range(1, 65)) - 1) / 63
-    mean = judge.Judge(small).sample("sink", "baseline").mean
-    report.check(math.isclose(mean, (0.21 - uniform) / (1 - uniform)), f"sink_excess: {mean}")
-
-    for values, want in (([1, 2, 3], 1), ([3, 2, 1], -1), ([1, 3, 2, 4], 0.8), ([1, 1, 2], math.sqrt(3) / 2), ([1, 1], 0)):
-        report.check(math.isclose(judge.spearman(values), want, abs_tol=1e-12), f"Spearman of {values}")
+def refused(what, words, *said):
+    """`what` ends with one line for the user that has all of `said`."""
+    try:
+        what()
+        report.check(False, f"{words}: not refused")
+    except records.Trouble as error:
+        report.check(all(text in str(error) for text in said) and "\n" not in str(error), f"{words}: {error}")
 
 
 def check_rows(program):
@@ -91,6 +45,9 @@ def check_rows(program):
         report.check(needed == set(rows), f"{each.name}: rows of the sweep and of the contrasts: {needed ^ set(rows)}")
         sizes = {row: scale.resolved(program, each, row, 2) for row in rows}
         report.check(all(config["run"]["seed"] == 2 for config in sizes.values()), f"{each.name}: the seed")
+        places = {(config["system"]["device"], config["system"]["precision"]) for config in sizes.values()}
+        want = {"cpu": ("cpu", "f32"), "60m": ("cuda", "bf16")}[each.name]
+        report.check(places == {want} and each.build == harness.ROOT / f"build/{want[0]}/spikesink", f"{each.name}: on {places}")
         report.check(sizes["baseline"]["model"]["vocab_size"] == each.vocabulary, f"{each.name}: the tokenizer's size")
         heads = [sizes[row]["model"]["attention"]["d_head"] for row in contrasts.WIDTHS]
         report.check(heads == sorted(set(heads)), f"{each.name}: widths rise: {heads}")
@@ -126,37 +83,47 @@ class Small(scale.Scale):
         return self.home
 
 
-def check_drive(program, home):
-    short = {"model": {"d_model": 16, "n_layers": 1, "vocab_size": 300, "context": 32,
-                       "attention": {"n_heads": 2, "d_head": 8}, "ffn": {"d_hidden": 32}},
-             "data": {"begin_of_text": True}, "train": {"steps": 40, "batch_tokens": 256, "micro_batch": 8},
-             "metrics": {"probe_every_steps": 10, "sequences": 4, "every_steps": 5}, "checkpoint": {"every_steps": 10}}  # fmt: skip
-    (home / "baseline.yaml").write_text(yaml.safe_dump(short))
-    gelu = {**short, "model": {**short["model"], "ffn": {"kind": "gelu", "d_hidden": 48}}}
-    (home / "table4_gelu.yaml").write_text(yaml.safe_dump(gelu))
+SHORT = {"model": {"d_model": 16, "n_layers": 1, "vocab_size": 300, "context": 32,
+                   "attention": {"n_heads": 2, "d_head": 8}, "ffn": {"d_hidden": 32}},
+         "data": {"begin_of_text": True}, "train": {"steps": 40, "batch_tokens": 256, "micro_batch": 8},
+         "metrics": {"probe_every_steps": 10, "sequences": 4, "every_steps": 5}, "checkpoint": {"every_steps": 10}}  # fmt: skip
+SHORT_GELU = {**SHORT, "model": {**SHORT["model"], "ffn": {"kind": "gelu", "d_hidden": 48}}}
+RUNS = [("baseline", 1), ("gelu", 1), ("baseline", 2), ("gelu", 2)]
+
+
+def make_small(home):
+    """The scale and its data."""
+    write_rows(home)
     rows = [{"name": "baseline", "config": "baseline.yaml"}, {"name": "gelu", "config": "table4_gelu.yaml"}]
-    small = Small("small", 300, 1, "this", 2, home)
+    small = Small("small", 300, 1, "this", 2, "cpu", "f32", home)
     small.sweep.write_text(yaml.safe_dump({"name": "contrasts_small", "seeds": [1, 2], "rows": rows}))
-    corpus = harness.write_corpus(home / "text", documents=60)
     scale.WORK = home
-    data = scale.Data(small, [corpus])
-    data.prepare(program)
+    return small, scale.Data(small, [harness.write_corpus(home / "text", documents=60)])
+
+
+def write_rows(home, gelu_steps=40):
+    (home / "baseline.yaml").write_text(yaml.safe_dump(SHORT))
+    gelu = {**SHORT_GELU, "train": {**SHORT["train"], "steps": gelu_steps}}
+    (home / "table4_gelu.yaml").write_text(yaml.safe_dump(gelu))
+
+
+def check_drive(program, small, data, kept):
+    home = small.home
+    drive.prepare_data(program, kept, RUNS, data)
     first = data.description()
-    data.prepare(program)
+    drive.prepare_data(program, kept, RUNS, data)
     report.check(first["tokens"] > 1000 and data.description() == first, f"data is made once: {first}")
 
-    kept = records.Records(home / "records")
     runs = drive.wanted(small, [BY_NAME["C1"]])
-    want = [("baseline", 1), ("gelu", 1), ("baseline", 2), ("gelu", 2)]
-    report.check(runs == want, f"runs: {runs}")
-    report.check(drive.missing(program, small, kept, runs) == runs, "all are missing")
+    report.check(runs == RUNS, f"runs: {runs}")
+    report.check(drive.missing(kept, runs) == runs, "all are missing")
     report.check(drive.expected_minutes(small, kept, runs, 2)[0] == 2, "four runs of a minute, two at a time")
     code = drive.Drive(program, small, kept, data, 2).run(runs[:1])
-    left = drive.missing(program, small, kept, runs)
-    report.check(code == 0 and left == want[1:], f"one is recorded: exit {code}, left {left}")
+    left = drive.missing(kept, runs)
+    report.check(code == 0 and left == RUNS[1:], f"one is recorded: exit {code}, left {left}")
     stamp = kept.path("baseline", 1).read_bytes()
     code = drive.Drive(program, small, kept, data, 2).run(left)
-    report.check(code == 0 and not drive.missing(program, small, kept, runs), f"the rest: exit {code}")
+    report.check(code == 0 and not drive.missing(kept, runs), f"the rest: exit {code}")
     report.check(kept.path("baseline", 1).read_bytes() == stamp, "what is recorded is not run again")
     starts = sum('"start"' in line for line in (small.folder / "attempts/baseline_seed1.jsonl").read_text().splitlines())
     report.check(starts == 1, f"starts of the first: {starts}")
@@ -173,7 +140,12 @@ def check_drive(program, home):
                    ("perplexity", "sink_ratio", "first_token_mass", "spike_max", "spike_ratio"))  # fmt: skip
         report.check(same and record.figures["length"] == 32, f"{run}: the last probe's figures {record.figures}")
         report.check(record.content["probes"]["step"] == [0, 10, 20, 30, 40], f"{run}: a curve")
+        where = "on the CPU in f32" in (folder / "log.txt").read_text(), record.content["config"]["system"]["device"], \
+            record.content["config"]["system"]["precision"]  # fmt: skip
+        report.check(where == (True, "cpu", "f32"), f"{run}: where it ran: {where}")
 
+
+def check_curves(home, kept):
     of_rows = {row: [kept.read(row, seed) for seed in (1, 2)] for row in ("baseline", "gelu")}
     steps, means = figures.mean_curve(of_rows["gelu"], "spike_max")
     last = [record.figures["spike_max"] for record in of_rows["gelu"]]
@@ -183,35 +155,90 @@ def check_drive(program, home):
         drawn = (home / f"{name}.svg").read_text()
         report.check(all(text in drawn for text in texts), f"{name}.svg has {texts}")
 
-    # Restored elsewhere, the tables are those of the runs.
-    said = json.loads(program.ask("sweep", "collect", small.sweep, "--format", "json", *data.sets()))
-    there = home / "there"
-    other = dataclasses.replace(small, home=there)
-    there.mkdir()
-    for name in ("baseline.yaml", "table4_gelu.yaml", "contrasts_small.yaml"):
-        (there / name).write_text((home / name).read_text())
-    for run in runs:
-        kept.read(*run).restore(other.folder / "runs" / drive.name_of(*run), data.keys())
-    drive.claim(other)
-    scale.WORK = there
-    restored = json.loads(program.ask("sweep", "collect", other.sweep, "--format", "json", *scale.Data(other, []).sets()))
-    scale.WORK = home
-    close = lambda a, b: a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-8))
-    for row, again in zip(said["rows"], restored["rows"]):
-        for name, figure in row["figures"].items():
-            report.check(close(figure["mean"], again["figures"][name]["mean"]), f"{row['name']}: {name} of restored runs")
 
-    # Another config, or other data, is not what is recorded.
-    gelu["train"] = {**short["train"], "steps": 41}
-    (home / "table4_gelu.yaml").write_text(yaml.safe_dump(gelu))
-    drive.require_data(kept, runs, first)
-    for refuse, words in ((lambda: drive.missing(program, small, kept, runs), "train.steps"),
-                          (lambda: drive.require_data(kept, runs, {**first, "tokens": 1}), "other data")):  # fmt: skip
-        try:
-            refuse()
-            report.check(False, f"{words}: not refused")
-        except records.Trouble as error:
-            report.check(words in str(error) and "--results" in str(error), f"{words}: {error}")
+def check_written(program, small, data, kept):
+    """Tables and page are those of the records, whatever else has run here."""
+    of_runs = json.loads(program.ask("sweep", "collect", small.sweep, "--format", "json", *data.sets()))
+    stray = small.folder / "runs/gelu_seed3"  # not recorded
+    shutil.copytree(small.folder / "runs/gelu_seed2", stray)
+
+    def collected():
+        args = argparse.Namespace(scale="small", only=["C1"], data=[], jobs=None, results=kept.folder, dry_run=False, no_run=True)
+        report.check(command.go(args) == 0, "judged without a run")
+        return json.loads((small.recorded / "tables/table.json").read_text())["rows"], (small.folder / "report.html").read_text()
+
+    rows, page = collected()
+    close = lambda a, b: a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-8))
+    for row, again in zip(of_runs["rows"], rows):
+        for name, figure in row["figures"].items():
+            report.check(figure["count"] == again["figures"][name]["count"] == 2, f"{row['name']}: {name} of two seeds")
+            report.check(close(figure["mean"], again["figures"][name]["mean"]), f"{row['name']}: {name} of restored runs")
+    report.check("gelu_seed2" in page and "gelu_seed3" not in page, "the page has what is recorded, and nothing else")
+    said = (small.folder / "verdicts.md").read_text()
+    report.check("| C1 |" in said and "fewer than 3 seeds: baseline, gelu" in said, f"verdicts: {said}")
+
+    # Other records, other tables.
+    path = kept.path("gelu", 1)
+    before, record = path.read_text(), json.loads(path.read_text())
+    record["probes"]["perplexity"][-1] = 12345.0
+    path.write_text(json.dumps(record))
+    kept.path("gelu", 2).rename(kept.folder / "aside")
+    rows, page = collected()
+    gelu = next(row for row in rows if row["name"] == "gelu")["figures"]["perplexity"]
+    report.check((gelu["count"], gelu["mean"]) == (1, 12345.0), f"of the record as it is now: {gelu}")
+    page = page.replace("gelu_seed2: has not started", "")
+    report.check("gelu_seed1" in page and "gelu_seed2" not in page, "and without the one that is gone")
+    (kept.folder / "aside").rename(kept.path("gelu", 2))
+    path.write_text(before)
+    shutil.rmtree(stray)
+
+
+def check_changes(program, small, data, kept):
+    """Another config, or other data, is not what is recorded, or trained here."""
+    go = lambda **words: command.go(argparse.Namespace(**{"scale": "small", "only": ["C1"], "data": data.shards, "jobs": 1,
+                                                          "results": kept.folder, "dry_run": False, "no_run": False} | words))  # fmt: skip
+    write_rows(small.home, gelu_steps=41)
+    for no_run in (False, True):
+        refused(lambda: go(no_run=no_run), f"a changed config, {no_run=}", "gelu_seed1.json", "train.steps", "--results")
+    # Without its record, the finished run is still no run of the row as it is now.
+    aside = kept.path("gelu", 1).rename(kept.folder / "aside")
+    runs, driver = [("gelu", 1)], drive.Drive(program, small, kept, data, 1)
+    report.check(driver.record(runs) == 0 and not kept.path("gelu", 1).exists(), "a run of an older config is not recorded")
+    begun, real = [], subprocess.Popen
+    subprocess.Popen = lambda words, *rest, **named: begun.append(list(map(str, words))) or real(words, *rest, **named)
+    refused(lambda: driver.run(runs), "a run of an older config", str(small.folder / "runs/gelu_seed1"), "train.steps", "remove it")
+    subprocess.Popen = real
+    report.check(begun and not any(words[1:3] == ["sweep", "run"] for words in begun), "before the sweep is started for other rows")
+    write_rows(small.home)
+    report.check(driver.run(runs) == 0 and kept.path("gelu", 1).exists(), "it is recorded again where the config is its own")
+    aside.unlink()
+
+    # One that ran elsewhere is another, whatever its figures are.
+    system = {"device": "cuda", "precision": "bf16"}
+    kept_text = kept.path("gelu", 1).read_text()
+    record = json.loads(kept_text)
+    record["config"]["system"] |= system
+    kept.path("gelu", 1).write_text(json.dumps(record))
+    refused(lambda: go(no_run=True), "another precision", "gelu_seed1.json", "system.device, system.precision")
+    kept.path("gelu", 1).write_text(kept_text)
+
+    drive.require_data(kept, RUNS, data)
+    asked = []
+    program_asked = dataclasses.make_dataclass("Asked", ["show"])(lambda *words: asked.append(words) or 0)
+    for key, at in (("tokens", []), ("tokenizer", [])):
+        record = json.loads(kept_text)
+        record["data"][key] = 1
+        kept.path("gelu", 1).write_text(json.dumps(record))
+        refused(lambda: drive.prepare_data(program_asked, kept, RUNS, data), f"other {key}", "other data", "--results")
+        report.check(asked == at, f"other {key}: before anything is made: {asked}")
+        for words in ({"no_run": True}, {}):  # nothing is left to run
+            refused(lambda: go(**words), f"other {key} with --data, {words}", "gelu_seed1.json", "other data", "--results")
+    elsewhere = scale.Data(small, data.shards)
+    elsewhere.store = small.home / "no_store"  # only the tokenizer is made
+    refused(lambda: drive.prepare_data(program_asked, kept, RUNS, elsewhere), "another tokenizer", "other data")
+    report.check(asked == [], f"before the text is tokenised with it: {asked}")
+    kept.path("gelu", 1).write_text(kept_text)
+    report.check(go(no_run=True) == 0, "the same data")
 
 
 def check_damage(home):
@@ -230,25 +257,7 @@ def check_damage(home):
     report.check(done.returncode == 0 and done.stdout.split()[-7:] == ["1", "2.500", "9.5", "-", "-", "-", "-"], f"{done}")
 
 
-def check_documented():
-    """docs/reproduction.md has the tables that the records of this tree give."""
-    text = (harness.ROOT / "docs/reproduction.md").read_text()
-    for name, each in scale.SCALES.items():
-        kept = scale.records_of(each)
-        found = {}
-        for row, seed in drive.wanted(each, contrasts.CONTRASTS):
-            if record := kept.read(row, seed):
-                found.setdefault(row, []).append(record.figures)
-        if not found:
-            continue
-        start = text.find(f"<!-- verdicts.md of scale {name} -->\n")
-        shown = text[start:text.find("<!-- end -->", start)].split("\n", 1)[1] if start >= 0 else ""
-        told = judge.Judge(found)
-        want = tables.page(told, told.verdicts(), found, scale.rows_of_sweep())
-        report.check(shown == want, f"docs/reproduction.md, scale {name}: not the tables that `scripts/reproduce.sh --scale {name} --no-run` writes")
-
-
-def check_command(home):
+def check_command(program, home):
     go = lambda *words: subprocess.run(["bash", harness.ROOT / "scripts/reproduce.sh", *map(str, words)], capture_output=True,
                                        text=True, env={**os.environ, "SPIKESINK": str(harness.PROGRAM)})  # fmt: skip
     done = go("--scale", "cpu", "--only", "C3", "--dry-run", "--results", home / "none")
@@ -261,16 +270,25 @@ def check_command(home):
     (home / "bad/baseline_seed1.json").write_text("{")
     done = go("--scale", "cpu", "--only", "C3", "--dry-run", "--results", home / "bad")
     report.check(done.returncode == 2 and done.stderr.count("\n") == 1 and "damaged" in done.stderr, f"damage: {done.stderr}")
+    config = scale.resolved(program, scale.SCALES["cpu"], "baseline", 1)
+    config["train"]["steps"] += 1
+    (home / "bad/baseline_seed1.json").write_text(json.dumps({"format": records.FORMAT, "config": config}))
+    done = go("--scale", "cpu", "--only", "C3", "--no-run", "--results", home / "bad")
+    report.check(done.returncode == 2 and done.stderr.count("\n") == 1 and "train.steps" in done.stderr, f"another config: {done.stderr}")
 
 
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary).resolve()
     os.environ["SPIKESINK"] = str(harness.PROGRAM)
-    program = scale.Program()
-    check_verdicts()
+    program = scale.Program(scale.SCALES["cpu"])
     check_rows(program)
-    check_drive(program, home)
+    small, data = make_small(home)
+    kept = records.Records(home / "records")
+    scale.SCALES["small"] = small
+    check_drive(program, small, data, kept)
+    check_curves(home, kept)
+    check_written(program, small, data, kept)
+    check_changes(program, small, data, kept)
     check_damage(home)
-    check_documented()
-    check_command(home)
+    check_command(program, home)
 report.end()
