@@ -29,7 +29,6 @@
 #include "trainer/dist/ranks.h"
 #include "trainer/listing.h"
 #include "trainer/run_log.h"
-#include "trainer/stop_signals.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -118,7 +117,6 @@ int data_threads(const Config& config, const Ranks& ranks) {
 }
 
 void run(const TrainOptions& options, Ranks& ranks) {
-  if (options.replay == 0) end_at_stop_signals();
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
   const Stream stream = make_stream(config.system, ranks);
