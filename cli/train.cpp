@@ -147,7 +147,10 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
   const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
   require_memory(config, stream, held_out_sequences, ranks);
-  communicator.barrier();
+  DataRecord record = DataRecord::of(config.data.train, "data.train", loader->position().fingerprint);
+  record.held_out =
+      DataRecord::HeldOut::of(config.data, held_out, config.model.context, config.metrics.probe.sequences);
+  require_same_on_all_ranks(record, communicator);
 
   // All input is good, on all ranks: only now is anything written.
   std::optional<FileLock> lock;
@@ -162,7 +165,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                       : options.resume ? find_resume_point(folder, config, communicator)
                                        : std::nullopt;
   rank_0_does(communicator, [&] {
-    keep_data_record(folder.data(), DataRecord::of(config.data.train, "data.train", loader->position().fingerprint),
+    keep_data_record(folder.data(), record,
                      replays  ? DataStart::kReplays
                      : resume ? DataStart::kGoesOn
                               : DataStart::kBegins);
