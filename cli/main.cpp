@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/commands.h"
@@ -10,6 +12,7 @@
 #include "io/failure.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
+#include "trainer/stop_signals.h"
 
 namespace {
 
@@ -35,6 +38,12 @@ void require_ranks(const spikesink::Ranks& ranks, const std::string& command) {
     throw spikesink::UsageError(command + ": runs as one process; start it without mpirun or srun");
 }
 
+/// `train`, but for a replay: what saves a checkpoint when it is asked to stop.
+bool saves_when_stopped(std::span<char*> words) {
+  const auto replays = [](std::string_view word) { return word.starts_with("--replay"); };
+  return !words.empty() && std::string_view(words[0]) == "train" && std::ranges::none_of(words, replays);
+}
+
 struct Outcome {
   spikesink::ExitCode code;
   std::string message = {};  ///< of what went wrong
@@ -47,8 +56,8 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   app.require_subcommand(1);
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
-      "Exit codes: 0 done, 2 usage or config, 3 data or files, 4 divergence, 5 a sweep's run failed,\n"
-      "75 stopped by a signal, after a checkpoint where a step was done.");
+      "Exit codes: 0 done, 1 a rank that hangs or a fault of our own, 2 usage or config, 3 data or files,\n"
+      "4 divergence, 5 a sweep's run failed, 75 stopped by a signal, after a checkpoint where a step was done.");
   cli::add_tokenizer_command(app);
   cli::add_prepare_command(app);
   cli::add_data_command(app);
@@ -83,6 +92,8 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
 
 int main(int argc, char** argv) {
   using namespace spikesink;
+  // First of all: MPI takes its time to start, and launchers and schedulers do not wait for it.
+  if (saves_when_stopped(std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0))) end_at_stop_signals();
   try {
     Ranks ranks;
     const auto [code, message] = run(argc, argv, ranks);

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "data/sources.h"
 #include "data/train_data.h"
+#include "io/failure.h"
+#include "trainer/dist/agree.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
@@ -68,6 +71,20 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
   out.json = Json{{"sources", list}, {"validation", validation}, {"validation_sequences", held_out}}.dump(
       -1, ' ', false, Json::error_handler_t::replace);  // file names need not be UTF-8
   return out;
+}
+
+void require_same_on_all_ranks(const DataRecord& mine, Communicator& ranks) {
+  const std::string text = mine.to_json();
+  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(text)));
+  const auto first = DataRecord::from_json({reinterpret_cast<const char*>(heard.data()), heard.size()});
+  std::string problem;
+  if (const auto other = difference(first, mine))
+    problem = fmt::format(
+        "{} is {} on rank {} of {}, but {} on rank 0; let all ranks see the same files, by a path that leads to them "
+        "from every rank's node and folder",
+        other->what, other->now, ranks.rank(), ranks.world(), other->then);
+  for (const std::string& failure : gather_texts(ranks, problem))
+    if (!failure.empty()) throw DataError(failure);
 }
 
 }  // namespace spikesink::cli

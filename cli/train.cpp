@@ -29,7 +29,6 @@
 #include "trainer/dist/ranks.h"
 #include "trainer/listing.h"
 #include "trainer/run_log.h"
-#include "trainer/stop_signals.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -118,7 +117,6 @@ int data_threads(const Config& config, const Ranks& ranks) {
 }
 
 void run(const TrainOptions& options, Ranks& ranks) {
-  if (options.replay == 0) end_at_stop_signals();
   const Config config = read_config(options.config, options.overrides);
   ranks.set_timeout(config.system.rank_timeout);
   const Stream stream = make_stream(config.system, ranks);
@@ -149,7 +147,10 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
   const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
   require_memory(config, stream, held_out_sequences, ranks);
-  communicator.barrier();
+  DataRecord record = DataRecord::of(config.data.train, "data.train", loader->position().fingerprint);
+  record.held_out =
+      DataRecord::HeldOut::of(config.data, held_out, config.model.context, config.metrics.probe.sequences);
+  require_same_on_all_ranks(record, communicator);
 
   // All input is good, on all ranks: only now is anything written.
   std::optional<FileLock> lock;
@@ -164,7 +165,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
                       : options.resume ? find_resume_point(folder, config, communicator)
                                        : std::nullopt;
   rank_0_does(communicator, [&] {
-    keep_data_record(folder.data(), DataRecord::of(config.data.train, "data.train", loader->position().fingerprint),
+    keep_data_record(folder.data(), record,
                      replays  ? DataStart::kReplays
                      : resume ? DataStart::kGoesOn
                               : DataStart::kBegins);

@@ -63,17 +63,43 @@ std::vector<std::uint32_t> checksums_of_ends(const std::vector<Shard>& shards) {
   return sums;
 }
 
-void require_same(const DataRecord& then, const DataRecord& now) {
-  constexpr const char* kWhen = "when the run started";
-  require_same_data(then.fingerprint, now.fingerprint, kWhen);
-  // Their names and sizes are in the fingerprint.
-  const auto [was, is] =
-      std::ranges::mismatch(then.shards, now.shards, {}, &DataRecord::File::ends, &DataRecord::File::ends);
-  if (is != now.shards.end())
-    throw DataError(
-        fmt::format("data.train: {} is not the file that it was {}, though it has its size: the checksum of its first "
-                    "and last {} KiB was {:08x} and is {:08x}; put that file back, or start a new run",
-                    is->name, kWhen, DataRecord::kEnd / 1024, was == then.shards.end() ? 0 : was->ends, is->ends));
+std::string hex(std::uint32_t sum) { return fmt::format("{:08x}", sum); }
+
+std::uint32_t from_hex(const std::string& text) {
+  std::uint32_t sum = 0;
+  if (const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), sum, 16);
+      error != std::errc{} || rest != text.data() + text.size())
+    throw DataError("is damaged: " + text + " is no checksum");
+  return sum;
+}
+
+nlohmann::ordered_json json_of(const DataRecord::HeldOut& held_out) {
+  auto sums = nlohmann::json::array();
+  for (const std::uint32_t sum : held_out.sequences) sums.push_back(hex(sum));
+  return {{"from", held_out.from}, {"asked", held_out.asked}, {"crc32c", std::move(sums)}};
+}
+
+DataRecord::HeldOut held_out_of(const nlohmann::json& json) {
+  DataRecord::HeldOut held_out{
+      .from = json.at("from"), .asked = integer_of<std::int64_t>(json.at("asked")), .sequences = {}};
+  for (const auto& sum : json.at("crc32c")) held_out.sequences.push_back(from_hex(sum));
+  return held_out;
+}
+
+std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const DataRecord::HeldOut& now) {
+  if (then.asked == 0) return std::nullopt;
+  const auto [was, is] = std::ranges::mismatch(then.sequences, now.sequences);
+  if (was != then.sequences.end() && is != now.sequences.end())
+    return DataDifference{fmt::format("{}: the checksum of sequence {} of those that probes measure", now.from,
+                                      is - now.sequences.begin() + 1),
+                          hex(*was), hex(*is)};
+  // Who was given fewer than it asked for had all that there are.
+  const auto fits = [](const DataRecord::HeldOut& a, const DataRecord::HeldOut& b) {
+    return std::ssize(a.sequences) >= a.asked || std::ssize(b.sequences) == std::min(std::ssize(a.sequences), b.asked);
+  };
+  if (fits(then, now) && fits(now, then)) return std::nullopt;
+  return DataDifference{now.from + ": the number of sequences that probes can measure",
+                        std::to_string(then.sequences.size()), std::to_string(now.sequences.size())};
 }
 
 }  // namespace
@@ -89,11 +115,23 @@ DataRecord DataRecord::of(const std::vector<std::string>& paths, const std::stri
   return record;
 }
 
+DataRecord::HeldOut DataRecord::HeldOut::of(const DataConfig& config, std::span<const std::int32_t> samples,
+                                            std::int64_t context, std::int64_t asked) {
+  HeldOut held_out{
+      .from = config.validation.empty() ? "data.train" : "data.validation", .asked = asked, .sequences = {}};
+  const auto length = static_cast<std::size_t>(context + 1);
+  for (std::size_t at = 0; at + length <= samples.size(); at += length)
+    held_out.sequences.push_back(crc32c(std::as_bytes(samples.subspan(at, length))));
+  return held_out;
+}
+
 std::string DataRecord::to_json() const {
   auto rows = nlohmann::json::array();
-  for (const File& file : shards) rows.push_back({file.name, file.bytes, fmt::format("{:08x}", file.ends)});
-  return nlohmann::ordered_json{
-      {"format", kFormat}, {"fingerprint", fingerprint}, {"shards", {{"columns", kColumns}, {"rows", rows}}}}
+  for (const File& file : shards) rows.push_back({file.name, file.bytes, hex(file.ends)});
+  return nlohmann::ordered_json{{"format", kFormat},
+                                {"fingerprint", fingerprint},
+                                {"shards", {{"columns", kColumns}, {"rows", rows}}},
+                                {"held_out", json_of(held_out)}}
       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);  // file names need not be UTF-8
 }
 
@@ -105,18 +143,26 @@ DataRecord DataRecord::from_json(const std::string& text) {
           fmt::format("is of format {}, this program reads {}; use the version that wrote it", format, kFormat));
     DataRecord record;
     json.at("fingerprint").get_to(record.fingerprint);
-    for (const auto& row : json.at("shards").at("rows")) {
-      const std::string sum = row.at(2);
-      record.shards.push_back({row.at(0), integer_of<std::uint64_t>(row.at(1)), 0});
-      if (const auto [rest, error] =
-              std::from_chars(sum.data(), sum.data() + sum.size(), record.shards.back().ends, 16);
-          error != std::errc{} || rest != sum.data() + sum.size())
-        throw DataError("is damaged: " + sum + " is no checksum");
-    }
+    for (const auto& row : json.at("shards").at("rows"))
+      record.shards.push_back({row.at(0), integer_of<std::uint64_t>(row.at(1)), from_hex(row.at(2))});
+    if (json.contains("held_out")) record.held_out = held_out_of(json["held_out"]);  // not in older ones
     return record;
   } catch (const nlohmann::json::exception& error) {
     throw DataError(fmt::format("is damaged ({})", error.what()));
   }
+}
+
+std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now) {
+  if (auto other = difference(then.fingerprint, now.fingerprint)) return other;
+  // Their names and sizes are in the fingerprint.
+  const auto [was, is] =
+      std::ranges::mismatch(then.shards, now.shards, {}, &DataRecord::File::ends, &DataRecord::File::ends);
+  if (is != now.shards.end())
+    return DataDifference{
+        fmt::format("data.train: {} is another file of the same size: the checksum of its first and last {} KiB",
+                    is->name, DataRecord::kEnd / 1024),
+        was == then.shards.end() ? "not there" : hex(was->ends), hex(is->ends)};
+  return difference(then.held_out, now.held_out);
 }
 
 void keep_data_record(const std::string& file, const DataRecord& now, DataStart start) {
@@ -126,13 +172,19 @@ void keep_data_record(const std::string& file, const DataRecord& now, DataStart 
     return;
   }
   const std::string text = read_file(file);
-  std::optional<DataRecord> then;
+  DataRecord then;
   try {
     then = DataRecord::from_json(text);
   } catch (const DataError& problem) {
     throw DataError(fmt::format("{}: {}; remove it to go on with the data as it is", file, problem.what()));
   }
-  require_same(*then, now);
+  if (start == DataStart::kReplays) then.held_out = {};
+  if (const auto other = difference(then, now))
+    throw DataError(fmt::format("{} is {}, but was {} when the run started; put that data back, or start a new run",
+                                other->what, other->now, other->then));
+  if (start == DataStart::kReplays || now.held_out.asked <= then.held_out.asked) return;
+  then.held_out = now.held_out;
+  write_atomically(file, then.to_json() + "\n");
 }
 
 }  // namespace spikesink

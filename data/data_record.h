@@ -1,8 +1,11 @@
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "data/config.h"
 #include "data/position.h"
 
 namespace spikesink {
@@ -19,22 +22,40 @@ struct DataRecord {
     bool operator==(const File&) const = default;
   };
 
+  /// The sequences that probes measure: as many as metrics.sequences asks for, or as there are.
+  struct HeldOut {
+    std::string from;                      ///< the key that names their text
+    std::int64_t asked = 0;                ///< 0: of a record of an older version, which has none of this
+    std::vector<std::uint32_t> sequences;  ///< CRC-32C of each one's tokens (int32)
+
+    bool operator==(const HeldOut&) const = default;
+    /// `samples` (rows, T+1), T = context: what held_out_samples() gives for that config where it is asked for `asked`.
+    static HeldOut of(const DataConfig& config, std::span<const std::int32_t> samples, std::int64_t context,
+                      std::int64_t asked);
+  };
+
   Fingerprint fingerprint;   ///< of the loader's position
   std::vector<File> shards;  ///< of stores, whose manifest has checksums, and of bigram_backcopy none
+  HeldOut held_out = {};
 
   bool operator==(const DataRecord&) const = default;
-  /// Reads the ends of all shards, 16 files at a time. DataError if one cannot be read, or as find_shards().
+  /// All but what is held out. Reads the ends of all shards, 16 files at a time. DataError if one cannot be read, or as
+  /// find_shards().
   static DataRecord of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint);
   std::string to_json() const;
   /// DataError if the text is not what to_json() gives.
   static DataRecord from_json(const std::string& text);
 };
 
+/// The first thing in which they differ, if they do. Of the sequences that probes measure one record may have more, if
+/// more were asked for.
+std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now);
+
 /// What a start of a run does with the record.
 enum class DataStart {
   kBegins,   ///< writes it
-  kGoesOn,   ///< compares; writes the record of a run that has none, of an older version
-  kReplays,  ///< compares, if there is one
+  kGoesOn,   ///< compares; writes what the record of a run lacks, of an older version or with fewer sequences to probe
+  kReplays,  ///< compares, if there is one, what is trained on
 };
 
 /// DataError saying what differs, or that the file is damaged or cannot be written.

@@ -62,17 +62,22 @@ void require_step(std::int64_t step, std::int64_t sequences) {
   if (step < 0 || step > kMost / sequences) damaged_position(fmt::format("step {}", step));
 }
 
-void require_same_data(const Fingerprint& then, const Fingerprint& now, const char* when) {
+std::optional<DataDifference> difference(const Fingerprint& then, const Fingerprint& now) {
   for (const auto& [key, value] : now) {
     const auto it = then.find(key);
     const std::string before = it == then.end() ? "not set" : it->second;
     const bool same = key == "data.tokenizer" ? names_same_tokenizer(before, value) : before == value;
-    if (!same)
-      throw DataError(
-          fmt::format("{}: is {}, but was {} {}, so its samples cannot go on; "
-                      "set it back, or start a new run",
-                      key, value, before, when));
+    if (!same) return DataDifference{key + ":", before, value};
   }
+  return std::nullopt;
+}
+
+void require_same_data(const Fingerprint& then, const Fingerprint& now) {
+  if (const auto other = difference(then, now))
+    throw DataError(
+        fmt::format("{} is {}, but was {} when the checkpoint was written, so its samples cannot go on; set it back, "
+                    "or start a new run",
+                    other->what, other->now, other->then));
 }
 
 }  // namespace spikesink

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ struct LaneState {
 
 /// Config key or word -> value, of all that decides which samples a step has.
 using Fingerprint = std::map<std::string, std::string>;
+
+/// The first thing in which data is not what it was, or not what someone else has.
+struct DataDifference {
+  std::string what;       ///< the beginning of a sentence: "run.seed:", to go on with "is 2"
+  std::string then, now;  ///< its value
+};
 
 /// Where a run stands in its data: enough to go on with exactly the samples that would have come.
 struct Position {
@@ -42,8 +49,9 @@ Position furthest(const std::vector<Position>& positions);
 /// DataError unless the samples of `step`, `sequences` a step, can be numbered.
 void require_step(std::int64_t step, std::int64_t sequences);
 
+/// The first key in which they differ, if they do.
+std::optional<DataDifference> difference(const Fingerprint& then, const Fingerprint& now);
 /// DataError naming the first key in which the data of a position, or of another time, differs from that of this run.
-void require_same_data(const Fingerprint& then, const Fingerprint& now,
-                       const char* when = "when the checkpoint was written");
+void require_same_data(const Fingerprint& then, const Fingerprint& now);
 
 }  // namespace spikesink

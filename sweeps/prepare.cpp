@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <ranges>
 
 #include "configs/reader.h"
 #include "configs/writer.h"
@@ -16,6 +18,7 @@
 #include "io/failure.h"
 #include "sweeps/hparams.h"
 #include "trainer/checkpoint.h"
+#include "trainer/resume_point.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -59,14 +62,35 @@ bool has_files(const std::string& folder) {
   return fs::exists(folder, error) && (!fs::is_directory(folder, error) || !fs::is_empty(folder, error));
 }
 
+/// Of the data of the checkpoint that the run would go on from: where the newest is damaged, of one before it. Nothing:
+/// it has none.
+std::optional<Position> position_of(const RunFolder& files) {
+  const auto latest = latest_checkpoint(files.checkpoints());
+  if (!latest) return std::nullopt;
+  auto older = whole_checkpoints(files.checkpoints());
+  if (const auto step = RunFolder::step_of(fs::path(*latest).filename().string()))
+    older.erase(older.lower_bound(*step), older.end());
+  constexpr int kNoRank = std::numeric_limits<int>::max();  // nothing but state.json is read
+  const auto read = [](const std::string& checkpoint) {
+    return data_position({.checkpoint = checkpoint, .state = read_state(checkpoint, kNoRank)});
+  };
+  try {
+    return read(*latest);
+  } catch (const DamageError&) {
+    for (const auto& [step, checkpoint] : older | std::views::reverse) try {
+        return read(checkpoint);
+      } catch (const DamageError&) {  // the next, then
+      }
+    throw;  // of the newest
+  }
+}
+
 /// Why the data of the run's checkpoint is not that of `config`, or empty.
 std::string data_problem(const RunFolder& files, const Config& config) {
-  const auto checkpoint = latest_checkpoint(files.checkpoints());
-  if (!checkpoint) return "";
-  constexpr int kNoRank = std::numeric_limits<int>::max();  // nothing but state.json is read
-  const Position position = Position::from_json(read_state(*checkpoint, kNoRank).position);
-  const auto then = position.fingerprint.find("data.train");
-  if (then == position.fingerprint.end()) return "";
+  const auto position = position_of(files);
+  if (!position) return "";
+  const auto then = position->fingerprint.find("data.train");
+  if (then == position->fingerprint.end()) return "";
   const std::string now = data_fingerprint(config.data.train, "data.train");
   return then->second == now ? "" : fmt::format("data.train: {} -> {}", then->second, now);
 }

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // A run that is told to stop before it listens ends by the signal itself; what it had is still there.
-constexpr int kStoppedEarly = 128 + SIGUSR1;
+constexpr std::array kStoppedEarly = {128 + SIGUSR1, 128 + SIGTERM};
 // The processes of another machine are not seen from here: one that writes nothing for so long is held to be gone.
 constexpr std::chrono::minutes kSilence{5};
 constexpr std::array<std::string_view, 7> kRunningStates = {"RUNNING",   "COMPLETING", "SUSPENDED", "STOPPED",
@@ -104,7 +104,8 @@ void judge(const SweepFolder& folder, const std::string& run, const Attempt& las
           !last.job.empty() && !slurm.last_line.empty())
         status.reason += "; Slurm said last: " + slurm.last_line;
     }
-  } else if (*last.code == static_cast<int>(ExitCode::kPreempted) || *last.code == kStoppedEarly) {
+  } else if (*last.code == static_cast<int>(ExitCode::kPreempted) ||
+             std::ranges::count(kStoppedEarly, *last.code) > 0) {
     status.phase = RunPhase::kStopped;
   } else if (*last.code != 0) {
     status.phase = RunPhase::kFailed;

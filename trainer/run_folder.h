@@ -6,7 +6,8 @@
 
 namespace spikesink {
 
-/// Where the files of a run are: dir/name. Knows names only. DataError from what cannot be listed or read.
+/// Where the files of a run are, dir/name, and what concerns several of them: which steps they tell of, to make, to
+/// sync and to cut them back. DataError from what cannot be listed or read.
 class RunFolder {
  public:
   explicit RunFolder(std::string path) : path_(std::move(path)) {}
@@ -53,7 +54,8 @@ class RunFolder {
   /// Keeps beside the checkpoints, which can lie on another disk, that the run has had a whole one; the first of them
   /// is what it says. DataError if that cannot be.
   void note_checkpoint(std::int64_t step) const;
-  /// Is there anything of a checkpoint, whole or not?
+  /// Is there `latest`, or a step's folder, also one that lacks files or was set aside as damaged? Not one that was
+  /// being written or removed.
   bool has_checkpoints() const;
 
  private:

@@ -44,7 +44,10 @@ StopSignals::StopSignals() : stack_(1 << 16) {
 }
 
 StopSignals::~StopSignals() {
-  for (const int signal : kStopSignals) std::signal(signal, SIG_DFL);
+  // Handled, not ignored, which programs that are started later would inherit.
+  for (const int signal : kStopSignals)
+    std::signal(
+        signal, signal == SIGINT ? SIG_DFL : [](int) {});
   sigaltstack(&before_, nullptr);
 }
 

@@ -10,8 +10,9 @@ namespace spikesink {
 void end_at_stop_signals();
 
 /// While it lives, the first stop signal (SIGINT, SIGTERM, SIGHUP or SIGUSR1) asks for a stop, and a second SIGINT ends
-/// the program at once; output that nobody reads any more does not end it. To be made on the main thread, which the
-/// kernel hands signals of the process to.
+/// the program at once; output that nobody reads any more does not end it. Afterwards, when the program is about to end
+/// by itself, with its own exit code, SIGINT ends it at once and the others do nothing. To be made on the main thread,
+/// which the kernel hands signals of the process to.
 ///
 /// The handler runs on a stack of its own: oneDNN's generated kernels keep data below the stack pointer, where a
 /// handler's frame would overwrite it (seen as a corrupted heap in one of twenty stops).

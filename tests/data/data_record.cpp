@@ -38,10 +38,14 @@ TEST_CASE("a record has the checksum of each shard's two ends, no byte twice", "
 TEST_CASE("a record goes into its file and back, and a damaged one says so", "[data][data_record]") {
   const test::Scratch folder;
   for (const char* name : {"a.jsonl", "b.jsonl"}) test::write(folder / name, std::string(name) + "\n");
-  const DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", "1"}});
+  DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", "1"}});
+  record.held_out = {.from = "data.train", .asked = 3, .sequences = {7, 0xFFFFFFFF}};
   CHECK(DataRecord::from_json(record.to_json()) == record);
   const std::string file = folder / "data.json";
-  for (const char* text : {"", "{}", "[]", R"({"format":1,"fingerprint":{},"shards":{"rows":[["a",2,"x1"]]}})"}) {
+  for (const char* text :
+       {"", "{}", "[]", R"({"format":1,"fingerprint":{},"shards":{"rows":[["a",2,"x1"]]}})",
+        R"({"format":1,"fingerprint":{},"shards":{"rows":[]},"held_out":{"from":"a","asked":1,"crc32c":["1g"]}})",
+        R"({"format":1,"fingerprint":{},"shards":{"rows":[]},"held_out":{"from":"a"}})"}) {
     test::write(file, text);
     CHECK_THAT(test::failure_of([&] { keep_data_record(file, record, DataStart::kGoesOn); }),
                Contains("data.json: is damaged (") || Contains("data.json: is damaged: "));
@@ -66,7 +70,8 @@ TEST_CASE("other data than a run started with is refused by name, but where it s
     other[at] = '!';
     test::write(folder / "b.jsonl", other);
     for (const DataStart how : {DataStart::kGoesOn, DataStart::kReplays})
-      CHECK_THAT(test::failure_of([&] { start(how); }), Contains("data.train: b.jsonl is not the file"));
+      CHECK_THAT(test::failure_of([&] { start(how); }),
+                 Contains("data.train: b.jsonl is another file of the same size: "));
   }
   CHECK(read_file(file) == before);
   test::write(folder / "b.jsonl", text_of(200000));
@@ -74,6 +79,69 @@ TEST_CASE("other data than a run started with is refused by name, but where it s
              Contains("run.seed: is 2, but was 1 when the run started"));
   start(DataStart::kBegins, "2");
   start(DataStart::kReplays, "2");
+}
+
+namespace {
+
+/// A run's record, whose shard is the same always, and what a start with such sequences to probe says.
+class Probed {
+ public:
+  Probed() { test::write(folder_ / "a.jsonl", text_of(10)); }
+  std::string file() const { return folder_ / "data.json"; }
+  /// As a config that asks for `asked` sequences of `context` + 1 tokens has them.
+  std::string start(DataStart how, const std::vector<std::int32_t>& tokens, std::int64_t asked) const {
+    DataRecord record = DataRecord::of({folder_ / "a.jsonl"}, "data.train", {});
+    record.held_out = DataRecord::HeldOut::of(config, tokens, /*context=*/2, asked);
+    return test::failure_of([&] { keep_data_record(file(), record, how); });
+  }
+
+  DataConfig config;
+
+ private:
+  test::Scratch folder_;
+};
+
+}  // namespace
+
+TEST_CASE("a run whose probes would measure other text is refused with the first sequence of it",
+          "[data][data_record]") {
+  Probed run;
+  if (GENERATE(false, true)) run.config.validation = {"val.jsonl"};
+  const std::string key = run.config.validation.empty() ? "data.train" : "data.validation";
+  REQUIRE(run.start(DataStart::kBegins, {1, 2, 3, 3, 4, 5, 5, 6, 7}, 3) == "");
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 5, 5, 6, 7}, 3) == "");
+  const std::string other = run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 9, 5, 6, 7}, 3);
+  CHECK_THAT(other, Contains(key + ": the checksum of sequence 2 of those that probes measure is "));
+  CHECK_THAT(other, Contains("when the run started; put that data back, or start a new run"));
+  CHECK(run.start(DataStart::kReplays, {1, 2, 3, 3, 4, 9, 5, 6, 7}, 3) == "");  // which probes nothing of it
+  CHECK_THAT(run.start(DataStart::kGoesOn, {1, 2, 3}, 3),
+             Contains(key + ": the number of sequences that probes can measure is 1, but was 3"));
+}
+
+TEST_CASE("more or fewer sequences of the same text may be probed, and all are known from then on",
+          "[data][data_record]") {
+  const Probed run;
+  REQUIRE(run.start(DataStart::kBegins, {1, 2, 3, 3, 4, 5}, 2) == "");
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3}, 1) == "");
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 5, 5, 6, 7}, 4) == "");  // of which there are three
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3}, 1) == "");
+  CHECK_THAT(run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 5, 5, 6, 8}, 3), Contains("sequence 3"));
+  CHECK_THAT(run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 5, 5, 6, 7, 7, 8, 9}, 4), Contains("is 4, but was 3"));
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3, 3, 4, 5, 5, 6, 7}, 9) == "");
+}
+
+TEST_CASE("the record of an older version gets what it lacks of the probed text", "[data][data_record]") {
+  const Probed run;
+  REQUIRE(run.start(DataStart::kBegins, {1, 2, 3}, 1) == "");
+  std::string text = read_file(run.file());
+  const auto at = text.find(",\"held_out\":");
+  REQUIRE(at != std::string::npos);
+  test::write(run.file(), text.substr(0, at) + "}\n");
+  CHECK(run.start(DataStart::kReplays, {1, 2, 9}, 1) == "");
+  CHECK(read_file(run.file()) == text.substr(0, at) + "}\n");
+  CHECK(run.start(DataStart::kGoesOn, {1, 2, 3}, 1) == "");
+  CHECK(read_file(run.file()) == text);
+  CHECK_THAT(run.start(DataStart::kGoesOn, {1, 2, 9}, 1), Contains("sequence 1"));
 }
 
 }  // namespace spikesink

@@ -78,8 +78,11 @@ with tempfile.TemporaryDirectory() as temporary:
     left = [p.name for p in home.glob("runs/bad*") if int(p.name[3:]) > found_before_the_run]
     report.check(not left, f"refused runs leave nothing behind: {left}")
 
-    # A run that stands: its folder is refused without --resume, with another model, and while in use.
-    good = [*base, "--set", "run.name=good"]
+    # A run that stands: its folder is refused without --resume, with another model or other text to validate on, and while in use.
+    validation = home / "val.jsonl"
+    validation.write_text(text)
+    no_part = [part for pair in zip(base[::2], base[1::2]) if not pair[1].startswith("data.holdout=") for part in pair]
+    good = [*no_part, *harness.sets(run__name="good", data__validation=f"[{validation}]")]
     harness.run("train", harness.TINY, *good)
     folder = home / "runs/good"
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
@@ -92,6 +95,10 @@ with tempfile.TemporaryDirectory() as temporary:
             train=False)  # fmt: skip
     refuses("steps before the checkpoint", USAGE, ["step 4", "train.steps"], "train", harness.TINY, *good, "--resume",
             "--set", "train.steps=2", train=False)  # fmt: skip
+    validation.write_text("\n".join(reversed(documents)) + "\n")
+    refuses("other text to validate on", DATA, ["data.validation", "sequence 1 of those that probes measure"], "train", harness.TINY, *good,
+            "--resume", train=False)  # fmt: skip
+    validation.write_text(text)
     lock = subprocess.Popen(["flock", folder / ".lock", "sleep", "60"])
     refuses("folder in use", USAGE, ["in use"], "train", harness.TINY, *good, "--resume", train=False)
     lock.terminate()

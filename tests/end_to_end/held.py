@@ -15,12 +15,17 @@ PATIENCE = 120
 Held = collections.namedtuple("Held", "phase call path number", defaults=(1,))
 
 
+def variables(at, home):
+    """By which a process is held."""
+    return {"LD_PRELOAD": str(LIBRARY), "HELD_CALL": at.call, "HELD_PATH": at.path, "HELD_NUMBER": str(at.number), "HELD_FILE": str(home / "held")}
+
+
 @contextlib.contextmanager
-def held(line, at, home, report):
-    """The command, waiting in the call. It is let go when the file that is given is removed, or at the end."""
+def held(line, at, home, report, one_rank=False):
+    """The command, waiting in the call. It is let go when the file that is given is removed, or at the end. `one_rank`: the command
+    itself has the variables, for one of its ranks."""
     mark = home / "held"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "LD_PRELOAD": str(LIBRARY), "HELD_CALL": at.call, "HELD_PATH": at.path,
-                                "HELD_NUMBER": str(at.number), "HELD_FILE": str(mark)}  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({} if one_rank else variables(at, home))
     process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + PATIENCE
     while not mark.exists() and process.poll() is None and time.monotonic() < end:

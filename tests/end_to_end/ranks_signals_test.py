@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A stop signal to one of several ranks. A library holds a rank in a call of the phase, while the signal comes to one that works or to one
-that waits: all ranks end together with 75 and one line (before the first step one each), and go on to the bits of an undisturbed run. A second SIGINT
+that waits, and while MPI starts: all ranks end together with 75 and one line (before the first step one each), and go on to the bits of an undisturbed run. A second SIGINT
 ends one rank at once, and the others by it."""
 
 import os
@@ -10,7 +10,7 @@ import tempfile
 
 import harness
 import ranks_home
-from held import PATIENCE, Held, has_taken, held
+from held import PATIENCE, Held, has_taken, held, variables
 from ranks_home import MPIRUN, Home, ours, rank_pid
 
 STEPS = 6
@@ -81,10 +81,31 @@ def told_one_rank(home, keys, at, world, kind, rank, signals):
     subprocess.run(["rm", "-r", str(home.folder / name)], check=True)
 
 
+def told_while_mpi_starts(home, keys, number):
+    """Rank 1, which is about to open the memory that it shares with rank 0."""
+    what = f"MPI's start, {number.name} to rank 1"
+    at = Held(what, "open", ".1")  # /dev/shm/vader_segment.HOST. ... .RANK
+    line = home.line("stopped", **keys)
+    holding = ["env", *(f"{key}={value}" for key, value in variables(at, home.folder).items())]
+    with held([*MPIRUN, "-np", "1", *line, ":", "-np", "1", *holding, *line], at, home.folder, report, one_rank=True) as (launcher, _):
+        pid = rank_pid(launcher, 1)
+        os.kill(pid, number)
+        try:
+            out, err = launcher.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return report.check(False, f"{what}: does not end")
+    told = set(ours(err))
+    report.check(launcher.returncode == 75, f"{what}: exit {launcher.returncode}: {out} {err}")
+    report.check(len(told) == 1 and "before the first step" in min(told), f"{what}: one line: {err}")
+    report.check(not (home.folder / "stopped").exists(), f"{what}: nothing is written")
+
+
 with tempfile.TemporaryDirectory() as temporary:
     home = Home(temporary, report)
     keys = dict(home.small, data__lanes=3, train__steps=STEPS, train__schedule__warmup_steps=2, checkpoint__every_steps=2,
                 metrics__probe_every_steps=4)  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        told_while_mpi_starts(home, keys, number)
     for case in CASES:
         told_one_rank(home, keys, *case)
 report.end()

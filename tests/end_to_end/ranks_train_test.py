@@ -131,14 +131,35 @@ with tempfile.TemporaryDirectory() as temporary:
     said = ours(err)
     report.check(len(said) == 1 and f"{damage[0]}: checksum differs" in said[0], f"all damaged: {err}")
 
-    # An error of one rank, whose second shard breaks off, is in rank 0's log and on its terminal, once.
-    broken, held_out = home.folder / "broken", home.folder / "held_out"
-    shutil.copytree(home.folder / "data", broken)
-    shutil.copytree(home.folder / "data", held_out)
-    for shard in broken.glob("*.gz"):
-        shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-    keys = dict(moving, train__steps=100000, data__validation=f"[{held_out}/*]", data__holdout=None)
-    good, bad = home.line("erring", **keys), home.line("erring", **keys, data__train=f"[{broken}/*]")
+    # Ranks whose folders, or disks, have other files under the same paths do not begin. Here and there only one letter differs.
+    for place in ("here", "there"):
+        for part in ("text", "val"):
+            shutil.copytree(home.folder / "data", home.folder / place / part)
+    keys = dict(moving, train__steps=20, data__train="[text/*]", data__validation="[val/*]", data__holdout=None)
+    launcher = [*MPIRUN, *(f"-np 1 -wdir {home.folder}/here".split()), *home.line("apart", **keys), ":",
+                *(f"-np 1 -wdir {home.folder}/there".split()), *home.line("apart", **keys)]  # fmt: skip
+    for key, folder, words in (("data.train", "text", "is another file of the same size: the checksum of its first and last 64 KiB is"),
+                               ("data.validation", "val", "the checksum of sequence 1 of those that probes measure is")):  # fmt: skip
+        shard = home.folder / "there" / folder / "shard_00000000_processed.jsonl"
+        text = shard.read_bytes()
+        shard.write_bytes(text.replace(b"a", b"e", 1) if folder == "text" else text.replace(b': "', b': "e', 1))
+        child = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
+        said = ours(child.stderr)
+        told = len(said) == 1 and f"spikesink: {key}: " in said[0] and words in said[0] and "on rank 1 of 2, but" in said[0]
+        report.check(child.returncode == 3 and told and not (home.folder / "apart").exists(), f"other {key}: {child.returncode} {child.stderr}")
+        shard.write_bytes(text)
+    child = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
+    report.check(child.returncode == 0, f"the same files in two folders: {child.returncode} {child.stderr}")
+
+    # An error of one rank, whose shard has lines that are broken where nobody looks beforehand, is in rank 0's log and on its terminal, once.
+    whole, broken = home.folder / "whole", home.folder / "broken"
+    harness.write_corpus(whole, documents=1500, shards=1)
+    shutil.copytree(whole, broken)
+    for shard in broken.iterdir():
+        text, end = shard.read_bytes(), 1 << 16
+        shard.write_bytes(text[:end] + text[end:-end].replace(b'"text"', b'"tex_"') + text[-end:])
+    keys = dict(moving, train__steps=100000, data__validation=f"[{home.data}]", data__holdout=None)
+    good, bad = (home.line("erring", **keys, data__train=f"[{folder}/*]") for folder in (whole, broken))
     child = subprocess.Popen([*MPIRUN, "-np", "1", *good, ":", "-np", "1", *bad], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     out, err = child.communicate(timeout=PATIENCE)

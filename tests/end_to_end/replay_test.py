@@ -84,7 +84,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # A shard that has become another one, of its size and of one more byte.
     shard = sorted((home / "data").iterdir())[0]
     text = shard.read_bytes()
-    for other, words in ((text.replace(b"a", b"e", 1), [f"data.train: {shard.name} is not the file"]), (text + b"\n", ["data.train: is", "when the run started"])):
+    for other, words in ((text.replace(b"a", b"e", 1), [f"data.train: {shard.name} is another file"]), (text + b"\n", ["data.train: is", "when the run started"])):
         shard.write_bytes(other)
         for flag in (["--replay", 3], ["--resume"]):
             done = harness.run("train", harness.TINY, *keys, *flag, check=False)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Stop signals at every phase. A library holds the program in a call of the phase, so that a signal comes there and nowhere else.
 
-Training before its first step ends at once, later after the step with a checkpoint, both with 75; a second SIGINT ends it at once;
+Training before its first step ends at once, later after the step with a checkpoint, both with 75, also when SIGTERM comes again until it
+has ended; a second SIGINT ends it at once;
 then it goes on to the losses and probes of an undisturbed run. Commands that save nothing of their own end at once by the signal, and give the
 same when they are run again."""
 
@@ -9,6 +10,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import harness
@@ -16,6 +18,7 @@ from held import PATIENCE, Held, has_taken, held
 
 STEPS = 6
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
+AGAIN = "SIGTERM until it has ended"
 SIGNALS = {"SIGTERM": [signal.SIGTERM], "SIGUSR1": [signal.SIGUSR1], "SIGINT": [signal.SIGINT], "SIGINT twice": [signal.SIGINT] * 2}
 
 report = harness.Report()
@@ -48,6 +51,9 @@ def in_training(home, keys, whole, at, name, signals):
         at_once = before_steps or len(signals) == 2
         if not at_once:
             mark.unlink()
+        while name == AGAIN and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.001)
         code, error = end_of(process, what)
     want = -signal.SIGINT if len(signals) == 2 and not before_steps else 0 if at.phase == "last checkpoint" else 75
     report.check(code == want, f"{what}: exit {code}, not {want}: {error}")
@@ -110,7 +116,7 @@ with tempfile.TemporaryDirectory() as temporary:
     harness.run("train", harness.TINY, *keys, "--set", "run.name=whole")
     whole = result(home / "whole")
     for at in TRAINING:
-        for name, signals in SIGNALS.items():
+        for name, signals in (SIGNALS | {AGAIN: [signal.SIGTERM]}).items():
             in_training(home, keys, whole, at, name, signals)
 
     measured_or_prepared(home, "eval", ["eval", home / "whole", "--sequences", 2, "--json"], lambda out: out,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <string>
@@ -10,8 +11,12 @@
 #include "../io/scratch.h"
 #include "configs/reader.h"
 #include "configs/writer.h"
+#include "data/position.h"
+#include "data/train_data.h"
 #include "io/failure.h"
 #include "sweeps/attempts.h"
+#include "trainer/checkpoint.h"
+#include "trainer/run_folder.h"
 
 namespace spikesink {
 namespace {
@@ -143,6 +148,41 @@ TEST_CASE("where a run runs and what it logs may change", "[sweeps]") {
   CAPTURE(set);
   two.set(0, {set});
   CHECK(names_of(two.plan().start) == Names{"a", "b"});
+}
+
+TEST_CASE("a damaged newest checkpoint does not keep a run from going on elsewhere, where one before it is sound",
+          "[sweeps]") {
+  TwoRows two;
+  const TempFolder home;
+  for (const char* place : {"here", "there"}) {
+    fs::create_directories(home / place);
+    spill(home / place + "/a.jsonl", "{\"text\": \"a\"}\n");
+  }
+  two.set(0, {"data.train=[" + home / "here/a.jsonl" + "]"});
+  two.ran("a", 0, 75);
+  const std::string checkpoints = two.folder().run("a").checkpoints() + "/";
+  for (const std::int64_t step : {20, 30, 40}) {
+    const Position data{.step = step,
+                        .fingerprint = {{"data.train", data_fingerprint(two.config(0).data.train, "data.train")}},
+                        .lanes = {}};
+    fs::create_directories(checkpoints + RunFolder::step_name(step));
+    write_state(checkpoints + RunFolder::step_name(step), {.step = step, .config = "", .position = data.to_json()},
+                std::array{0u});
+  }
+  fs::create_symlink(RunFolder::step_name(30), checkpoints + "latest");  // as whoever goes back sets it
+  two.set(0, {"data.train=[" + home / "there/a.jsonl" + "]"});
+  CHECK(names_of(two.plan().start) == Names{"a", "b"});
+  const auto damage = [&](std::int64_t step) {
+    spill(checkpoints + RunFolder::step_name(step) + "/state.json", "{\"step\": 30");
+  };
+  damage(30);
+  CHECK(names_of(two.plan().start) == Names{"a", "b"});
+  spill(home / "there/a.jsonl", "{\"text\": \"other\"}\n");
+  REQUIRE(refused_of(two, two.plan()).size() == 1);
+  CHECK(refused_of(two, two.plan())[0].starts_with("a: differs from what it was run with: data.train: 1 shards"));
+  damage(20);
+  REQUIRE(refused_of(two, two.plan()).size() == 1);
+  CHECK(refused_of(two, two.plan())[0].find("runs/a/checkpoints/step_00000030/state.json: ") != std::string::npos);
 }
 
 TEST_CASE("what is measured may not change", "[sweeps]") {

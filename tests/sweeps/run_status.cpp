@@ -164,8 +164,10 @@ TEST_CASE("exit codes: stopped, or failed with what the run said last", "[sweeps
 
   one.attempt(75);
   CHECK(one.status().phase == RunPhase::kStopped);
-  one.attempt(128 + SIGUSR1);  // before it was able to save anything
-  CHECK(one.status().phase == RunPhase::kStopped);
+  for (const int signal : {SIGUSR1, SIGTERM}) {  // before it was able to save anything
+    one.attempt(128 + signal);
+    CHECK(one.status().phase == RunPhase::kStopped);
+  }
 
   one.output("=== first\nspikesink: of an older attempt\n=== second\n");
   one.attempt(137);

@@ -110,6 +110,20 @@ TEST_CASE("a preempted run that ends within its grace time is queued again", "[s
   CHECK(requeues(job));
 }
 
+TEST_CASE("a run that SIGTERM itself ended, before it was able to take it, is queued again", "[sweeps][slurm]") {
+  SlurmJob job;
+  job.slurm_shows(
+      "JobId=48 JobState=RUNNING Reason=None PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:01:00");
+  job.behave_until_told("kill -TERM $$; sleep 60");
+  CHECK(job.run(0, "TERM") == 0);
+  CHECK(requeues(job));
+  CHECK(has(job.attempts(), R"("code": 143, "progressed": false})"));
+
+  job.slurm_shows("JobId=48 JobState=RUNNING Reason=None PreemptTime=None");  // so someone else has sent it
+  CHECK(job.run(0, "TERM") == 143);
+  CHECK(!requeues(job));
+}
+
 TEST_CASE("of a job that was killed Slurm's last words are the reason", "[sweeps][slurm]") {
   SlurmJob job;
   job.behave("kill -9 $PPID");
