@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +15,7 @@
 #include "cli/terminal_line.h"
 #include "io/atomic_file.h"
 #include "io/file_descriptor.h"
+#include "io/listing.h"
 #include "trainer/dist/agree.h"
 #include "trainer/replay.h"
 
@@ -54,7 +55,7 @@ std::vector<Item> worth_a_look(const std::vector<Item>& items, auto figures) {
 std::string difference(const RunFolder& folder, const StepReport& r) {
   constexpr double kRounding = 1e-4;
   std::map<std::int64_t, std::string> found;
-  std::ifstream in(folder.metrics());
+  std::istringstream in(is_there(folder.metrics()) ? read_file(folder.metrics()) : "");
   for (std::string text; std::getline(in, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
@@ -118,8 +119,7 @@ void print(const StepReport& r) {
 }  // namespace
 
 void require_run(const RunFolder& folder) {
-  std::error_code error;
-  if (!std::filesystem::exists(folder.config(), error))
+  if (!is_there(folder.config()))
     throw UsageError(folder.path() + ": has no run to replay a step of; name its config, and run.name if that was set");
 }
 

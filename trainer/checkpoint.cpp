@@ -10,7 +10,7 @@
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/json_integer.h"
-#include "trainer/listing.h"
+#include "io/listing.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {

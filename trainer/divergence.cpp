@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 
+#include "io/atomic_file.h"
 #include "io/json_integer.h"
 #include "io/json_lines.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace {
@@ -46,7 +47,7 @@ std::string Divergence::to_json() const {
 }
 
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences) {
-  if (std::error_code error; !std::filesystem::exists(file, error)) return;
+  if (!is_there(file)) return;
   const nlohmann::ordered_json line{{"step", step}, {"kind", "resumed"}, {"samples", samples_of(data_step, sequences)}};
   JsonLines(file).append(line.dump());
 }
@@ -65,7 +66,7 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
     else if (at < step)
       ahead[at] = by;
   };
-  std::ifstream in(file);
+  std::istringstream in(is_there(file) ? read_file(file) : "");
   for (std::string text; std::getline(in, text);) {
     try {
       const auto line = nlohmann::json::parse(text);

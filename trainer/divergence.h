@@ -26,7 +26,7 @@ struct Divergence {
 std::string rollback_to(std::int64_t step);
 
 /// A line of divergences.jsonl, if there is one, of a run that goes on from step `step` with data of step `data_step`
-/// on: a rollback before may have led to other data.
+/// on: a rollback before may have led to other data. DataError if it cannot be looked at or written.
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences);
 
 /// How a run came from a checkpoint to a step.
@@ -41,6 +41,7 @@ struct WayToStep {
 /// That to step `step`, of `total`, from a checkpoint of step `from` whose data was ahead by `skipped`, by the run's
 /// divergences.jsonl, which tells of rollbacks and of resumes. Of a step that diverged the way on which it did, of any
 /// other that which the run went last. Lines that are damaged, or that no run can have written, are left out.
+/// DataError if there is a file that cannot be read.
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
                  std::int64_t total);
 

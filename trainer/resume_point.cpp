@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "io/failure.h"
+#include "io/listing.h"
 #include "trainer/dist/agree.h"
-#include "trainer/listing.h"
 #include "trainer/run_log.h"
 
 namespace spikesink {

@@ -17,8 +17,8 @@
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/json_lines.h"
+#include "io/listing.h"
 #include "io/tensorboard.h"
-#include "trainer/listing.h"
 #include "trainer/metrics_log.h"
 
 namespace spikesink {

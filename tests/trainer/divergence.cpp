@@ -387,6 +387,17 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
   CHECK(way(20, 4, 0) == Ahead{{4, 1}});
 }
 
+TEST_CASE("divergences that cannot be looked at or read are not taken for none", "[trainer][divergence]") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder / "divergences.jsonl";
+  SECTION("a link to itself") {
+    std::filesystem::create_symlink("divergences.jsonl", file);
+    CHECK_THROWS_WITH(note_resumed(file, 4, 4, 2), Contains(file + ": cannot be looked at"));
+  }
+  SECTION("a folder") { std::filesystem::create_directory(file); }
+  CHECK_THROWS_WITH(way_to(6, file, 4, 3, 100), Contains(file + ": cannot be"));
+}
+
 TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {
   LossWatch watch(8), never(0);
   const auto usual = [](int i) { return 3 + 0.01 * ((i * 7) % 5); };
