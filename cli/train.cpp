@@ -194,7 +194,6 @@ void run(const TrainOptions& options, Ranks& ranks) {
                      .resuming = options.resume,
                      .resume = resume};
   if (replays) return print_replay(job, options.replay);
-  rank_0_does(communicator, [&] { write_atomically(folder.config(), write_config(config)); });
   const TrainResult result = train(job);
   if (!result.finished)
     throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");

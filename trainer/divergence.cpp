@@ -52,6 +52,23 @@ void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_
   JsonLines(file).append(line.dump());
 }
 
+std::set<std::int64_t> skipped_steps(const std::string& file) {
+  std::set<std::int64_t> steps;
+  std::istringstream in(is_there(file) ? read_file(file) : "");
+  for (std::string text; std::getline(in, text);) {
+    try {
+      const auto line = nlohmann::json::parse(text);
+      const auto at = integer_of<std::int64_t>(line.at("step"));
+      const auto action = line.value("action", "");
+      if (line.at("kind") == "not_finite" && action == "skip") steps.insert(at);
+      const auto back = line.at("kind") == "resumed" ? at : rolled_back_to(action);
+      if (back) steps.erase(steps.upper_bound(*back), steps.end());
+    } catch (const nlohmann::json::exception&) {  // as in way_to()
+    }
+  }
+  return steps;
+}
+
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
                  std::int64_t total) {
   WayToStep last{.ahead = {{from, skipped}}, .diverged = {}};

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace spikesink {
@@ -28,6 +29,10 @@ std::string rollback_to(std::int64_t step);
 /// A line of divergences.jsonl, if there is one, of a run that goes on from step `step` with data of step `data_step`
 /// on: a rollback before may have led to other data. DataError if it cannot be looked at or written.
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences);
+
+/// The steps that a run has skipped on the way that it went last, by its divergences.jsonl, if it has one. DataError if
+/// it cannot be read.
+std::set<std::int64_t> skipped_steps(const std::string& file);
 
 /// How a run came from a checkpoint to a step.
 struct WayToStep {

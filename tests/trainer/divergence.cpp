@@ -300,6 +300,43 @@ TEST_CASE("on_divergence rollback: a damaged checkpoint that is passed over is k
   CHECK(read_state(newest).skipped == 6);
 }
 
+TEST_CASE("on_divergence rollback: where metrics cannot be read no checkpoint goes and no step is taken back",
+          "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string newest = run.folder().checkpoints() + "/step_00000008";
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 9) return;
+    weight(model) = NAN;
+    std::filesystem::resize_file(newest + "/rank_0000.h5", 9);
+    std::filesystem::remove(run.folder().probes());
+    std::filesystem::create_symlink("probes", run.folder().probes());
+  };
+  CHECK_THROWS_WITH(run.train(model, saboteur), Contains(run.folder().probes() + ": cannot be looked at"));
+  CHECK(std::filesystem::file_size(newest + "/rank_0000.h5") == 9);
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6, 7, 8, 9});
+  REQUIRE(run.divergences().size() == 1);
+  CHECK(run.divergences()[0].at("action") == "stop");
+}
+
+TEST_CASE("a run that goes on from a step that was skipped says nothing of it", "[trainer][divergence]") {
+  Run run({.steps = 8, .on_divergence = OnDivergence::kSkip});
+  Saboteur saboteur;
+  for (const bool resumes : {false, true}) {
+    Decoder model(run.config());
+    saboteur.after = [&](std::int64_t step) {
+      if (step >= 6 && !resumes) weight(model) = NAN;
+    };
+    run.train(model, saboteur);
+  }
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6});
+  std::ifstream log(run.folder().log());
+  const std::string text{std::istreambuf_iterator<char>(log), {}};
+  CHECK_THAT(text, Contains("at step 8") && !Contains("has no steps between"));
+}
+
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
   const OnDivergence policy = GENERATE(OnDivergence::kStop, OnDivergence::kSkip, OnDivergence::kRollback);
   Run run({.steps = 20, .on_divergence = policy, .max_divergences = 2});
