@@ -61,7 +61,7 @@ std::string difference(const RunFolder& folder, const StepReport& r) {
     if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
     if (!line["step"].is_number_integer()) continue;
     const auto step = line["step"].get<std::int64_t>();
-    if (step <= r.checkpoint || step > r.step) continue;
+    if (step <= r.checkpoint || step > std::min(r.step, r.logged)) continue;
     const StepFigures* now = step == r.step ? &r : &r.way.at(static_cast<std::size_t>(step - r.checkpoint - 1));
     std::string& others = found[now->step];
     others.clear();
@@ -87,7 +87,6 @@ std::string doubt(const RunFolder& folder, const StepReport& r) {
   if (r.diverged && r.where.empty())
     return fmt::format("when the run came to this step it was not finite, first in {}: config or data were others then",
                        *r.diverged);
-  if (r.diverged) return "";  // the lines of metrics.jsonl are of the way that came after it
   const std::string then = difference(folder, r);
   return then.empty() ? "" : "the run logged another " + then + ": config or data were others then";
 }

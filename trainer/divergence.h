@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -40,15 +41,17 @@ struct WayToStep {
   std::map<std::int64_t, std::int64_t> ahead;
   /// Where the step was not finite when the run came to it, the last time that it was so.
   std::optional<std::string> diverged;
+  /// The last step whose line in metrics.jsonl is of this way: a rollback or a resume takes later ones back.
+  std::int64_t logged = std::numeric_limits<std::int64_t>::max();
 
   std::int64_t data_step(std::int64_t step) const { return step - 1 + std::prev(ahead.upper_bound(step - 1))->second; }
 };
-/// That to step `step`, of `total`, from a checkpoint of step `from` whose data was ahead by `skipped`, by the run's
-/// divergences.jsonl, which tells of rollbacks and of resumes. Of a step that diverged the way on which it did, of any
-/// other that which the run went last. Lines that are damaged, or that no run can have written, are left out.
-/// DataError if there is a file that cannot be read.
+/// That to step `step`, of a run that never had more than `most` steps to make, from a checkpoint of step `from` whose
+/// data was ahead by `skipped`, by the run's divergences.jsonl, which tells of rollbacks and of resumes. Of a step that
+/// diverged the way on which it did, of any other that which the run went last. Lines that are damaged, or that no run
+/// can have written, are left out. DataError if there is a file that cannot be read.
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
-                 std::int64_t total);
+                 std::int64_t most);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

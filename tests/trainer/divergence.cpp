@@ -370,7 +370,7 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
   };
   using Ahead = std::map<std::int64_t, std::int64_t>;
   const auto way = [&](std::int64_t step, std::int64_t from, std::int64_t skipped) {
-    return way_to(step, file, from, skipped, /*total=*/100).ahead;
+    return way_to(step, file, from, skipped, /*most=*/100).ahead;
   };
   note_resumed(file, 4, 4, 2);
   CHECK_FALSE(std::filesystem::exists(file));  // of a run that never diverged
@@ -422,6 +422,34 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
   CHECK(way(20, 4, 0) == Ahead{{4, 2}});
   note_resumed(file, 4, 5, 2);  // behind a line that a kill tore
   CHECK(way(20, 4, 0) == Ahead{{4, 1}});
+}
+
+TEST_CASE("of a way to a step that diverged metrics have what no rollback or resume has taken back",
+          "[trainer][divergence]") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder / "divergences.jsonl";
+  const auto write = [&](std::int64_t step, std::int64_t data_step, const std::string& action) {
+    const Divergence line{.step = step,
+                          .kind = "not_finite",
+                          .loss = NAN,
+                          .grad_norm = NAN,
+                          .data_step = data_step,
+                          .sequences = 2,
+                          .action = action};
+    std::ofstream(file, std::ios::app) << line.to_json() << '\n';
+  };
+  const auto logged = [&](std::int64_t step) { return way_to(step, file, 2, 0, 100).logged; };
+  write(8, 7, GENERATE("stop", "skip"));
+  CHECK(logged(8) == 8);
+  CHECK(logged(12) == 12);
+  note_resumed(file, 9, 9, 2);
+  CHECK(logged(8) == 8);
+  note_resumed(file, 6, 6, 2);
+  note_resumed(file, 7, 7, 2);
+  CHECK(logged(8) == 6);
+  CHECK(logged(12) == 12);
+  write(8, 7, rollback_to(4));
+  CHECK(logged(8) == 4);
 }
 
 TEST_CASE("divergences that cannot be looked at or read are not taken for none", "[trainer][divergence]") {
