@@ -4,6 +4,7 @@ diverges says so, stops or goes on as it is told, and records which samples it w
 
 import json
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -41,6 +42,9 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(len(found["parameters"]) == 2 + 1 + 2 * 9, f"{len(found['parameters'])} parameters")
     after = {path: path.read_bytes() for path in before}
     report.check(before == after, "a replay leaves the run's files as they were")
+
+    beside = subprocess.run(["flock", home / "run/.lock", *harness.command("train", harness.TINY, *keys, "--replay", 17)], capture_output=True, text=True)
+    report.check(beside.returncode == 0, f"a replay beside a process that trains in the folder: {beside}")
 
     # A step between two that are logged, which a longer run has at another learning rate; and one that may never have been.
     shutil.copytree(home / "run", home / "longer", symlinks=True)
