@@ -26,7 +26,7 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
   std::int64_t last = 0, before = 0;  // logged steps
   const auto fate = [&](const nlohmann::json& line) {
     const auto at = line.find("step");
-    if (at == line.end() || !at->is_number_integer()) return LineFate::kDamaged;
+    if (at == line.end() || !at->is_number_integer() || at->get<std::int64_t>() < 0) return LineFate::kDamaged;
     const auto event = line.value("event", nlohmann::json());
     if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
     if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());

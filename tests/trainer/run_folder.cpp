@@ -139,17 +139,18 @@ TEST_CASE("damaged lines of metrics are kept before they are taken out", "[train
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");
   folder.make();
-  const std::string text = "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":2}\n";
+  const std::string text =
+      "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":-9223372036854775808}\n{\"step\":2}\n";
   write_atomically(folder.metrics(), text);
   fs::create_directory(folder.metrics() + ".damaged");  // where they cannot be kept
   CHECK_THROWS_AS(CutBack(folder, 2).make(), DataError);
   CHECK(read_file(folder.metrics()) == text);
   fs::remove(folder.metrics() + ".damaged");
   CHECK(CutBack(folder, 2).make() ==
-        std::vector<std::string>{folder.metrics() + ": 3 damaged lines left out, kept in " + folder.metrics() +
+        std::vector<std::string>{folder.metrics() + ": 4 damaged lines left out, kept in " + folder.metrics() +
                                  ".damaged"});
   CHECK(lines_of(folder.metrics() + ".damaged") ==
-        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})"});
+        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})", R"({"step":-9223372036854775808})"});
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1})", R"({"step":2})"});
   CHECK(CutBack(folder, 2).make().empty());
 }
