@@ -272,7 +272,7 @@ TEST_CASE("on_divergence rollback: what cannot be gone back to is recorded, and 
       return;
     }
     std::filesystem::rename(checkpoints, kept);
-    says = way == "gone" ? "has no whole checkpoint, although the run has written one" : "cannot be looked at";
+    says = way == "gone" ? "has no whole checkpoint, although the run has had one" : "cannot be looked at";
     if (way == "gone") return std::filesystem::create_directories(checkpoints), void();
     std::filesystem::create_symlink("checkpoints", checkpoints);
   };
