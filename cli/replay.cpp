@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +15,7 @@
 #include "cli/terminal_line.h"
 #include "io/atomic_file.h"
 #include "io/file_descriptor.h"
+#include "io/listing.h"
 #include "trainer/dist/agree.h"
 #include "trainer/replay.h"
 
@@ -54,13 +55,13 @@ std::vector<Item> worth_a_look(const std::vector<Item>& items, auto figures) {
 std::string difference(const RunFolder& folder, const StepReport& r) {
   constexpr double kRounding = 1e-4;
   std::map<std::int64_t, std::string> found;
-  std::ifstream in(folder.metrics());
+  std::istringstream in(is_there(folder.metrics()) ? read_file(folder.metrics()) : "");
   for (std::string text; std::getline(in, text);) {
     const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
     if (!line["step"].is_number_integer()) continue;
     const auto step = line["step"].get<std::int64_t>();
-    if (step <= r.checkpoint || step > r.step) continue;
+    if (step <= r.checkpoint || step > std::min(r.step, r.logged)) continue;
     const StepFigures* now = step == r.step ? &r : &r.way.at(static_cast<std::size_t>(step - r.checkpoint - 1));
     std::string& others = found[now->step];
     others.clear();
@@ -86,7 +87,6 @@ std::string doubt(const RunFolder& folder, const StepReport& r) {
   if (r.diverged && r.where.empty())
     return fmt::format("when the run came to this step it was not finite, first in {}: config or data were others then",
                        *r.diverged);
-  if (r.diverged) return "";  // the lines of metrics.jsonl are of the way that came after it
   const std::string then = difference(folder, r);
   return then.empty() ? "" : "the run logged another " + then + ": config or data were others then";
 }
@@ -118,8 +118,7 @@ void print(const StepReport& r) {
 }  // namespace
 
 void require_run(const RunFolder& folder) {
-  std::error_code error;
-  if (!std::filesystem::exists(folder.config(), error))
+  if (!is_there(folder.config()))
     throw UsageError(folder.path() + ": has no run to replay a step of; name its config, and run.name if that was set");
 }
 

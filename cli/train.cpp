@@ -22,12 +22,12 @@
 #include "data/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/listing.h"
 #include "io/lock.h"
 #include "trainer/checkpoint.h"
 #include "trainer/dist/agree.h"
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
-#include "trainer/listing.h"
 #include "trainer/run_log.h"
 #include "trainer/trainer.h"
 
@@ -195,7 +195,6 @@ void run(const TrainOptions& options, Ranks& ranks) {
                      .resuming = options.resume,
                      .resume = resume};
   if (replays) return print_replay(job, options.replay);
-  rank_0_does(communicator, [&] { write_atomically(folder.config(), write_config(config)); });
   const TrainResult result = train(job);
   if (!result.finished)
     throw Failure(ExitCode::kPreempted, folder.path() + ": stopped by a signal; go on with --resume");

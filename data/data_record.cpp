@@ -23,6 +23,7 @@
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/json_integer.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace {
@@ -166,8 +167,8 @@ std::optional<DataDifference> difference(const DataRecord& then, const DataRecor
 }
 
 void keep_data_record(const std::string& file, const DataRecord& now, DataStart start) {
-  std::error_code error;
-  if (start == DataStart::kBegins || !std::filesystem::exists(file, error)) {
+  if (start != DataStart::kBegins) require_target(file);
+  if (start == DataStart::kBegins || !is_there(file)) {
     if (start != DataStart::kReplays) write_atomically(file, now.to_json() + "\n");
     return;
   }

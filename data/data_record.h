@@ -58,7 +58,7 @@ enum class DataStart {
   kReplays,  ///< compares, if there is one, what is trained on
 };
 
-/// DataError saying what differs, or that the file is damaged or cannot be written.
+/// DataError saying what differs, or that the file is damaged, or cannot be looked at, read or written.
 void keep_data_record(const std::string& file, const DataRecord& now, DataStart start);
 
 }  // namespace spikesink

@@ -23,8 +23,7 @@ void JsonLines::append(std::string_view line) {
   file_.append(std::string(line) + '\n');
 }
 
-std::int64_t cut_back_json_lines(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate,
-                                 const std::function<void(std::string_view)>& keep_damaged) {
+JsonLinesCut read_json_lines_cut(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate) {
   const std::string text = read_file(path);
   std::string kept, damaged;
   for (std::string_view rest = text; !rest.empty();) {
@@ -47,9 +46,20 @@ std::int64_t cut_back_json_lines(const std::string& path, const std::function<Li
         damaged.append(line) += '\n';
     }
   }
+  JsonLinesCut cut{.path = path, .kept = {}, .damaged = std::move(damaged)};
+  if (kept != text) cut.kept = std::move(kept);
+  return cut;
+}
+
+std::int64_t JsonLinesCut::make(const std::function<void(std::string_view)>& keep_damaged) const {
   if (!damaged.empty() && keep_damaged) keep_damaged(damaged);
-  if (kept != text) write_atomically(path, kept);
+  if (kept) write_atomically(path, *kept);
   return std::ranges::count(damaged, '\n');
+}
+
+std::int64_t cut_back_json_lines(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate,
+                                 const std::function<void(std::string_view)>& keep_damaged) {
+  return read_json_lines_cut(path, fate).make(keep_damaged);
 }
 
 }  // namespace spikesink

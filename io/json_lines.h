@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,18 @@ class JsonLines {
 
 /// What becomes of a line when a file is cut back.
 enum class LineFate { kStays, kGoes, kDamaged };
+
+/// A cut back of a file that was read, and is not made yet.
+struct JsonLinesCut {
+  std::string path;
+  std::optional<std::string> kept;  ///< the file's new contents, if that changes anything
+  std::string damaged;              ///< lines, each with a newline
+
+  /// Rewrites the file, atomically. As cut_back_json_lines().
+  std::int64_t make(const std::function<void(std::string_view)>& keep_damaged = {}) const;
+};
+/// The reading half of cut_back_json_lines().
+JsonLinesCut read_json_lines_cut(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate);
 
 /// Rewrites the file with the lines that stay, atomically, if that changes anything. A last line that was torn by a
 /// crash goes silently. Other lines that are not JSON are damaged, as are those of which `fate` says so: `keep_damaged`

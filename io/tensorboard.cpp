@@ -15,6 +15,7 @@
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
+#include "io/listing.h"
 #include "io/protobuf.h"
 
 namespace spikesink {
@@ -211,26 +212,32 @@ std::string keep_copy(const std::string& path, std::string_view file) {
   return copy;
 }
 
-/// Leaves in the event files of a folder what `keep` says, and removes those with none left. Says what was damaged.
-std::vector<std::string> keep_events(const std::string& folder, auto&& keep) {
+/// What is left of the event files of a folder by what `keep` says, of those that change.
+std::vector<EventFileCut> read_cut(const std::string& folder, auto&& keep) {
   std::error_code error;
-  std::vector<std::string> files, notes;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.is_regular_file() && entry.path().filename().string().find(kNamePart) != std::string::npos)
-      files.push_back(entry.path().string());
+  std::vector<std::string> files;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (const std::string path = at->path().string();
+        at->path().filename().string().find(kNamePart) != std::string::npos)
+      if (type_of(path) == fs::file_type::regular) files.push_back(path);
   if (error) throw file_error(folder, "read", error.value());
+  std::vector<EventFileCut> cuts;
   for (const std::string& path : files) {
-    const std::string file = read_file(path);
-    const Kept kept = kept_events(file, keep);
-    if (kept.damaged > 0)
-      notes.push_back(fmt::format("{}: {} damaged bytes left out; the file as it was is kept as {}", path, kept.damaged,
-                                  keep_copy(path, file)));
-    if (!kept.any) {
-      if (unlink(path.c_str()) != 0) throw file_error(path, "removed", errno);
-    } else if (kept.records != file) {
-      write_atomically(path, kept.records);
-    }
+    std::string file = read_file(path);
+    Kept kept = kept_events(file, keep);
+    if (kept.damaged == 0 && kept.any && kept.records == file) continue;
+    cuts.push_back({.path = path,
+                    .records = kept.any ? std::move(kept.records) : "",
+                    .file = kept.damaged > 0 ? std::move(file) : "",
+                    .damaged = kept.damaged});
   }
+  return cuts;
+}
+
+std::vector<std::string> make_all(const std::vector<EventFileCut>& cuts) {
+  std::vector<std::string> notes;
+  for (const EventFileCut& cut : cuts)
+    if (std::string note = cut.make(); !note.empty()) notes.push_back(std::move(note));
   return notes;
 }
 
@@ -296,14 +303,30 @@ void EventFile::flush() {
   pending_.clear();
 }
 
-std::vector<std::string> cut_back_events(const std::string& folder, std::int64_t step, std::string_view tag_prefix) {
-  return keep_events(folder, [&](const Event& event) {
+std::string EventFileCut::make() const {
+  std::string note;
+  if (damaged > 0)
+    note = fmt::format("{}: {} damaged bytes left out; the file as it was is kept as {}", path, damaged,
+                       keep_copy(path, file));
+  if (!records.empty())
+    write_atomically(path, records);
+  else if (unlink(path.c_str()) != 0)
+    throw file_error(path, "removed", errno);
+  return note;
+}
+
+std::vector<EventFileCut> read_events_cut(const std::string& folder, std::int64_t step, std::string_view tag_prefix) {
+  return read_cut(folder, [&](const Event& event) {
     return event.step < step || (event.step == step && (tag_prefix.empty() || !event.tag.starts_with(tag_prefix)));
   });
 }
 
+std::vector<std::string> cut_back_events(const std::string& folder, std::int64_t step, std::string_view tag_prefix) {
+  return make_all(read_events_cut(folder, step, tag_prefix));
+}
+
 std::vector<std::string> drop_events(const std::string& folder, std::string_view tag_prefix) {
-  return keep_events(folder, [tag_prefix](const Event& event) { return !event.tag.starts_with(tag_prefix); });
+  return make_all(read_cut(folder, [tag_prefix](const Event& event) { return !event.tag.starts_with(tag_prefix); }));
 }
 
 }  // namespace spikesink

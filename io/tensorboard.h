@@ -32,6 +32,20 @@ class EventFile {
   std::string pending_;
 };
 
+/// What is left of an event file that is cut back: it was read, and is not written yet.
+struct EventFileCut {
+  std::string path;
+  std::string records;      ///< its new contents; empty: it goes
+  std::string file;         ///< the old ones, if some of it is damaged
+  std::size_t damaged = 0;  ///< bytes
+
+  /// Writes or removes it. A line if it was damaged, else empty.
+  std::string make() const;
+};
+/// The reading half of cut_back_events(): the files that change.
+std::vector<EventFileCut> read_events_cut(const std::string& folder, std::int64_t step,
+                                          std::string_view tag_prefix = {});
+
 /// Takes all events after `step` out of the event files of a folder, and those of `step` itself whose tag begins with
 /// `tag_prefix` if that is not empty, atomically file by file; removes a file with none left, and drops what a crash
 /// tore at the end of a file. What else is no record, or no event, is damaged: it is left out, up to the next record

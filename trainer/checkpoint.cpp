@@ -10,7 +10,7 @@
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/json_integer.h"
-#include "trainer/listing.h"
+#include "io/listing.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -26,10 +26,17 @@ std::string sum_of(nlohmann::json state) {
   return fmt::format("{:08x}", crc32c(std::as_bytes(std::span(text))));
 }
 
+/// Of a checkpoint that lacks `file`.
+[[noreturn]] void fail_without(const std::string& file, const std::string& checkpoint, const std::string& mend) {
+  if (!is_there(checkpoint))
+    throw DataError(checkpoint + ": is not there any more: a run that goes on removes old ones; try again");
+  throw DamageError(file + ": missing, the checkpoint is incomplete", mend);
+}
+
 /// Calls f with the JSON of state.json.
 auto with_state(const std::string& checkpoint, auto&& f) {
   const std::string file = checkpoint + "/" + kStateFile;
-  if (!is_there(file)) throw DamageError(file + ": missing, the checkpoint is incomplete");
+  if (!is_there(file)) fail_without(file, checkpoint, "use an older checkpoint");
   try {
     const auto json = nlohmann::json::parse(read_file(file));
     if (const int format = integer_of<int>(json.at("format")); format < kOldestFormat || format > kFormat)
@@ -49,8 +56,7 @@ auto with_state(const std::string& checkpoint, auto&& f) {
 /// A rank's file in a checkpoint, which is there.
 std::string file_of(const std::string& checkpoint, int rank) {
   const std::string file = checkpoint + "/" + rank_file(rank);
-  if (!is_there(file))
-    throw DamageError(file + ": missing, the checkpoint is incomplete", "use an older step_ folder beside it");
+  if (!is_there(file)) fail_without(file, checkpoint, "use an older step_ folder beside it");
   return file;
 }
 

@@ -67,8 +67,8 @@ void remove_checkpoint(const std::string& checkpoint);
 std::string find_checkpoint(const std::string& path);
 
 /// Reads state.json and verifies the checksums of the files of ranks `first`, `first` + `stride`, ...: of all, or a
-/// rank's share. DataError names the file that is missing or does not fit,
-/// UsageError a format that is newer than this program.
+/// rank's share. DataError names the file that is missing or does not fit, or says that the checkpoint is
+/// gone, UsageError a format that is newer than this program.
 TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
 /// The files of a checkpoint's ranks, which are all there.
 std::vector<std::string> rank_files(const std::string& checkpoint);

@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 
+#include "io/atomic_file.h"
 #include "io/json_integer.h"
 #include "io/json_lines.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace {
@@ -46,26 +47,46 @@ std::string Divergence::to_json() const {
 }
 
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences) {
-  if (std::error_code error; !std::filesystem::exists(file, error)) return;
+  if (!is_there(file)) return;
   const nlohmann::ordered_json line{{"step", step}, {"kind", "resumed"}, {"samples", samples_of(data_step, sequences)}};
   JsonLines(file).append(line.dump());
 }
 
+std::set<std::int64_t> skipped_steps(const std::string& file) {
+  std::set<std::int64_t> steps;
+  std::istringstream in(is_there(file) ? read_file(file) : "");
+  for (std::string text; std::getline(in, text);) {
+    try {
+      const auto line = nlohmann::json::parse(text);
+      const auto at = integer_of<std::int64_t>(line.at("step"));
+      const auto action = line.value("action", "");
+      if (line.at("kind") == "not_finite" && action == "skip") steps.insert(at);
+      const auto back = line.at("kind") == "resumed" ? at : rolled_back_to(action);
+      if (back) steps.erase(steps.upper_bound(*back), steps.end());
+    } catch (const nlohmann::json::exception&) {  // as in way_to()
+    }
+  }
+  return steps;
+}
+
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
-                 std::int64_t total) {
+                 std::int64_t most) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // by which no sum here is too large
+  most = std::min(most, kMost);
   WayToStep last{.ahead = {{from, skipped}}, .diverged = {}};
   std::optional<std::map<std::int64_t, std::int64_t>> when_diverged;
-  std::int64_t most = skipped;                                  // that the data can be ahead
+  std::int64_t most_ahead = skipped;                            // of the data
   const auto goes_on = [&](std::int64_t at, std::int64_t by) {  // what came behind it is gone
     auto& ahead = last.ahead;
     if (at >= from && by < (at == from ? skipped : std::prev(ahead.lower_bound(at))->second)) return;
     ahead.erase(ahead.lower_bound(at), ahead.end());
+    last.logged = std::min(last.logged, at);
     if (at < from)
       ahead[from] = skipped;  // the checkpoint was made on the way
     else if (at < step)
       ahead[at] = by;
   };
-  std::ifstream in(file);
+  std::istringstream in(is_there(file) ? read_file(file) : "");
   for (std::string text; std::getline(in, text);) {
     try {
       const auto line = nlohmann::json::parse(text);
@@ -73,7 +94,7 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
       const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
       const bool resumed = line.at("kind") == "resumed";
       if (!resumed && line.at("kind") != "not_finite") continue;
-      if (at < 0 || at > total || data_step < (resumed ? at : at - 1) || data_step - at > most) continue;
+      if (at < 0 || at > most || data_step < (resumed ? at : at - 1) || data_step - at > most_ahead) continue;
       const std::int64_t ahead = data_step - at;
       if (resumed) {
         goes_on(at, ahead);
@@ -81,6 +102,7 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
       }
       if (at == step) {
         last.diverged = line.value("where", "");
+        last.logged = step;
         when_diverged.reset();
         if (last.data_step(step) == step + ahead)
           when_diverged = last.ahead;
@@ -90,11 +112,14 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
       const auto to = rolled_back_to(line.at("action").get<std::string>());
       if (!to || *to >= at) continue;
       goes_on(*to, at + ahead + 1 - *to);
-      most += total;
+      most_ahead += most;
     } catch (const nlohmann::json::exception&) {  // half a line, of who was killed, or damage
     }
   }
-  if (when_diverged) last.ahead = *when_diverged;
+  if (when_diverged)
+    last.ahead = *when_diverged;
+  else
+    last.logged = step;
   return last;
 }
 

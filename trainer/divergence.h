@@ -2,8 +2,10 @@
 #include <cstdint>
 #include <deque>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace spikesink {
@@ -26,8 +28,12 @@ struct Divergence {
 std::string rollback_to(std::int64_t step);
 
 /// A line of divergences.jsonl, if there is one, of a run that goes on from step `step` with data of step `data_step`
-/// on: a rollback before may have led to other data.
+/// on: a rollback before may have led to other data. DataError if it cannot be looked at or written.
 void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_step, std::int64_t sequences);
+
+/// The steps that a run has skipped on the way that it went last, by its divergences.jsonl, if it has one. DataError if
+/// it cannot be read.
+std::set<std::int64_t> skipped_steps(const std::string& file);
 
 /// How a run came from a checkpoint to a step.
 struct WayToStep {
@@ -35,14 +41,17 @@ struct WayToStep {
   std::map<std::int64_t, std::int64_t> ahead;
   /// Where the step was not finite when the run came to it, the last time that it was so.
   std::optional<std::string> diverged;
+  /// The last step whose line in metrics.jsonl is of this way: a rollback or a resume takes later ones back.
+  std::int64_t logged = std::numeric_limits<std::int64_t>::max();
 
   std::int64_t data_step(std::int64_t step) const { return step - 1 + std::prev(ahead.upper_bound(step - 1))->second; }
 };
-/// That to step `step`, of `total`, from a checkpoint of step `from` whose data was ahead by `skipped`, by the run's
-/// divergences.jsonl, which tells of rollbacks and of resumes. Of a step that diverged the way on which it did, of any
-/// other that which the run went last. Lines that are damaged, or that no run can have written, are left out.
+/// That to step `step`, of a run that never had more than `most` steps to make, from a checkpoint of step `from` whose
+/// data was ahead by `skipped`, by the run's divergences.jsonl, which tells of rollbacks and of resumes. Of a step that
+/// diverged the way on which it did, of any other that which the run went last. Lines that are damaged, or that no run
+/// can have written, are left out. DataError if there is a file that cannot be read.
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
-                 std::int64_t total);
+                 std::int64_t most);
 
 /// Judges each loss by those of the steps before it.
 class LossWatch {

@@ -201,7 +201,10 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
   require(done < step, "replay: step ", step, " from a checkpoint of step ", done);
   const std::int64_t total = job.train.total_steps(job.model.config().context);
   WayToStep way{.ahead = {{done, skipped}}, .diverged = {}};  // as rank 0 reads it, which tells the others
-  if (job.communicator.rank() == 0) way = way_to(step, job.folder.divergences(), done, skipped, total);
+  rank_0_does(job.communicator, [&] {
+    const std::int64_t most = std::max(total, job.folder.last_step());  // train.steps may have been lowered
+    way = way_to(step, job.folder.divergences(), done, skipped, most);
+  });
   const auto data_step = [&](std::int64_t of) { return gather(job.communicator, way.data_step(of)).front(); };
   const auto& [sequences, first, count, passes] = steps.share();
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };
@@ -224,6 +227,7 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
   report.data_step = data_step(step);
   report.lr = lr(step);
   report.diverged = way.diverged;
+  report.logged = way.logged;
   const std::vector<std::int32_t> samples = job.loader.next(report.data_step, first, count);
   report.samples = identity(samples);
   report.sequences = sequences_of(steps, samples, report.data_step);

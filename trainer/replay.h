@@ -33,6 +33,7 @@ struct StepReport : StepFigures {
 
   std::vector<StepFigures> way;         ///< the steps from the checkpoint on
   std::optional<std::string> diverged;  ///< where the step was not finite when the run came to it, if it was
+  std::int64_t logged = 0;              ///< the last step whose line in metrics.jsonl is of this way to it
 
   struct Sequence {
     std::int64_t draw;  ///< data_step * sequences a step + slot: of a token store as `data show --draw` has it

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "io/failure.h"
+#include "io/listing.h"
 #include "trainer/dist/agree.h"
-#include "trainer/listing.h"
 #include "trainer/run_log.h"
 
 namespace spikesink {
@@ -88,14 +88,27 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
   }
 }
 
+std::vector<std::string> about(const ResumePoint& point, int world, int threads) {
+  constexpr const char* kBits = "losses differ in their last bits from those of an unbroken run";
+  const TrainingState& state = point.state;
+  std::vector<std::string> lines{fmt::format("resumed from {} at step {}", point.checkpoint, state.step)};
+  for (const std::string& change : point.changes) lines.push_back("  changed: " + change);
+  if (state.world != world) lines.push_back(fmt::format("  ranks: {} -> {}; {}", state.world, world, kBits));
+  if (state.threads != threads) lines.push_back(fmt::format("  threads: {} -> {}; {}", state.threads, threads, kBits));
+  return lines;
+}
+
 void clear_the_way(const RunFolder& folder, const ResumePoint& point,
                    const std::function<void(const std::string&)>& say) {
-  folder.note_checkpoint(point.state.step);  // who was killed before had not come to it
-  for (const auto& [newer, problem] : point.damaged)
+  auto whole = whole_checkpoints(folder.checkpoints());  // before anything is changed
+  folder.note_checkpoint(point.state.step);              // who was killed before had not come to it
+  for (const auto& [newer, problem] : point.damaged) {
+    std::erase_if(whole, [&](const auto& other) { return other.second == newer; });
     say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
+  }
   if (const auto aside = set_aside_latest(folder.checkpoints()))
     say(fmt::format("{}/latest: is a folder and no link, as in a copy; kept as {}", folder.checkpoints(), *aside));
-  for (const auto& [step, newer] : whole_checkpoints(folder.checkpoints())) {
+  for (const auto& [step, newer] : whole) {
     if (step <= point.state.step) continue;
     say(fmt::format("{}: taken back, since it is newer than {}, which is gone on from", newer, point.checkpoint));
     remove_checkpoint(newer);

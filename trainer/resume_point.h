@@ -36,6 +36,9 @@ Position data_position(const ResumePoint& point);
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
                                                std::int64_t before = std::numeric_limits<std::int64_t>::max());
 
+/// Lines for the log of a run that goes on from `point` with so many ranks and threads of each: what has changed.
+std::vector<std::string> about(const ResumePoint& point, int world, int threads);
+
 /// Before a run goes on from `point`, by rank 0: keeps damaged newer checkpoints aside, and a `latest` that is a
 /// folder, and takes back sound newer ones, with a line to `say` for each. DataError if one cannot be kept.
 void clear_the_way(const RunFolder& folder, const ResumePoint& point,
@@ -43,7 +46,8 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
 
 /// A run without a checkpoint is to start at step 0, which takes back all that it has measured. DataError if it has had
 /// a checkpoint: its folder says so, something of one is there, or it has measured more steps than it can make without
-/// one, with `every_steps` between them.
+/// one, with `every_steps` between them by the config that measured them: hence the folder has that until they are
+/// taken back.
 void require_never_saved(const RunFolder& folder, std::int64_t every_steps);
 
 }  // namespace spikesink

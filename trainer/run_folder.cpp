@@ -10,16 +10,12 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
-#include "io/json_lines.h"
-#include "io/tensorboard.h"
-#include "trainer/listing.h"
-#include "trainer/metrics_log.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -77,45 +73,6 @@ void RunFolder::remove_unfinished() const {
       std::error_code error;
       if (name.starts_with(".unfinished.") || name.ends_with(".unfinished")) fs::remove_all(path, error);
     }
-}
-
-std::vector<std::string> RunFolder::cut_back(std::int64_t step, bool probe_too, std::int64_t logged_every) const {
-  const auto stays = [&](std::int64_t at, bool is_probe) {
-    return at < step || (at == step && !(probe_too && is_probe));
-  };
-  std::int64_t last = 0, before = 0;  // logged steps
-  const auto fate = [&](const nlohmann::json& line) {
-    const auto at = line.find("step");
-    if (at == line.end() || !at->is_number_integer()) return LineFate::kDamaged;
-    const auto event = line.value("event", nlohmann::json());
-    if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
-    if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());
-    return LineFate::kStays;
-  };
-  // Nothing goes before its copy is on the disk: who is killed between the two keeps it twice.
-  const auto keep = [this](std::string_view lines) {
-    FileDescriptor file = FileDescriptor::open(metrics() + ".damaged", O_WRONLY | O_APPEND | O_CREAT);
-    file.append(lines);
-    file.sync();
-  };
-  const std::int64_t damaged = is_there(metrics()) ? cut_back_json_lines(metrics(), fate, keep) : 0;
-  std::vector<std::string> notes;
-  if (is_there(tensorboard())) notes = cut_back_events(tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
-  for (const fs::path& path : entries_of(probes())) {
-    const auto at = step_of(path.stem().string());
-    std::error_code failed;
-    if (at && !stays(*at, true) && path.extension() == ".h5" && !fs::remove(path, failed))
-      throw DataError(path.string() + ": cannot be removed: " + failed.message() + "; the run goes on from step " +
-                      std::to_string(step) + " and writes it again");
-  }
-  if (damaged > 0)
-    notes.push_back(fmt::format("{}: {} damaged line{} left out, kept in {}.damaged", metrics(), damaged,
-                                damaged == 1 ? "" : "s", metrics()));
-  // They may have been logged less often before.
-  if (logged_every > 0 && step - last > std::max(logged_every, last - before))
-    notes.push_back(fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost",
-                                metrics(), last, step));
-  return notes;
 }
 
 void RunFolder::sync_logs() const {

@@ -38,12 +38,6 @@ class RunFolder {
   void require_new() const;
   /// Removes what a killed process had not finished. Call it with the lock held.
   void remove_unfinished() const;
-  /// Takes back everything that was logged after `step`, so that each step stands once when it is run again, and with
-  /// `probe_too` the probe of `step` itself, which is to be measured again. A run that starts again from nothing passes
-  /// -1. Damaged lines of metrics.jsonl, which no step can be read in, go to metrics.jsonl.damaged. Returns lines for
-  /// the log: what was damaged, and which steps metrics.jsonl lacks, if every `logged_every` steps are to be there (0:
-  /// none).
-  std::vector<std::string> cut_back(std::int64_t step, bool probe_too = false, std::int64_t logged_every = 0) const;
   /// Until what metrics, divergences and TensorBoard's events have is on the disk. DataError if that cannot be. Others
   /// may write them meanwhile.
   void sync_logs() const;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <span>
 
+#include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "kernels/attention/attention_cudnn.h"
@@ -15,6 +16,7 @@
 #include "models/cost.h"
 #include "models/layers/attention.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/cut_back.h"
 #include "trainer/dist/agree.h"
 #include "trainer/divergence.h"
 #include "trainer/matrix_rate.h"
@@ -109,34 +111,24 @@ class Loop {
     probe_owed_ = state.probe_owed;
   }
 
-  void clear_the_way_to(const ResumePoint& point) {
-    rank_0_does(ranks_, [&] { clear_the_way(job_.folder, point, [&](const std::string& line) { log_.line(line); }); });
-  }
-
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const ResumePoint& point = *job_.resume;
-      const TrainingState& state = point.state;
-      const Position position = data_position(point);
-      go_to(point.checkpoint, state);
+      const Position position = data_position(*job_.resume);
+      go_to(job_.resume->checkpoint, job_.resume->state);
       job_.loader.seek(position);
-      skipped_ = state.skipped;
-      clear_the_way_to(point);
-      log_.line(fmt::format("resumed from {} at step {}", point.checkpoint, step_));
-      for (const std::string& change : point.changes) log_.line("  changed: " + change);
-      if (state.world != ranks_.world())
-        log_.line(fmt::format("  ranks: {} -> {}; losses differ in their last bits from those of an unbroken run",
-                              state.world, ranks_.world()));
-      if (state.threads != job_.stream.num_threads)
-        log_.line(fmt::format("  threads: {} -> {}; losses differ in their last bits from those of an unbroken run",
-                              state.threads, job_.stream.num_threads));
+      skipped_ = job_.resume->state.skipped;
     } else {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
     }
-    cut_back(job_.resume ? step_ : -1, probe_owed_);
-    rank_0_does(ranks_, [&] { note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_); });
+    take_back(job_.resume, read_cut(job_.resume ? step_ : -1, probe_owed_));
+    if (job_.resume)
+      for (const std::string& line : about(*job_.resume, ranks_.world(), job_.stream.num_threads)) log_.line(line);
+    rank_0_does(ranks_, [&] {
+      write_atomically(job_.folder.config(), job_.config);  // not before: see require_never_saved()
+      note_resumed(job_.folder.divergences(), step_, step_ + skipped_, sequences_);
+    });
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
     peak_ = 0;  // of all ranks
@@ -175,14 +167,21 @@ class Loop {
     std::ranges::fill(busy_, Busy{});
   }
 
-  /// Metrics, probes and TensorBoard of later steps go away, as RunFolder::cut_back() says; what is logged from here on
-  /// stands behind the rest.
-  void cut_back(std::int64_t step, bool probe_too = false) {
-    metrics_.reset();
+  /// How metrics, probes and TensorBoard are cut back, of rank 0. All ranks have loaded what they go on from.
+  std::optional<CutBack> read_cut(std::int64_t step, bool probe_too = false) {
+    ranks_.barrier();
+    std::optional<CutBack> cut;
     const bool has_lines = std::ranges::count(job_.logging.loggers, Logger::kJsonl) > 0;
+    rank_0_does(ranks_, [&] { cut.emplace(job_.folder, step, probe_too, has_lines ? job_.logging.every_steps : 0); });
+    return cut;
+  }
+  /// What came after the point that the run goes on from, a checkpoint or none, goes away. What is logged from here on
+  /// stands behind the rest.
+  void take_back(const std::optional<ResumePoint>& point, const std::optional<CutBack>& cut) {
+    metrics_.reset();
     rank_0_does(ranks_, [&] {
-      for (const std::string& note : job_.folder.cut_back(step, probe_too, has_lines ? job_.logging.every_steps : 0))
-        log_.line(note);
+      if (point) clear_the_way(job_.folder, *point, [&](const std::string& line) { log_.line(line); });
+      for (const std::string& note : cut->make()) log_.line(note);
     });
     if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
   }
@@ -283,11 +282,16 @@ class Loop {
                     std::isnan(bad) ? NAN : bad, found.where);  // whose sign says nothing
     const OnDivergence policy = job_.train.on_divergence;
     const bool stops = policy == OnDivergence::kStop || ++divergences_ > job_.train.max_divergences;
+    const std::int64_t failed = step_;
+    std::optional<CutBack> cut;
     std::optional<ResumePoint> point;
     try {
       writer_.finish();  // the last checkpoint is what the run goes on from
       report_writer();
-      if (!stops && policy == OnDivergence::kRollback) point = last_checkpoint();
+      if (!stops && policy == OnDivergence::kRollback) {
+        if ((point = last_checkpoint())) go_to(point->checkpoint, point->state);
+        cut = read_cut(point ? point->state.step : 0);
+      }
     } catch (const Failure& failure) {
       log_.line(stops ? fmt::format("a checkpoint was not written: {}", failure.what()) : what);
       if (!stops) {
@@ -311,20 +315,17 @@ class Loop {
       log_.line(what + "; it is skipped");
       return true;
     }
-    const std::int64_t failed = step_, back = point ? point->state.step : 0;
+    const std::int64_t back = point ? point->state.step : 0;
     found.action = rollback_to(back);
     record(found);
     log_.line(fmt::format("{}; back to step {}, and on without the samples of {}", what, back,
                           counted(failed - back, "step")));
-    if (point) {
-      clear_the_way_to(*point);
-      go_to(point->checkpoint, point->state);
-    } else {
+    if (!point) {
       steps_.optimizer().init();
       step_ = tokens_ = 0;
     }
     skipped_ += failed - step_;
-    cut_back(step_);
+    take_back(point, cut);
     losses_.clear();
     begin_rates();
     return false;

@@ -33,7 +33,7 @@ struct TrainJob {
   const CheckpointConfig& checkpoint;
   const LoggingConfig& logging;
   std::optional<std::int32_t> end_of_text;  ///< as SampleShape's: attention stays inside documents
-  std::string config;                       ///< resolved, YAML: kept in every checkpoint
+  std::string config;                       ///< resolved, YAML: kept in the folder and in every checkpoint
   Hyperparameters hyperparameters;          ///< what TensorBoard shows of it
   std::vector<std::string> follower;  ///< a command that sends metrics.jsonl on (trainer/metrics_follower.h), or none
   std::string data;                   ///< a JSON object for metrics.jsonl: what is trained on; empty: nothing is said

@@ -8,6 +8,7 @@
 
 namespace spikesink {
 using Catch::Contains;
+using Catch::StartsWith;
 namespace {
 
 /// Text of several ends.
@@ -50,6 +51,20 @@ TEST_CASE("a record goes into its file and back, and a damaged one says so", "[d
     CHECK_THAT(test::failure_of([&] { keep_data_record(file, record, DataStart::kGoesOn); }),
                Contains("data.json: is damaged (") || Contains("data.json: is damaged: "));
   }
+}
+
+TEST_CASE("a record that cannot be looked at is none that is missing", "[data][data_record]") {
+  const test::Scratch folder;
+  test::write(folder / "a.jsonl", "a\n");
+  const DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {});
+  const std::string file = folder / "data.json";
+  const auto [leads_to, says] = GENERATE(
+      table<std::string, std::string>({{"data.json", "cannot be looked at"}, {"no disk", "a link to no disk"}}));
+  std::filesystem::create_symlink(leads_to, file);
+  for (const DataStart how : {DataStart::kGoesOn, DataStart::kReplays})
+    CHECK_THAT(test::failure_of([&] { keep_data_record(file, record, how); }),
+               StartsWith(file + ": ") && Contains(says));
+  CHECK(std::filesystem::is_symlink(file));
 }
 
 TEST_CASE("other data than a run started with is refused by name, but where it starts anew", "[data][data_record]") {

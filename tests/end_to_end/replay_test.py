@@ -4,6 +4,7 @@ diverges says so, stops or goes on as it is told, and records which samples it w
 
 import json
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,9 @@ with tempfile.TemporaryDirectory() as temporary:
     after = {path: path.read_bytes() for path in before}
     report.check(before == after, "a replay leaves the run's files as they were")
 
+    beside = subprocess.run(["flock", home / "run/.lock", *harness.command("train", harness.TINY, *keys, "--replay", 17)], capture_output=True, text=True)
+    report.check(beside.returncode == 0, f"a replay beside a process that trains in the folder: {beside}")
+
     # A step between two that are logged, which a longer run has at another learning rate; and one that may never have been.
     shutil.copytree(home / "run", home / "longer", symlinks=True)
     longer = [*keys, *harness.sets(run__name="longer", train__steps=32, metrics__every_steps=10)]
@@ -60,6 +64,9 @@ with tempfile.TemporaryDirectory() as temporary:
     shown = harness.run("train", harness.TINY, *keys, "--replay", 17).stdout
     found = json.loads((home / "run/replays/step_00000017.json").read_text())
     report.check(found["data_step"] == 24 and "the run logged another step 11, which had" in shown, f"a rollback's samples: {found['data_step']}: {shown[-300:]}")
+    harness.run("train", harness.TINY, *keys, "--replay", 17, "--set", "train.steps=17")  # less than it had when it went back
+    found = json.loads((home / "run/replays/step_00000017.json").read_text())
+    report.check(found["data_step"] == 24, f"a rollback's samples in a run that was made shorter: {found['data_step']}")
     shutil.rmtree(home / "run/checkpoints/step_00000020")
     shutil.rmtree(home / "run/checkpoints/step_00000024")
     (home / "run/checkpoints/latest").unlink()
@@ -104,11 +111,18 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(records[0]["where"].startswith("the gradient of model."), f"{policy}: {records[0]}")
         report.check(("after 3 that were passed over" in done.stderr) == (policy != "stop"), f"{policy}: {done.stderr}")
         report.check([line["step"] for line in harness.metrics(home / policy) if "event" not in line] == [1], f"{policy}: metrics")
+        shown = harness.run("train", harness.TINY, *wild, *name, "--replay", 2).stdout
+        report.check("the run logged another" not in shown, f"{policy}: the way to the step that diverged is the run's: {shown}")
     shown = harness.run("train", harness.TINY, *wild, "--set", "run.name=stop", "--replay", 2).stdout
     found = json.loads((home / "stop/replays/step_00000002.json").read_text())
     report.check("when the run came to this step" not in shown, f"as it was: {shown}")
     tame = harness.run("train", harness.TINY, *wild, *harness.sets(run__name="stop", train__optimizer__lr=1e-3), "--replay", 2).stdout
     report.check("when the run came to this step it was not finite, first in the gradient of model." in tame, f"it is finite now: {tame}")
+    for policy in ("stop", "skip"):
+        file, name = home / policy / "metrics.jsonl", harness.sets(run__name=policy, train__on_divergence=policy)
+        file.write_text("".join(json.dumps(line | ({"loss": 1} if line["step"] == 1 else {})) + "\n" for line in harness.metrics(home / policy)))
+        other = harness.run("train", harness.TINY, *wild, *name, "--replay", 2).stdout
+        report.check("the run logged another step 1, which had loss 1" in other, f"{policy}: a way that is not the run's: {other}")
     bad = ["the gradient of " + each["name"] for each in found["parameters"] if each["gradient"]["not_finite"] > 0]
     record = json.loads((home / "stop/divergences.jsonl").read_text())
     report.check(bad and bad[-1] == record["where"] and "not finite" in shown, f"the replay finds what the run found: {bad}, {record}")

@@ -91,11 +91,11 @@ with tempfile.TemporaryDirectory() as temporary:
         return run
 
     def contents(run):
-        ours = ("log.txt", ".lock", "config.yaml")
+        ours = ("log.txt", ".lock")
         return {path: path.is_symlink() or path.is_dir() or path.read_bytes() for path in run.rglob("*") if path.name not in ours}
 
-    def refuses(what, run, named, *words, mended, **reads):
-        """A resume that cannot tell what there is changes nothing, and goes on from the newest checkpoint when it can."""
+    def refuses(what, run, named, *words, mended=lambda: None, goes_on="at step 9", **reads):
+        """A resume that cannot tell what there is changes nothing, and goes on as it would have when it can."""
         before = contents(run)
         done = train(run.name, "--resume", steps=12, check=False, **reads)
         one_line = done.returncode == 3 and done.stderr.count("\n") == 1 and all(word in done.stderr for word in (str(named), *words))
@@ -103,7 +103,7 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(contents(run) == before, f"{what}: nothing is changed: {set(contents(run)) ^ set(before)}")
         mended()
         done = train(run.name, "--resume", steps=12)
-        report.check("resumed from" in done.stdout and "at step 9" in done.stdout, f"{what}, mended: {done.stdout}")
+        report.check(goes_on in done.stdout, f"{what}, mended: {done}")
         report.check(losses(run) == whole, f"{what}, mended: the losses of a run that was not disturbed")
 
     train("whole", steps=12)
@@ -167,7 +167,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # A folder that cannot be listed at the moment: when the run looks for what is unfinished, for the newest checkpoint, and for those after it.
     for number in range(1, 4):
         run = copy_of(f"listing {number}")
-        refuses(f"listing {number}", run, run, "cannot be listed", "check the disk", mended=lambda: None, CALL="list", PATH=f"{run.name}/checkpoints",
+        refuses(f"listing {number}", run, run, "cannot be listed", "check the disk", CALL="list", PATH=f"{run.name}/checkpoints",
                 FROM=number, COUNT=1, ERRNO=errno.EIO)  # fmt: skip
 
     # A checkpoint that cannot be read at the moment is none that is damaged.
@@ -175,8 +175,27 @@ with tempfile.TemporaryDirectory() as temporary:
                                                  (("open", errno.EACCES), ("open", errno.EMFILE), ("read", errno.EIO))]):  # fmt: skip
         run = copy_of(f"reading {number}")
         newest = run / "checkpoints/step_00000009" / file
-        refuses(f"{call} of {file}: {os.strerror(code)}", run, newest, "cannot be", os.strerror(code), mended=lambda: None, CALL=call,
+        refuses(f"{call} of {file}: {os.strerror(code)}", run, newest, "cannot be", os.strerror(code), CALL=call,
                 PATH=newest.relative_to(home), FROM=1, COUNT=1, ERRNO=code)  # fmt: skip
+
+    # What is read to cut back: nothing has gone before that is known, neither newer checkpoints nor a damaged one.
+    for number, (call, part, first) in enumerate((("open", "metrics.jsonl", 1), ("read", "metrics.jsonl", 1), ("list", "probes", 2), ("list", "tensorboard", 1),
+                                                  ("open", "tfevents", 1), ("list", "checkpoints", 4))):  # fmt: skip
+        run = copy_of(f"unread {number}")
+        (run / "checkpoints/latest").unlink()
+        (run / "checkpoints/latest").symlink_to("step_00000006")
+        cut("state.json")(run / "checkpoints/step_00000006")
+        refuses(f"{call} of {part} before a cut", run, part, "cannot be", "check the disk", goes_on="at step 3", CALL=call,
+                PATH=part if part == "tfevents" else f"{run.name}/{part}", FROM=first, COUNT=1, ERRNO=errno.EIO)  # fmt: skip
+
+    # A run without a checkpoint that could not begin anew at first still can: its steps are judged by the config that they were made with.
+    run = copy_of("never")
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    (run / "first_checkpoint.json").unlink()
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("every_steps: 3", "every_steps: 100"))
+    refuses("beginning anew", run, run / "metrics.jsonl", "cannot be", "check the disk", goes_on="starting at step 0", CALL="open",
+            PATH=f"{run.name}/metrics.jsonl", FROM=2, COUNT=1, ERRNO=errno.EIO)  # fmt: skip
 
     # All of them damaged.
     run = copy_of("all")

@@ -40,6 +40,7 @@ void read_lines(std::string_view input) {
 
 void read_divergences(std::string_view input) {
   const std::string file = write_scratch("divergences.jsonl", input);
+  static_cast<void>(skipped_steps(file));
   for (const std::int64_t step : {4, 5, 6}) {
     const WayToStep way = way_to(step, file, 3, 2, 100);
     require(way.ahead.begin()->first == 3, "the way begins elsewhere");

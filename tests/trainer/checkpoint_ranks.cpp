@@ -167,6 +167,11 @@ TEST_CASE("a rank's file that is missing, damaged or lacks elements is named", "
   const std::string checkpoint = write(folder.path(), trained, 3), file = checkpoint + "/rank_0001.h5";
   const auto load = [&] { load_slices(read.stream, checkpoint, state_of(read)); };
 
+  SECTION("all of it, by a run that goes on while another process reads") {
+    fs::remove_all(checkpoint);
+    CHECK_THROWS_WITH(read_state(checkpoint), Catch::StartsWith(checkpoint + ": is not there any more"));
+    CHECK_THROWS_WITH(load(), Catch::StartsWith(checkpoint + ": is not there any more"));
+  }
   SECTION("missing") {
     fs::remove(file);
     const std::string told = "the checkpoint is incomplete; use an older step_";

@@ -272,7 +272,7 @@ TEST_CASE("on_divergence rollback: what cannot be gone back to is recorded, and 
       return;
     }
     std::filesystem::rename(checkpoints, kept);
-    says = way == "gone" ? "has no whole checkpoint, although the run has written one" : "cannot be looked at";
+    says = way == "gone" ? "has no whole checkpoint, although the run has had one" : "cannot be looked at";
     if (way == "gone") return std::filesystem::create_directories(checkpoints), void();
     std::filesystem::create_symlink("checkpoints", checkpoints);
   };
@@ -298,6 +298,43 @@ TEST_CASE("on_divergence rollback: a damaged checkpoint that is passed over is k
   CHECK(run.divergences().at(0).at("action") == "rollback to step 4");
   CHECK(std::filesystem::file_size(newest + ".damaged/rank_0000.h5") == 9);
   CHECK(read_state(newest).skipped == 6);
+}
+
+TEST_CASE("on_divergence rollback: where metrics cannot be read no checkpoint goes and no step is taken back",
+          "[trainer][divergence]") {
+  Run run({.steps = 10, .on_divergence = OnDivergence::kRollback});
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  const std::string newest = run.folder().checkpoints() + "/step_00000008";
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 9) return;
+    weight(model) = NAN;
+    std::filesystem::resize_file(newest + "/rank_0000.h5", 9);
+    std::filesystem::remove(run.folder().probes());
+    std::filesystem::create_symlink("probes", run.folder().probes());
+  };
+  CHECK_THROWS_WITH(run.train(model, saboteur), Contains(run.folder().probes() + ": cannot be looked at"));
+  CHECK(std::filesystem::file_size(newest + "/rank_0000.h5") == 9);
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6, 7, 8, 9});
+  REQUIRE(run.divergences().size() == 1);
+  CHECK(run.divergences()[0].at("action") == "stop");
+}
+
+TEST_CASE("a run that goes on from a step that was skipped says nothing of it", "[trainer][divergence]") {
+  Run run({.steps = 8, .on_divergence = OnDivergence::kSkip});
+  Saboteur saboteur;
+  for (const bool resumes : {false, true}) {
+    Decoder model(run.config());
+    saboteur.after = [&](std::int64_t step) {
+      if (step >= 6 && !resumes) weight(model) = NAN;
+    };
+    run.train(model, saboteur);
+  }
+  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6});
+  std::ifstream log(run.folder().log());
+  const std::string text{std::istreambuf_iterator<char>(log), {}};
+  CHECK_THAT(text, Contains("at step 8") && !Contains("has no steps between"));
 }
 
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
@@ -333,7 +370,7 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
   };
   using Ahead = std::map<std::int64_t, std::int64_t>;
   const auto way = [&](std::int64_t step, std::int64_t from, std::int64_t skipped) {
-    return way_to(step, file, from, skipped, /*total=*/100).ahead;
+    return way_to(step, file, from, skipped, /*most=*/100).ahead;
   };
   note_resumed(file, 4, 4, 2);
   CHECK_FALSE(std::filesystem::exists(file));  // of a run that never diverged
@@ -385,6 +422,45 @@ TEST_CASE("the samples of a step behind a rollback are those that it had last, o
   CHECK(way(20, 4, 0) == Ahead{{4, 2}});
   note_resumed(file, 4, 5, 2);  // behind a line that a kill tore
   CHECK(way(20, 4, 0) == Ahead{{4, 1}});
+}
+
+TEST_CASE("of a way to a step that diverged metrics have what no rollback or resume has taken back",
+          "[trainer][divergence]") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder / "divergences.jsonl";
+  const auto write = [&](std::int64_t step, std::int64_t data_step, const std::string& action) {
+    const Divergence line{.step = step,
+                          .kind = "not_finite",
+                          .loss = NAN,
+                          .grad_norm = NAN,
+                          .data_step = data_step,
+                          .sequences = 2,
+                          .action = action};
+    std::ofstream(file, std::ios::app) << line.to_json() << '\n';
+  };
+  const auto logged = [&](std::int64_t step) { return way_to(step, file, 2, 0, 100).logged; };
+  write(8, 7, GENERATE("stop", "skip"));
+  CHECK(logged(8) == 8);
+  CHECK(logged(12) == 12);
+  note_resumed(file, 9, 9, 2);
+  CHECK(logged(8) == 8);
+  note_resumed(file, 6, 6, 2);
+  note_resumed(file, 7, 7, 2);
+  CHECK(logged(8) == 6);
+  CHECK(logged(12) == 12);
+  write(8, 7, rollback_to(4));
+  CHECK(logged(8) == 4);
+}
+
+TEST_CASE("divergences that cannot be looked at or read are not taken for none", "[trainer][divergence]") {
+  const test::TemporaryFolder folder;
+  const std::string file = folder / "divergences.jsonl";
+  SECTION("a link to itself") {
+    std::filesystem::create_symlink("divergences.jsonl", file);
+    CHECK_THROWS_WITH(note_resumed(file, 4, 4, 2), Contains(file + ": cannot be looked at"));
+  }
+  SECTION("a folder") { std::filesystem::create_directory(file); }
+  CHECK_THROWS_WITH(way_to(6, file, 4, 3, 100), Contains(file + ": cannot be"));
 }
 
 TEST_CASE("a loss far above those before is a spike; a rise that others had too is none", "[trainer][divergence]") {

@@ -7,6 +7,8 @@
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "tests/trainer/support.h"
+#include "trainer/cut_back.h"
+#include "trainer/divergence.h"
 #include "trainer/metrics_log.h"
 #include "trainer/resume_point.h"
 #include "trainer/run_log.h"
@@ -94,7 +96,7 @@ TEST_CASE("a folder that cannot be listed is not cut back", "[trainer][run_folde
   const RunFolder folder(home / "run");
   fs::create_directories(folder.path());
   fs::create_symlink("probes", folder.probes());
-  CHECK_THROWS_WITH(folder.cut_back(2), Catch::StartsWith(folder.probes()));
+  CHECK_THROWS_WITH(CutBack(folder, 2).make(), Catch::StartsWith(folder.probes()));
   CHECK_THROWS_WITH(folder.remove_unfinished(), Catch::StartsWith(folder.probes()));
 }
 
@@ -118,7 +120,7 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   std::ofstream(folder.probes() + "/notes.txt") << "a user's own";
 
   folder.remove_unfinished();
-  folder.cut_back(2);
+  CutBack(folder, 2).make();
   CHECK(fs::exists(folder.probes() + "/notes.txt"));
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"data","sources":[{"path":"a"}]})",
                                                                R"({"step":0,"event":"probe","perplexity":9.0})",
@@ -128,7 +130,7 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   CHECK_FALSE(fs::exists(folder.probe(4)));
   CHECK_FALSE(fs::exists(folder.probe(4) + ".unfinished"));
 
-  folder.cut_back(-1);
+  CutBack(folder, -1).make();
   CHECK(lines_of(folder.metrics()).empty());
   CHECK_FALSE(fs::exists(folder.probe(0)));
 }
@@ -137,18 +139,20 @@ TEST_CASE("damaged lines of metrics are kept before they are taken out", "[train
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");
   folder.make();
-  const std::string text = "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":2}\n";
+  const std::string text =
+      "{\"step\":1}\n{broken\n{\"step\":1.5}\n{\"loss\":2}\n{\"step\":-9223372036854775808}\n{\"step\":2}\n";
   write_atomically(folder.metrics(), text);
   fs::create_directory(folder.metrics() + ".damaged");  // where they cannot be kept
-  CHECK_THROWS_AS(folder.cut_back(2), DataError);
+  CHECK_THROWS_AS(CutBack(folder, 2).make(), DataError);
   CHECK(read_file(folder.metrics()) == text);
   fs::remove(folder.metrics() + ".damaged");
-  CHECK(folder.cut_back(2) == std::vector<std::string>{folder.metrics() + ": 3 damaged lines left out, kept in " +
-                                                       folder.metrics() + ".damaged"});
+  CHECK(CutBack(folder, 2).make() ==
+        std::vector<std::string>{folder.metrics() + ": 4 damaged lines left out, kept in " + folder.metrics() +
+                                 ".damaged"});
   CHECK(lines_of(folder.metrics() + ".damaged") ==
-        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})"});
+        std::vector<std::string>{"{broken", R"({"step":1.5})", R"({"loss":2})", R"({"step":-9223372036854775808})"});
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1})", R"({"step":2})"});
-  CHECK(folder.cut_back(2).empty());
+  CHECK(CutBack(folder, 2).make().empty());
 }
 
 TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][run_folder]") {
@@ -156,23 +160,68 @@ TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][ru
   const RunFolder folder(home / "run");
   folder.make();
   const auto said = [&](std::int64_t step, std::int64_t logged_every) {
-    const auto notes = folder.cut_back(step, false, logged_every);
+    const auto notes = CutBack(folder, step, false, logged_every).make();
     return notes.empty() ? "" : notes.at(0);
   };
+  const auto write = [&](const std::vector<std::int64_t>& steps) {
+    std::ofstream file(folder.metrics());
+    for (const std::int64_t step : steps) file << R"({"step":)" << step << "}\n";
+    if (!steps.empty()) file << R"({"step":18,"event":"probe"})" << '\n';
+  };
+  CHECK(said(20, 10).empty());  // metrics.loggers had no jsonl until now
+  write({});
   CHECK_THAT(said(20, 10), Catch::Contains("metrics.jsonl: has no steps between 0 and 20"));
   CHECK(said(20, 0).empty());
   CHECK(said(0, 10).empty());
   CHECK(said(-1, 10).empty());
-  const auto write = [&](const std::vector<std::int64_t>& steps) {
-    std::ofstream file(folder.metrics());
-    for (const std::int64_t step : steps) file << R"({"step":)" << step << "}\n";
-    file << R"({"step":18,"event":"probe"})" << '\n';
-  };
   write({5, 10});
   CHECK_THAT(said(18, 5), Catch::Contains("has no steps between 10 and 18"));
   CHECK(said(15, 5).empty());
   write({10, 20});
   CHECK(said(28, 1).empty());  // every 10 steps, until now
+}
+
+TEST_CASE("steps that were skipped are not missed", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  const auto diverged = [&](std::int64_t step, const std::string& action) {
+    const Divergence line{.step = step,
+                          .kind = action == "none" ? "loss_spike" : "not_finite",
+                          .loss = 1,
+                          .grad_norm = 1,
+                          .data_step = step - 1,
+                          .sequences = 2,
+                          .action = action};
+    std::ofstream(folder.divergences(), std::ios::app) << line.to_json() << '\n';
+  };
+  std::int64_t last = 0;
+  const auto missed = [&](std::int64_t step, std::int64_t logged_every) {
+    std::ofstream file(folder.metrics());
+    for (const std::int64_t each : {2, 4, 6}) file << R"({"step":)" << each << "}\n";
+    file.close();
+    const auto notes = CutBack(folder, step, false, logged_every).make();
+    last = -1;
+    if (!notes.empty() && std::sscanf(notes[0].c_str() + notes[0].find("between"), "between %ld", &last) != 1) FAIL();
+    return !notes.empty();
+  };
+  CHECK(missed(10, 2));
+  diverged(7, "skip");  // not one that was to be logged
+  CHECK(missed(10, 2));
+  diverged(8, "skip");
+  CHECK_FALSE(missed(10, 2));
+  CHECK((missed(12, 2) && last == 8));
+  diverged(10, "skip");
+  diverged(11, "stop");
+  CHECK_FALSE(missed(12, 2));
+  diverged(14, "none");
+  CHECK((missed(14, 2) && last == 10));
+  diverged(18, "skip");
+  CHECK((missed(18, 2) && last == 10));  // 12 to 16 are
+  diverged(12, rollback_to(9));
+  CHECK((missed(11, 2) && last == 8));
+  note_resumed(folder.divergences(), 6, 6, 2);
+  CHECK((missed(10, 2) && last == 6));
 }
 
 TEST_CASE("a probe that is to be measured again does not stand yet, nor one that a kill left of it",
@@ -198,10 +247,10 @@ TEST_CASE("a probe that is to be measured again does not stand yet, nor one that
     };
     return std::pair(count("train/loss"), count("probe/perplexity"));
   };
-  folder.cut_back(2);
+  CutBack(folder, 2).make();
   CHECK(lines_of(folder.metrics()).size() == 4);
   CHECK(events() == std::pair<std::size_t, std::size_t>(2, 2));
-  folder.cut_back(2, /*probe_too=*/true);
+  CutBack(folder, 2, /*probe_too=*/true).make();
   CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":1,"loss":0.5})",
                                                                R"({"step":1,"event":"probe","perplexity":9.0})",
                                                                R"({"step":2,"loss":0.5})"});

@@ -1,4 +1,4 @@
-#include "trainer/listing.h"
+#include "io/listing.h"
 
 #include <fmt/format.h>
 

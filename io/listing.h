@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-// What is in a run's folder. That it cannot be told is never taken for nothing: who goes on from nothing removes what
-// there is. All throw DataError with the system's reason.
+// What is in a folder. That it cannot be told is never taken for nothing: who goes on from nothing removes what there
+// is, or writes over it. All throw DataError with the system's reason.
 namespace spikesink {
 
 /// What `path` is, itself or where it leads as a link: not_found if nothing is there.

@@ -1,0 +1,74 @@
+#include "trainer/cut_back.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+
+#include "io/failure.h"
+#include "io/file_descriptor.h"
+#include "io/listing.h"
+#include "trainer/divergence.h"
+#include "trainer/metrics_log.h"
+
+namespace spikesink {
+namespace fs = std::filesystem;
+
+CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std::int64_t logged_every)
+    : metrics_(folder.metrics()), step_(step) {
+  const auto stays = [&](std::int64_t at, bool is_probe) {
+    return at < step || (at == step && !(probe_too && is_probe));
+  };
+  std::int64_t last = 0, before = 0;  // logged steps
+  const auto fate = [&](const nlohmann::json& line) {
+    const auto at = line.find("step");
+    if (at == line.end() || !at->is_number_integer() || at->get<std::int64_t>() < 0) return LineFate::kDamaged;
+    const auto event = line.value("event", nlohmann::json());
+    if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
+    if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());
+    return LineFate::kStays;
+  };
+  if (is_there(metrics_)) lines_ = read_json_lines_cut(metrics_, fate);
+  if (is_there(folder.tensorboard()))
+    events_ = read_events_cut(folder.tensorboard(), step, probe_too ? MetricsLog::kProbeTags : "");
+  for (const fs::path& path : entries_of(folder.probes()))
+    if (const auto at = RunFolder::step_of(path.stem().string()); at && !stays(*at, true) && path.extension() == ".h5")
+      probes_.push_back(path.string());
+  if (logged_every == 0 || !lines_) return;
+  const std::int64_t most = std::max(logged_every, last - before);  // they may have been logged less often before
+  for (const std::int64_t skipped : skipped_steps(folder.divergences()))
+    if (skipped > last && skipped <= std::min(step, last + most) && skipped % logged_every == 0) last = skipped;
+  if (step - last > most)
+    missing_ = fmt::format(
+        "{}: has no steps between {} and {}, from which the run goes on: they were lost, or metrics.loggers was "
+        "without jsonl",
+        metrics_, last, step);
+}
+
+std::vector<std::string> CutBack::make() const {
+  // Nothing goes before its copy is on the disk: who is killed between the two keeps it twice.
+  const auto keep = [this](std::string_view lines) {
+    FileDescriptor file = FileDescriptor::open(metrics_ + ".damaged", O_WRONLY | O_APPEND | O_CREAT);
+    file.append(lines);
+    file.sync();
+  };
+  const std::int64_t damaged = lines_ ? lines_->make(keep) : 0;
+  std::vector<std::string> notes;
+  for (const EventFileCut& file : events_)
+    if (const std::string note = file.make(); !note.empty()) notes.push_back(note);
+  for (const std::string& path : probes_)
+    if (std::error_code failed; !fs::remove(path, failed) && failed)
+      throw DataError(fmt::format("{}: cannot be removed: {}; the run goes on from step {} and writes it again", path,
+                                  failed.message(), step_));
+  if (damaged > 0)
+    notes.push_back(fmt::format("{}: {} damaged line{} left out, kept in {}.damaged", metrics_, damaged,
+                                damaged == 1 ? "" : "s", metrics_));
+  if (!missing_.empty()) notes.push_back(missing_);
+  return notes;
+}
+
+}  // namespace spikesink
