@@ -53,6 +53,20 @@ std::vector<std::string> changes_since(const std::string& text, const std::strin
   return config_difference(before, config);
 }
 
+/// UsageError, the same on all ranks, where one was started with another config than rank 0: they would train different
+/// models, and the run's folder would have rank 0's config. All ranks call.
+void require_same_config_on_all_ranks(const Config& config, Communicator& ranks) {
+  const std::string text = write_config(config);
+  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(text)));
+  const Config first = read_config_text({reinterpret_cast<const char*>(heard.data()), heard.size()}, "rank 0's config");
+  std::string problem;
+  if (const auto differences = config_difference(first, config); !differences.empty())
+    problem = fmt::format("rank {} of {} was started with another config than rank 0: {}; start all with the same",
+                          ranks.rank(), ranks.world(), fmt::join(differences, ", "));
+  for (const std::string& failure : gather_texts(ranks, problem))
+    if (!failure.empty()) throw UsageError(failure);
+}
+
 /// Of the run that is in the folder, before it is this config's.
 std::int64_t steps_between_checkpoints(const RunFolder& folder, const Config& config) {
   const bool has_own = is_there(folder.config());
@@ -122,6 +136,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const Stream stream = make_stream(config.system, ranks);
   const auto of_ranks = ranks.communicator(stream);
   Communicator& communicator = *of_ranks;
+  require_same_config_on_all_ranks(config, communicator);
   require_kernels(config);
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   const bool replays = options.replay > 0;

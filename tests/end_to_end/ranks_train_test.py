@@ -150,17 +150,22 @@ with tempfile.TemporaryDirectory() as temporary:
         shard.write_bytes(text)
     child = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
     report.check(child.returncode == 0, f"the same files in two folders: {child.returncode} {child.stderr}")
+    mine, theirs = (home.line("others", **moving, train__steps=20, **more) for more in ({}, {"train__optimizer__lr": 0.5}))
+    child = subprocess.run([*MPIRUN, "-np", "1", *mine, ":", "-np", "1", *theirs], capture_output=True, text=True, timeout=PATIENCE)
+    said = ours(child.stderr)
+    told = len(said) == 1 and "rank 1 of 2 was started with another config than rank 0: train.optimizer.lr: " in said[0]
+    report.check(child.returncode == 2 and told and not (home.folder / "others").exists(), f"other config: {child.returncode} {child.stderr}")
 
     # An error of one rank, whose shard has lines that are broken where nobody looks beforehand, is in rank 0's log and on its terminal, once.
     whole, broken = home.folder / "whole", home.folder / "broken"
-    harness.write_corpus(whole, documents=1500, shards=1)
+    harness.write_corpus(whole / "corpus", documents=1500, shards=1)
     shutil.copytree(whole, broken)
-    for shard in broken.iterdir():
+    for shard in (broken / "corpus").iterdir():
         text, end = shard.read_bytes(), 1 << 16
         shard.write_bytes(text[:end] + text[end:-end].replace(b'"text"', b'"tex_"') + text[-end:])
     keys = dict(moving, train__steps=100000, data__validation=f"[{home.data}]", data__holdout=None)
-    good, bad = (home.line("erring", **keys, data__train=f"[{folder}/*]") for folder in (whole, broken))
-    child = subprocess.Popen([*MPIRUN, "-np", "1", *good, ":", "-np", "1", *bad], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    erring = home.line("erring", **keys, data__train="[corpus/*]")
+    child = subprocess.Popen([*MPIRUN, *f"-np 1 -wdir {whole}".split(), *erring, ":", *f"-np 1 -wdir {broken}".split(), *erring], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     out, err = child.communicate(timeout=PATIENCE)
     said = ours(err)
