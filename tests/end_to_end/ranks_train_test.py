@@ -150,7 +150,7 @@ with tempfile.TemporaryDirectory() as temporary:
         shard.write_bytes(text)
     child = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
     report.check(child.returncode == 0, f"the same files in two folders: {child.returncode} {child.stderr}")
-    mine, theirs = (home.line("others", **moving, train__steps=20, **more) for more in ({}, {"train__optimizer__lr": 0.5}))
+    mine, theirs = (home.line("others", **moving | more) for more in ({}, {"train__optimizer__lr": 0.5}))
     child = subprocess.run([*MPIRUN, "-np", "1", *mine, ":", "-np", "1", *theirs], capture_output=True, text=True, timeout=PATIENCE)
     said = ours(child.stderr)
     told = len(said) == 1 and "rank 1 of 2 was started with another config than rank 0: train.optimizer.lr: " in said[0]
