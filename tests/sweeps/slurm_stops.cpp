@@ -8,6 +8,10 @@ namespace {
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 bool requeues(const SlurmJob& job) { return has(job.calls(), "scontrol <requeue> <47_0>\n"); }
 
+/// What scontrol shows of a job in its grace time.
+constexpr const char* kPreempted =
+    "JobId=48 JobState=RUNNING Reason=None PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:01:00";
+
 TEST_CASE("a run that fails is an attempt with its code", "[sweeps][slurm]") {
   SlurmJob job;
   job.behave("echo 'spikesink: no shard'; exit 3");
@@ -103,8 +107,7 @@ TEST_CASE("a cancelled run saves, and stays out of the queue", "[sweeps][slurm]"
 
 TEST_CASE("a preempted run that ends within its grace time is queued again", "[sweeps][slurm]") {
   SlurmJob job;
-  job.slurm_shows(
-      "JobId=48 JobState=RUNNING Reason=None PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:01:00");
+  job.slurm_shows(kPreempted);
   job.behave_until_told("save 20; exit 75");
   CHECK(job.run(0, "TERM") == 0);
   CHECK(requeues(job));
@@ -112,8 +115,7 @@ TEST_CASE("a preempted run that ends within its grace time is queued again", "[s
 
 TEST_CASE("a run that SIGTERM itself ended, before it was able to take it, is queued again", "[sweeps][slurm]") {
   SlurmJob job;
-  job.slurm_shows(
-      "JobId=48 JobState=RUNNING Reason=None PreemptEligibleTime=2026-01-01T00:00:00 PreemptTime=2026-01-01T00:01:00");
+  job.slurm_shows(kPreempted);
   job.behave_until_told("kill -TERM $$; sleep 60");
   CHECK(job.run(0, "TERM") == 0);
   CHECK(requeues(job));
