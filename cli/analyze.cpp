@@ -26,7 +26,7 @@ constexpr std::int64_t kLongest = 4096;                 // the paper's longest e
 constexpr std::int64_t kContextTokens = 32768;          // of sequences as long as the context
 constexpr std::int64_t kPassTokens = 2048;
 
-struct Options {
+struct AnalyzeOptions {
   MeasuredOptions measured;
   std::string out;
   std::int64_t length = 0, context = 0;  // 0: not named
@@ -48,7 +48,7 @@ std::vector<const AnalysisRow*> chosen(const std::vector<std::string>& only) {
 }
 
 /// The length that samples are cut to.
-std::int64_t context_of(const Options& options, const ModelConfig& model) {
+std::int64_t context_of(const AnalyzeOptions& options, const ModelConfig& model) {
   if (options.context > model.context)
     throw UsageError(
         fmt::format("--context {}: the model's context is {}; name at most that", options.context, model.context));
@@ -104,7 +104,7 @@ void require_finite(const Measured& measured, const Session& session, const std:
   if (!module.empty()) refuse("the output of " + module);
 }
 
-void run(Options options) {
+void run(AnalyzeOptions options) {
   using Clock = std::chrono::steady_clock;
   const auto rows = chosen(options.only);
   if (options.measured.sequences == 0) options.measured.sequences = kSequences;
@@ -188,7 +188,7 @@ void run(Options options) {
 void add_analyze_command(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("analyze", "The paper's analyses of a checkpoint: where spikes and sinks come from");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<AnalyzeOptions>();
   add_measured_options(*command, options->measured, std::to_string(kSequences));
   command->add_option("--out", options->out, "folder for analysis.h5, summary.json and log.txt")->required();
   command

@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::int64_t kMostShardGb = 1'000'000;
 
-struct Options {
+struct ExportOptions {
   std::string checkpoint, out, dtype;
   std::int64_t shard_gb = 5;
 };
@@ -82,7 +82,7 @@ std::string_view torch_name(DType dtype) {
   return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF64 ? "float64" : "float32";
 }
 
-void run(const Options& options) {
+void run(const ExportOptions& options) {
   const std::string checkpoint = find_checkpoint(options.checkpoint);
   const TrainingState state = read_state(checkpoint);
   const Config config = read_config_text(state.config, checkpoint + "/state.json");
@@ -124,7 +124,7 @@ void run(const Options& options) {
 
 void add_export_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("export", "Write a checkpoint as a model for Hugging Face's transformers");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExportOptions>();
   command->add_option("CHECKPOINT", options->checkpoint, "a step_ folder, or a run's folder for its newest one")
       ->required();
   command->add_option("--out", options->out, "the model's folder, which must not exist yet")->required();

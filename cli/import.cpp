@@ -22,7 +22,7 @@ namespace spikesink::cli {
 namespace fs = std::filesystem;
 namespace {
 
-struct Options {
+struct ImportOptions {
   std::string model, out;
 };
 
@@ -55,7 +55,7 @@ Config config_of(const HfModel& hf, const std::string& name, const ImportedToken
   return config;
 }
 
-void run(const Options& options) {
+void run(const ImportOptions& options) {
   const HfModel hf = read_model(options.model);
   const Decoder model(hf.model);
   const Safetensors weights = Safetensors::open(options.model);
@@ -87,7 +87,7 @@ void run(const Options& options) {
 
 void add_import_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("import", "Make a checkpoint of a model from Hugging Face");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ImportOptions>();
   command->add_option("HF_DIR", options->model, "a model's folder: config.json and safetensors, also in shards")
       ->required();
   command->add_option("--out", options->out, "the checkpoint's folder, which must not exist yet")->required();

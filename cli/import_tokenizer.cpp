@@ -19,7 +19,6 @@
 namespace spikesink::cli {
 namespace fs = std::filesystem;
 namespace {
-using nlohmann::json;
 
 constexpr std::uintmax_t kMostFileBytes = 256'000'000;
 const std::string kConverted = "tokenizer.tiktoken";
@@ -39,21 +38,23 @@ bool travels_along(const std::string& name) {
          name.ends_with(".tiktoken.json");
 }
 
-json json_of(const std::string& path) {
-  return fs::exists(path) ? json::parse(read_file(path), nullptr, /*allow_exceptions=*/false) : json();
+nlohmann::json parsed(const std::string& path) {
+  return fs::exists(path) ? nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false)
+                          : nlohmann::json();
 }
 
 /// The name of a special token: what tokenizer_config.json calls `key`, else the added token of this id.
-std::string special_name(const json& config, const json& tokenizer, const char* key, std::optional<std::int64_t> id) {
+std::string special_name(const nlohmann::json& config, const nlohmann::json& tokenizer, const char* key,
+                         std::optional<std::int64_t> id) {
   if (config.is_object() && config.contains(key)) {
-    const json& token = config[key];
+    const nlohmann::json& token = config[key];
     if (token.is_string()) return token.get<std::string>();
     if (token.is_object() && token.contains("content") && token["content"].is_string())
       return token["content"].get<std::string>();
     return {};  // null: there is none
   }
   if (id && tokenizer.is_object() && tokenizer.contains("added_tokens") && tokenizer["added_tokens"].is_array())
-    for (const json& token : tokenizer["added_tokens"])
+    for (const nlohmann::json& token : tokenizer["added_tokens"])
       if (token.is_object() && token.value("id", std::int64_t{-1}) == *id) return token.value("content", "");
   return {};
 }
@@ -63,7 +64,8 @@ void convert(const std::string& files, const std::string& checkpoint, const HfMo
   const std::string path = files + "/tokenizer.json", to = checkpoint + "/" + kConverted;
   if (fs::file_size(path) > kMostFileBytes) throw DataError(path + ": is too large for a tokenizer");
   const std::string text = read_file(path);
-  const json config = json_of(files + "/tokenizer_config.json"), tokenizer = json::parse(text, nullptr, false);
+  const nlohmann::json config = parsed(files + "/tokenizer_config.json"),
+                       tokenizer = nlohmann::json::parse(text, nullptr, false);
   const std::string end = special_name(config, tokenizer, "eos_token", hf.end_of_text),
                     begin = special_name(config, tokenizer, "bos_token", hf.begin_of_text);
   if (end.empty())
@@ -81,7 +83,7 @@ void convert(const std::string& files, const std::string& checkpoint, const HfMo
 bool begins(const Tokenizer& tokenizer, const std::string& files, const HfModel& hf) {
   if (!tokenizer.begin_of_text()) return false;
   if (hf.begins) return *hf.begins;
-  const json config = json_of(files + "/tokenizer_config.json");
+  const nlohmann::json config = parsed(files + "/tokenizer_config.json");
   if (config.is_object() && config.contains("add_bos_token") && config["add_bos_token"].is_boolean())
     return config["add_bos_token"].get<bool>();
   return tokenizer.begin_of_text() != tokenizer.end_of_text();
@@ -109,7 +111,7 @@ ImportedTokenizer import_tokenizer(const std::string& folder, const std::string&
       const auto tokenizer = make_tokenizer(checkpoint + "/" + place);
       require_fits(*tokenizer, hf.model.vocab_size);
       return {place, begins(*tokenizer, files, hf)};
-    } catch (const json::exception&) {
+    } catch (const nlohmann::json::exception&) {
       fmt::print("{} is not used: it, or tokenizer_config.json, is damaged\n", name);
     } catch (const Failure& failure) {
       std::string what = failure.what();  // of the folder that the user knows

@@ -17,7 +17,7 @@ namespace spikesink::cli {
 namespace {
 using Clock = std::chrono::steady_clock;
 
-struct Options {
+struct PrepareOptions {
   std::vector<std::string> inputs;
   std::string tokenizer, out;
   int threads = 0;
@@ -84,7 +84,7 @@ void print_summary(const Manifest& m, const std::string& out) {
   if (const auto note = note_on_ends(out, m)) fmt::print("  warning: {}\n", *note);
 }
 
-void run(const Options& options) {
+void run(const PrepareOptions& options) {
   if (options.out.empty()) throw UsageError("--out: is empty; name a folder for the store");
   const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   const bool was_there = is_store(options.out);
@@ -110,7 +110,7 @@ void run(const Options& options) {
 
 void add_prepare_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("prepare", "Tokenise shards into a token store, once");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PrepareOptions>();
   command
       ->add_option(
           "INPUT", options->inputs,

@@ -37,7 +37,7 @@ std::string line_of(const DataSource& s, bool of_several, std::int64_t steps) {
   return line;
 }
 
-Json json_of(const DataSource& s) {
+Json source_json(const DataSource& s) {
   Json json{{"path", s.path}, {"tokenizer", s.tokenizer}, {"share", s.share}};
   if (s.kind != DataSource::Kind::kToy) json["files"] = s.files;
   if (s.kind == DataSource::Kind::kShards) json["bytes"] = s.bytes;
@@ -57,7 +57,7 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
   Json list = Json::array();
   for (const DataSource& source : sources) {
     out.notes.push_back(line_of(source, sources.size() > 1, steps));
-    list.push_back(json_of(source));
+    list.push_back(source_json(source));
   }
   const bool own = !config.data.validation.empty();
   const std::string validation = own ? fmt::format("{}", fmt::join(config.data.validation, ", ")) : "held out";
@@ -74,7 +74,7 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
 }
 
 void require_same_on_all_ranks(const DataRecord& mine, Communicator& ranks) {
-  const std::string text = mine.to_json();
+  const std::string text = ranks.rank() == 0 ? mine.to_json() : "";
   const auto heard = ranks.from_rank_0(std::as_bytes(std::span(text)));
   const auto first = DataRecord::from_json({reinterpret_cast<const char*>(heard.data()), heard.size()});
   std::string problem;

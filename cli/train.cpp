@@ -162,7 +162,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
   const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
   require_memory(config, stream, held_out_sequences, ranks);
-  DataRecord record = DataRecord::of(config.data.train, "data.train", loader->position().fingerprint);
+  DataRecord record =
+      DataRecord::of(config.data.train, "data.train", loader->position().fingerprint, communicator.rank());
   record.held_out =
       DataRecord::HeldOut::of(config.data, held_out, config.model.context, config.metrics.probe.sequences);
   require_same_on_all_ranks(record, communicator);

@@ -1,27 +1,33 @@
-# spikesink_library(NAME part [LINK public libraries...]): all .cpp files of the current folder and below, and .cu
-# files where CUDA is on, as one library.
+# spikesink_library(NAME part [ALONE] [LINK public libraries...]): all .cpp files of the current folder and below, and .cu
+# files where CUDA is on, as one library. ALONE: each file is compiled by itself, also where CMAKE_UNITY_BUILD is on.
 function(spikesink_library name)
-  cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+  cmake_parse_arguments(arg "ALONE" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   spikesink_cuda_sources(cuda_sources)
   if(sources)
     add_library(${name} STATIC ${sources} ${cuda_sources})
     target_link_libraries(${name} PUBLIC spikesink_options ${arg_LINK})
+    if(arg_ALONE)
+      set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
+    endif()
   else()  # headers only
     add_library(${name} INTERFACE)
     target_link_libraries(${name} INTERFACE spikesink_options ${arg_LINK})
   endif()
 endfunction()
 
-# spikesink_test(part [COMPUTES] [LINK libraries...]): tests/<part>/*.cpp, and *.cu where CUDA is on, as one Catch2
+# spikesink_test(part [COMPUTES] [ALONE] [LINK libraries...]): tests/<part>/*.cpp, and *.cu where CUDA is on, as one Catch2
 # program test_<part>, and a ctest of that name. Catch2's macros take long to optimise and are soon run, so only tests
 # that compute, themselves or in inline functions of the project, are optimised.
 function(spikesink_test part)
-  cmake_parse_arguments(arg "COMPUTES" "" "LINK" ${ARGN})
+  cmake_parse_arguments(arg "COMPUTES;ALONE" "" "LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${part}/*.cpp)
   spikesink_cuda_sources(cuda_sources ${PROJECT_SOURCE_DIR}/tests/${part})
   add_executable(test_${part} ${sources} ${cuda_sources} $<TARGET_OBJECTS:catch_main>)
   target_link_libraries(test_${part} PRIVATE spikesink_options ${arg_LINK})
+  if(arg_ALONE)
+    set_target_properties(test_${part} PROPERTIES UNITY_BUILD OFF)
+  endif()
   if(NOT arg_COMPUTES)
     target_compile_options(test_${part} PRIVATE -O0)
   endif()

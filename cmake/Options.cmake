@@ -4,6 +4,7 @@ target_include_directories(spikesink_options INTERFACE ${PROJECT_SOURCE_DIR})
 set(spikesink_flags
     -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${SPIKESINK_WERROR}>:-Werror>
     -Wno-missing-field-initializers  # a designated initialiser that leaves a field at its default is meant so
+    $<$<BOOL:${CMAKE_UNITY_BUILD}>:-Wno-subobject-linkage>  # of names without linkage in files that are compiled together
     -Wno-stringop-overflow           # GCC 12 sees overflows in fmt's buffers that are not there
     -march=${SPIKESINK_CPU_ARCH}
     # Vectorise calls that may set errno or trap; NaN and infinity keep their meaning, so that divergence is seen.

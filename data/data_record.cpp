@@ -27,8 +27,8 @@
 
 namespace spikesink {
 namespace {
-constexpr int kFormat = 1;
-constexpr std::array kColumns{"name", "bytes", "ends_crc32c"};  // of a File
+constexpr int kRecordFormat = 1;
+constexpr std::array kFileColumns{"name", "bytes", "ends_crc32c"};  // of a File
 
 std::uint32_t checksum_of_ends(const Shard& shard) {
   const FileDescriptor file = FileDescriptor::open(shard.path, O_RDONLY);
@@ -42,18 +42,23 @@ std::uint32_t checksum_of_ends(const Shard& shard) {
 }
 
 /// Their disk or network may take long for each.
-std::vector<std::uint32_t> checksums_of_ends(const std::vector<Shard>& shards) {
+std::vector<std::optional<std::uint32_t>> checksums_of_ends(const std::vector<Shard>& shards, int rank) {
   constexpr std::size_t kThreads = 16;
-  std::vector<std::uint32_t> sums(shards.size());
+  const std::size_t count = rank == 0 ? shards.size() : std::min(shards.size(), DataRecord::kSample);
+  const std::size_t first = static_cast<std::size_t>(rank) * count;
+  std::vector<std::optional<std::uint32_t>> sums(shards.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
   std::exception_ptr failure;
   {
     std::vector<std::jthread> threads;
-    for (std::size_t t = 0; t < std::min(kThreads, shards.size()); ++t)
+    for (std::size_t t = 0; t < std::min(kThreads, count); ++t)
       threads.emplace_back([&] {
         try {
-          for (std::size_t i = next++; i < shards.size(); i = next++) sums[i] = checksum_of_ends(shards[i]);
+          for (std::size_t n = next++; n < count; n = next++) {
+            const std::size_t i = (first + n) % shards.size();
+            sums[i] = checksum_of_ends(shards[i]);
+          }
         } catch (...) {
           const std::lock_guard lock(mutex);
           failure = std::current_exception();
@@ -105,12 +110,12 @@ std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const 
 
 }  // namespace
 
-DataRecord DataRecord::of(const std::vector<std::string>& paths, const std::string& key,
-                          const Fingerprint& fingerprint) {
+DataRecord DataRecord::of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint,
+                          int rank) {
   DataRecord record{.fingerprint = fingerprint, .shards = {}};
   if (is_bigram_backcopy(paths, key) || are_stores(paths, key)) return record;
   const std::vector<Shard> shards = find_shards(paths, key);
-  const std::vector<std::uint32_t> ends = checksums_of_ends(shards);
+  const auto ends = checksums_of_ends(shards, rank);
   for (std::size_t i = 0; i < shards.size(); ++i)
     record.shards.push_back({std::filesystem::path(shards[i].path).filename().string(), shards[i].bytes, ends[i]});
   return record;
@@ -128,10 +133,10 @@ DataRecord::HeldOut DataRecord::HeldOut::of(const DataConfig& config, std::span<
 
 std::string DataRecord::to_json() const {
   auto rows = nlohmann::json::array();
-  for (const File& file : shards) rows.push_back({file.name, file.bytes, hex(file.ends)});
-  return nlohmann::ordered_json{{"format", kFormat},
+  for (const File& file : shards) rows.push_back({file.name, file.bytes, hex(file.ends.value())});
+  return nlohmann::ordered_json{{"format", kRecordFormat},
                                 {"fingerprint", fingerprint},
-                                {"shards", {{"columns", kColumns}, {"rows", rows}}},
+                                {"shards", {{"columns", kFileColumns}, {"rows", rows}}},
                                 {"held_out", json_of(held_out)}}
       .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);  // file names need not be UTF-8
 }
@@ -139,9 +144,9 @@ std::string DataRecord::to_json() const {
 DataRecord DataRecord::from_json(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
-    if (const int format = integer_of<int>(json.at("format")); format != kFormat)
+    if (const int format = integer_of<int>(json.at("format")); format != kRecordFormat)
       throw DataError(
-          fmt::format("is of format {}, this program reads {}; use the version that wrote it", format, kFormat));
+          fmt::format("is of format {}, this program reads {}; use the version that wrote it", format, kRecordFormat));
     DataRecord record;
     json.at("fingerprint").get_to(record.fingerprint);
     for (const auto& row : json.at("shards").at("rows"))
@@ -156,13 +161,16 @@ DataRecord DataRecord::from_json(const std::string& text) {
 std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now) {
   if (auto other = difference(then.fingerprint, now.fingerprint)) return other;
   // Their names and sizes are in the fingerprint.
-  const auto [was, is] =
-      std::ranges::mismatch(then.shards, now.shards, {}, &DataRecord::File::ends, &DataRecord::File::ends);
+  const auto same_ends = [](const DataRecord::File& a, const DataRecord::File& b) {
+    return !a.ends || !b.ends || a.ends == b.ends;
+  };
+  const auto [was, is] = std::ranges::mismatch(then.shards, now.shards, same_ends);
+  const auto shown = [](std::optional<std::uint32_t> ends) { return ends ? hex(*ends) : "not there"; };
   if (is != now.shards.end())
     return DataDifference{
         fmt::format("data.train: {} is another file of the same size: the checksum of its first and last {} KiB",
                     is->name, DataRecord::kEnd / 1024),
-        was == then.shards.end() ? "not there" : hex(was->ends), hex(is->ends)};
+        shown(was == then.shards.end() ? std::nullopt : was->ends), shown(is->ends)};
   return difference(then.held_out, now.held_out);
 }
 

@@ -13,11 +13,12 @@ namespace spikesink {
 /// What data a run started with, for a file in its folder against which later starts and replays hold theirs.
 struct DataRecord {
   static constexpr std::int64_t kEnd = 64 * 1024;  ///< bytes
+  static constexpr std::size_t kSample = 64;       ///< shards whose ends a rank other than 0 reads at most
 
   struct File {
     std::string name;  ///< without its folder
     std::uint64_t bytes = 0;
-    std::uint32_t ends = 0;  ///< CRC-32C of its first kEnd bytes, then of its last, none of them twice
+    std::optional<std::uint32_t> ends;  ///< CRC-32C of its first kEnd bytes, then of its last, none of them twice
 
     bool operator==(const File&) const = default;
   };
@@ -39,16 +40,18 @@ struct DataRecord {
   HeldOut held_out = {};
 
   bool operator==(const DataRecord&) const = default;
-  /// All but what is held out. Reads the ends of all shards, 16 files at a time. DataError if one cannot be read, or as
-  /// find_shards().
-  static DataRecord of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint);
-  std::string to_json() const;
+  /// All but what is held out. Rank 0 reads the ends of all shards, 16 files at a time; another reads those of kSample,
+  /// and not the ones that the ranks next to it read, since hundreds of ranks that read all of them would take longer
+  /// than a start may. DataError if one cannot be read, or as find_shards().
+  static DataRecord of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint,
+                       int rank = 0);
+  std::string to_json() const;  ///< of rank 0's
   /// DataError if the text is not what to_json() gives.
   static DataRecord from_json(const std::string& text);
 };
 
-/// The first thing in which they differ, if they do. Of the sequences that probes measure one record may have more, if
-/// more were asked for.
+/// The first thing in which they differ, if they do. Ends count where both have them. Of the sequences that probes
+/// measure one record may have more, if more were asked for.
 std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now);
 
 /// What a start of a run does with the record.

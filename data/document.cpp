@@ -15,7 +15,7 @@ namespace spikesink {
 namespace {
 namespace ondemand = simdjson::ondemand;
 
-constexpr std::size_t kKeptBytes = std::size_t{4} << 20;  // of a thread's parser, between documents
+constexpr std::size_t kKeptPadding = std::size_t{4} << 20;  // of a thread's parser, between documents
 
 ParsedLine broken(Broken reason, std::string detail) { return {{}, reason, std::move(detail)}; }
 
@@ -50,7 +50,7 @@ std::string_view name_of(Broken reason) {
 ParsedLine parse_document(std::string_view line) {
   thread_local ondemand::parser parser;
   thread_local std::vector<char> padded;  // simdjson reads beyond the end
-  if (padded.size() > kKeptBytes && line.size() < kKeptBytes / 2) {
+  if (padded.size() > kKeptPadding && line.size() < kKeptPadding / 2) {
     parser = ondemand::parser();
     padded = {};
   }

@@ -15,6 +15,9 @@ constexpr Random draws(std::uint64_t seed, std::string_view what, std::uint64_t 
   return {.seed = key, .stream = stream + b};
 }
 
+/// A count or a place, as draws and indices take it.
+constexpr std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
+
 /// A permutation of 0 .. n-1 (Fisher and Yates).
 inline std::vector<std::int64_t> permutation(const Random& random, std::int64_t n) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));

@@ -16,7 +16,6 @@
 
 namespace spikesink {
 namespace {
-using nlohmann::json;
 
 constexpr std::size_t kLongest = 1024;  // bytes of a token; published ones have at most 128 or so
 
@@ -63,13 +62,13 @@ std::string base64_of(std::string_view bytes) {
 class Converter {
  public:
   Converter(std::string_view text, const std::string& path) : path_(path) {
-    const json all = json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json all = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!all.is_object()) fail("is no JSON object");
     try {
       read_pattern(all);
       read_added(all);
       read_model(all.at("model"));
-    } catch (const json::exception&) {
+    } catch (const nlohmann::json::exception&) {
       fail("has not the form of a byte-level BPE");
     }
   }
@@ -95,17 +94,17 @@ class Converter {
   [[noreturn]] void fail(const std::string& what) const {
     throw DataError(path_ + ": " + what + "; name another tokenizer with --tokenizer");
   }
-  static bool is_set(const json& object, const char* key) {
+  static bool is_set(const nlohmann::json& object, const char* key) {
     const auto found = object.find(key);
     return found != object.end() && !found->is_null() && *found != "" && *found != false;
   }
 
-  void read_pattern(const json& all) {
+  void read_pattern(const nlohmann::json& all) {
     const auto normalizer = all.find("normalizer");
     normalises_ = normalizer != all.end() && !normalizer->is_null();
     if (normalises_ && normalizer->at("type") != "NFC") fail("has a normaliser other than NFC");
-    const json& cut = all.at("pre_tokenizer");
-    const auto is_bytes = [](const json& step, bool by_regex) {
+    const nlohmann::json& cut = all.at("pre_tokenizer");
+    const auto is_bytes = [](const nlohmann::json& step, bool by_regex) {
       return step.at("type") == "ByteLevel" && !is_set(step, "add_prefix_space") &&
              step.value("use_regex", true) == by_regex;
     };
@@ -115,20 +114,20 @@ class Converter {
     }
     const bool two = cut.at("type") == "Sequence" && cut.at("pretokenizers").size() == 2;
     if (!two) fail("cuts text in another way than by one pattern");
-    const json &split = cut.at("pretokenizers")[0], &bytes = cut.at("pretokenizers")[1];
+    const nlohmann::json &split = cut.at("pretokenizers")[0], &bytes = cut.at("pretokenizers")[1];
     if (split.at("type") != "Split" || split.at("behavior") != "Isolated" || is_set(split, "invert") ||
         !split.at("pattern").contains("Regex") || !is_bytes(bytes, false))
       fail("cuts text in another way than by one pattern");
     pattern_ = split.at("pattern").at("Regex").get<std::string>();
   }
 
-  void read_added(const json& all) {
+  void read_added(const nlohmann::json& all) {
     if (const auto added = all.find("added_tokens"); added != all.end())
-      for (const json& token : *added)
+      for (const nlohmann::json& token : *added)
         added_[token.at("content").get<std::string>()] = integer_of<std::int32_t>(token.at("id"));
   }
 
-  void read_model(const json& model) {
+  void read_model(const nlohmann::json& model) {
     if (model.value("type", "BPE") != "BPE") fail("is no BPE");
     for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"})
       if (is_set(model, key)) fail(fmt::format("its BPE has {}", key));
@@ -141,7 +140,7 @@ class Converter {
       bytes_of[word] = *bytes;
     }
     std::int32_t before = -1;
-    for (const json& merge : model.at("merges")) {
+    for (const nlohmann::json& merge : model.at("merges")) {
       std::string left, right;
       if (merge.is_string()) {
         const std::string text = merge.get<std::string>();

@@ -16,8 +16,6 @@ namespace spikesink {
 namespace {
 constexpr std::size_t kKeptTokens = std::size_t{1} << 20;  // of a lane, after a document that needed more
 
-std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
-
 std::vector<ShardPart> share_of(const LaneSource& source, std::int64_t lane, std::int64_t epoch) {
   return share_of_lane(source.shards, source.lanes, source.seed, epoch, lane);
 }

@@ -8,8 +8,6 @@ namespace spikesink {
 namespace {
 __extension__ using Wide = unsigned __int128;  // bytes of all shards * lanes
 
-std::uint64_t number(std::int64_t i) { return static_cast<std::uint64_t>(i); }
-
 std::uint64_t text_bytes(const Shard& shard) {
   constexpr std::uint64_t kUnpacked = 3;  // web text with zstd or gzip, see docs/data.md
   return shard.bytes * (shard.path.ends_with(".zst") || shard.path.ends_with(".gz") ? kUnpacked : 1);

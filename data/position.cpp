@@ -11,14 +11,14 @@
 
 namespace spikesink {
 namespace {
-constexpr std::array kColumns{"epoch", "shard", "line", "token", "window"};  // of a LaneState
+constexpr std::array kLaneColumns{"epoch", "shard", "line", "token", "window"};  // of a LaneState
 }
 
 std::string Position::to_json() const {
   auto rows = nlohmann::json::array();
   for (const LaneState& s : lanes) rows.push_back({s.epoch, s.shard, s.line, s.token, s.window});
   return nlohmann::json{
-      {"step", step}, {"fingerprint", fingerprint}, {"lanes", {{"columns", kColumns}, {"rows", rows}}}}
+      {"step", step}, {"fingerprint", fingerprint}, {"lanes", {{"columns", kLaneColumns}, {"rows", rows}}}}
       .dump();
 }
 
@@ -30,7 +30,7 @@ Position Position::from_json(const std::string& text) {
     json.at("fingerprint").get_to(position.fingerprint);
     const auto& lanes = json.at("lanes");
     const auto& rows = lanes.at("rows");
-    if (!rows.empty() && lanes.at("columns") != nlohmann::json(kColumns))
+    if (!rows.empty() && lanes.at("columns") != nlohmann::json(kLaneColumns))
       throw DataError(
           "the checkpoint's position in the shards is of another version of spikesink, which dealt documents to lanes "
           "in another way; go on with that version, or start a new run");

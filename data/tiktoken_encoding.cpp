@@ -13,7 +13,6 @@
 
 namespace spikesink {
 namespace {
-using nlohmann::json;
 
 std::vector<std::int32_t> ids_from(std::int32_t first, std::int32_t count) {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(count));
@@ -74,8 +73,8 @@ class Sidecar {
  public:
   explicit Sidecar(const std::string& path) : path_(path) {
     try {
-      object_ = json::parse(read_file(path));
-    } catch (const json::exception& error) {
+      object_ = nlohmann::json::parse(read_file(path));
+    } catch (const nlohmann::json::exception& error) {
       std::string why = error.what();
       std::ranges::replace(why, '\n', ' ');
       fail("is no JSON: " + why);
@@ -129,7 +128,7 @@ class Sidecar {
   }
 
   std::string path_;
-  json object_;
+  nlohmann::json object_;
 };
 
 }  // namespace

@@ -60,7 +60,7 @@ std::string message_of(const HyperparameterValue& of) {
 }
 
 /// Its type, where all values have one; else that of text.
-std::uint64_t type_of(const HyperparameterColumn& column) {
+std::uint64_t column_type(const HyperparameterColumn& column) {
   const auto all = [&]<class T>(T) {
     return std::ranges::all_of(column.values, [](const auto& v) { return std::holds_alternative<T>(v); });
   };
@@ -71,7 +71,7 @@ std::string message_of(const HyperparameterColumn& column) {
   std::string domain, info;
   for (const HyperparameterValue& one : column.values) put_bytes(domain, list_value::kValues, message_of(one));
   put_bytes(info, hparam_info::kName, column.name);
-  put_integer(info, hparam_info::kType, type_of(column));
+  put_integer(info, hparam_info::kType, column_type(column));
   put_bytes(info, hparam_info::kDomain, domain);
   put_integer(info, hparam_info::kDiffers, 1);
   return info;

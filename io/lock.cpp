@@ -5,22 +5,16 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <filesystem>
 #include <sstream>
 
 #include "io/atomic_file.h"
+#include "io/host_name.h"
 
 namespace spikesink {
 namespace {
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
 
 UsageError cannot_lock(const FileDescriptor& file, int code, const std::string& or_else) {
   const auto parent = std::filesystem::path(file.path()).parent_path();

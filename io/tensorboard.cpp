@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <bit>
 #include <cerrno>
 #include <chrono>
@@ -15,6 +14,7 @@
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
+#include "io/host_name.h"
 #include "io/listing.h"
 #include "io/protobuf.h"
 
@@ -239,11 +239,6 @@ std::vector<std::string> make_all(const std::vector<EventFileCut>& cuts) {
   for (const EventFileCut& cut : cuts)
     if (std::string note = cut.make(); !note.empty()) notes.push_back(std::move(note));
   return notes;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
 /// A new file; TensorBoard reads those of a folder in the order of their names.

@@ -1,8 +1,5 @@
 #include "sweeps/attempts.h"
 
-#include <unistd.h>
-
-#include <array>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -51,12 +48,6 @@ void note_start(const std::string& file, const Attempt& attempt) {
 
 void note_end(const std::string& file, double time, int code) {
   JsonLines(file).append(nlohmann::ordered_json{{"event", "end"}, {"time", time}, {"code", code}}.dump());
-}
-
-std::string this_host() {
-  std::array<char, 256> name{};
-  if (gethostname(name.data(), name.size() - 1) != 0) return "localhost";
-  return name.data();
 }
 
 }  // namespace spikesink

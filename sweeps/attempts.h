@@ -26,7 +26,4 @@ std::vector<Attempt> read_attempts(const std::string& file);
 void note_start(const std::string& file, const Attempt& attempt);
 void note_end(const std::string& file, double time, int code);
 
-/// This machine, as an attempt names it.
-std::string this_host();
-
 }  // namespace spikesink

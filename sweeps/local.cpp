@@ -13,6 +13,7 @@
 
 #include "io/failure.h"
 #include "io/file_descriptor.h"
+#include "io/host_name.h"
 #include "kernels/core/gpu.h"
 #include "sweeps/attempts.h"
 #include "sweeps/child.h"
@@ -163,7 +164,7 @@ class Launcher {
 
   void start(const SweepRun& run, std::size_t place) {
     const bool goes_on = !read_attempts(folder_.attempts(run.name)).empty();
-    Attempt attempt{.began = unix_time(), .host = this_host()};
+    Attempt attempt{.began = unix_time(), .host = host_name()};
     say_in_output(run, fmt::format("{}{} on {}", kAttemptMark, time_text(), attempt.host));
     std::optional<Child> child;
     std::string problem;

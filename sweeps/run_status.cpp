@@ -13,6 +13,7 @@
 
 #include "configs/reader.h"
 #include "io/failure.h"
+#include "io/host_name.h"
 #include "sweeps/attempts.h"
 #include "sweeps/output.h"
 #include "trainer/checkpoint.h"
@@ -85,7 +86,7 @@ std::string reason_of(const SweepFolder& folder, const std::string& run, int cod
 /// Of an attempt without an end.
 bool goes_on(const SweepFolder& folder, const std::string& run, const Attempt& last, bool queue_known) {
   if (!last.job.empty()) return !queue_known && is_heard_of(folder, run);  // else the queue would have it
-  return last.host == this_host() ? is_alive(last.process, folder.config(run)) : is_heard_of(folder, run);
+  return last.host == host_name() ? is_alive(last.process, folder.config(run)) : is_heard_of(folder, run);
 }
 
 /// Of a run that is not finished and not in the queue, as far as that is known.
@@ -95,7 +96,7 @@ void judge(const SweepFolder& folder, const std::string& run, const Attempt& las
   if (!last.code) {
     if (goes_on(folder, run, last, queue_known)) {
       status.phase = RunPhase::kRunning;
-      if (last.host != this_host()) status.reason = "on " + last.host;
+      if (last.host != host_name()) status.reason = "on " + last.host;
     } else {
       status.phase = RunPhase::kFailed;
       status.reason = "killed: no exit code was noted";

@@ -60,10 +60,11 @@ std::string file_of(const std::string& checkpoint, int rank) {
   return file;
 }
 
-/// The new name, whose folder goes away if there is one.
-std::string renamed(const std::string& path, const std::string& to) {
+/// The new name: `as`, or where that is taken, as.2, as.3 ...
+std::string renamed(const std::string& path, const std::string& as) {
+  std::string to = as;
+  for (int n = 2; is_there(to); ++n) to = fmt::format("{}.{}", as, n);
   std::error_code error;
-  fs::remove_all(to, error);
   fs::rename(path, to, error);
   if (error)
     throw DataError(

@@ -55,8 +55,8 @@ std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder)
 std::optional<std::string> latest_checkpoint(const std::string& folder);
 /// A line if the checkpoint that `latest` points to is not whole, or empty.
 std::string problem_of_latest(const std::string& folder);
-/// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name. One of
-/// that name goes away. DataError if it cannot be renamed.
+/// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name:
+/// CHECKPOINT.damaged, or where an earlier one has that, .damaged.2 and so on. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);
 /// The same of a `latest` that is a folder, as copies make it that follow links; nothing if it is none. No link can
 /// take its place.

@@ -33,6 +33,17 @@ nlohmann::ordered_json samples_of(std::int64_t data_step, std::int64_t sequences
   return {{"data_step", data_step}, {"first", data_step * sequences}, {"count", sequences}};
 }
 
+/// f(line) for each line of the file, if it is there. Half a line, of who was killed, and damaged ones are left out.
+void for_each_line(const std::string& file, auto&& f) {
+  std::istringstream in(is_there(file) ? read_file(file) : "");
+  for (std::string text; std::getline(in, text);) {
+    try {
+      f(nlohmann::json::parse(text));
+    } catch (const nlohmann::json::exception&) {
+    }
+  }
+}
+
 }  // namespace
 
 std::string rollback_to(std::int64_t step) { return fmt::format("{}{}", kRollback, step); }
@@ -54,18 +65,13 @@ void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_
 
 std::set<std::int64_t> skipped_steps(const std::string& file) {
   std::set<std::int64_t> steps;
-  std::istringstream in(is_there(file) ? read_file(file) : "");
-  for (std::string text; std::getline(in, text);) {
-    try {
-      const auto line = nlohmann::json::parse(text);
-      const auto at = integer_of<std::int64_t>(line.at("step"));
-      const auto action = line.value("action", "");
-      if (line.at("kind") == "not_finite" && action == "skip") steps.insert(at);
-      const auto back = line.at("kind") == "resumed" ? at : rolled_back_to(action);
-      if (back) steps.erase(steps.upper_bound(*back), steps.end());
-    } catch (const nlohmann::json::exception&) {  // as in way_to()
-    }
-  }
+  for_each_line(file, [&](const nlohmann::json& line) {
+    const auto at = integer_of<std::int64_t>(line.at("step"));
+    const auto action = line.value("action", "");
+    if (line.at("kind") == "not_finite" && action == "skip") steps.insert(at);
+    const auto back = line.at("kind") == "resumed" ? at : rolled_back_to(action);
+    if (back) steps.erase(steps.upper_bound(*back), steps.end());
+  });
   return steps;
 }
 
@@ -86,36 +92,31 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
     else if (at < step)
       ahead[at] = by;
   };
-  std::istringstream in(is_there(file) ? read_file(file) : "");
-  for (std::string text; std::getline(in, text);) {
-    try {
-      const auto line = nlohmann::json::parse(text);
-      const auto at = integer_of<std::int64_t>(line.at("step"));
-      const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
-      const bool resumed = line.at("kind") == "resumed";
-      if (!resumed && line.at("kind") != "not_finite") continue;
-      if (at < 0 || at > most || data_step < (resumed ? at : at - 1) || data_step - at > most_ahead) continue;
-      const std::int64_t ahead = data_step - at;
-      if (resumed) {
-        goes_on(at, ahead);
-        continue;
-      }
-      if (at == step) {
-        last.diverged = line.value("where", "");
-        last.logged = step;
-        when_diverged.reset();
-        if (last.data_step(step) == step + ahead)
-          when_diverged = last.ahead;
-        else if (ahead + 1 >= skipped)  // lines before are lost
-          when_diverged.emplace()[from] = ahead + 1;
-      }
-      const auto to = rolled_back_to(line.at("action").get<std::string>());
-      if (!to || *to >= at) continue;
-      goes_on(*to, at + ahead + 1 - *to);
-      most_ahead += most;
-    } catch (const nlohmann::json::exception&) {  // half a line, of who was killed, or damage
+  for_each_line(file, [&](const nlohmann::json& line) {
+    const auto at = integer_of<std::int64_t>(line.at("step"));
+    const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
+    const bool resumed = line.at("kind") == "resumed";
+    if (!resumed && line.at("kind") != "not_finite") return;
+    if (at < 0 || at > most || data_step < (resumed ? at : at - 1) || data_step - at > most_ahead) return;
+    const std::int64_t ahead = data_step - at;
+    if (resumed) {
+      goes_on(at, ahead);
+      return;
     }
-  }
+    if (at == step) {
+      last.diverged = line.value("where", "");
+      last.logged = step;
+      when_diverged.reset();
+      if (last.data_step(step) == step + ahead)
+        when_diverged = last.ahead;
+      else if (ahead + 1 >= skipped)  // lines before are lost
+        when_diverged.emplace()[from] = ahead + 1;
+    }
+    const auto to = rolled_back_to(line.at("action").get<std::string>());
+    if (!to || *to >= at) return;
+    goes_on(*to, at + ahead + 1 - *to);
+    most_ahead += most;
+  });
   if (when_diverged)
     last.ahead = *when_diverged;
   else

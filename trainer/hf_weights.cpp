@@ -17,10 +17,8 @@
 
 namespace spikesink {
 namespace {
-constexpr std::int64_t kPiece = 4 << 20;  // elements held at a time
+constexpr std::int64_t kHeldElements = 4 << 20;  // elements held at a time
 const std::string kWeights = "weights/";
-
-std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
 /// f(part) for every tensor that files have.
 void for_parts(const ParamSet& params, auto&& f) {
@@ -56,10 +54,10 @@ void import_tensor(const Safetensors& from, const SafeTensor& tensor, H5File& to
                    Progress& progress) {
   to.make<To>(name, tensor.shape);
   const std::int64_t count = tensor.bytes / static_cast<std::int64_t>(sizeof(Stored));
-  std::vector<Stored> piece(static_cast<std::size_t>(std::min(kPiece, count)));
+  std::vector<Stored> piece(static_cast<std::size_t>(std::min(kHeldElements, count)));
   std::vector<To> converted;
-  for (std::int64_t done = 0; done < count; done += kPiece) {
-    const std::int64_t n = std::min(kPiece, count - done);
+  for (std::int64_t done = 0; done < count; done += kHeldElements) {
+    const std::int64_t n = std::min(kHeldElements, count - done);
     const std::span<Stored> values(piece.data(), static_cast<std::size_t>(n));
     from.read(tensor, done * static_cast<std::int64_t>(sizeof(Stored)), std::as_writable_bytes(values));
     if constexpr (std::is_same_v<Stored, To>) {
@@ -87,10 +85,10 @@ void require_same_parameters(const ParamSet& params, bool tied, const Safetensor
     if (!is_float(tensor.dtype))
       throw DataError(fmt::format("{}: tensor {} is of dtype {}; bring the model with BF16, F16 or F32 weights",
                                   from.path_of(tensor), part.name, tensor.dtype.name));
-    if (tensor.shape != dims_of(part.shape))
+    if (tensor.shape != part.shape.dims())
       throw DataError(fmt::format(
           "{}: tensor {} is ({}), the model of config.json needs ({}); bring files that belong together",
-          from.path_of(tensor), part.name, fmt::join(tensor.shape, ", "), fmt::join(dims_of(part.shape), ", ")));
+          from.path_of(tensor), part.name, fmt::join(tensor.shape, ", "), fmt::join(part.shape.dims(), ", ")));
   });
   for (const auto& [name, tensor] : from.tensors())
     if (!known.contains(name) && !name.ends_with(".rotary_emb.inv_freq") && !(tied && name == "lm_head.weight"))
@@ -136,7 +134,7 @@ std::size_t export_weights(const ParamSet& params, const std::string& checkpoint
   std::vector<DType> dtypes;
   for_parts(params, [&](const ParamPart& part) {
     dtypes.push_back(dtype ? *dtype : stored_dtype(checkpoint, part.name));
-    entries.push_back({part.name, safe_dtype(dtypes.back()), dims_of(part.shape)});
+    entries.push_back({part.name, safe_dtype(dtypes.back()), part.shape.dims()});
   });
   SafetensorsWriter writer(folder, entries, shard_bytes);
   Progress progress(params, tell);
@@ -144,8 +142,8 @@ std::size_t export_weights(const ParamSet& params, const std::string& checkpoint
   std::size_t next = 0;
   for_parts(params, [&](const ParamPart& part) {
     const DType to = dtypes[next++];
-    for (std::int64_t done = 0; done < part.shape.numel(); done += kPiece) {
-      const std::int64_t n = std::min(kPiece, part.shape.numel() - done);
+    for (std::int64_t done = 0; done < part.shape.numel(); done += kHeldElements) {
+      const std::int64_t n = std::min(kHeldElements, part.shape.numel() - done);
       const StateSlice slice{kWeights, part.name, part.shape, done, stream.empty({n}, to)};
       load_slices(stream, checkpoint, std::span(&slice, 1));
       with_stored_dtype(to,

@@ -15,8 +15,6 @@ const std::string kFirst = "first", kShape = "shape";
 /// What a slice takes in the copy.
 std::size_t padded(const Tensor& t) { return (static_cast<std::size_t>(t.bytes()) + 63) / 64 * 64; }
 
-std::vector<std::int64_t> dims_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
-
 /// Elements [begin, end) of a tensor.
 struct Stretch {
   std::int64_t begin, end;
@@ -96,11 +94,11 @@ void HostCopy::write(const std::string& path) const {
     with_stored_dtype(entry.dtype, [&]<class T>() {
       const std::span data(reinterpret_cast<const T*>(bytes_.data() + entry.offset),
                            static_cast<std::size_t>(entry.count));
-      file.write<T>(entry.name, data, is_whole ? dims_of(entry.whole) : std::vector{entry.count});
+      file.write<T>(entry.name, data, is_whole ? entry.whole.dims() : std::vector{entry.count});
     });
     if (is_whole) continue;
     file.attribute(entry.name, kFirst, entry.first);
-    file.attribute(entry.name, kShape, dims_of(entry.whole));
+    file.attribute(entry.name, kShape, entry.whole.dims());
   }
   file.close();
 }
@@ -118,9 +116,9 @@ void load_slices(const Stream& stream, std::span<const std::string> files, std::
       const std::string name = slice.group + slice.name;
       if (!file.exists(name)) continue;
       const auto& [whole, first, count] = find(file, name);
-      if (whole != dims_of(slice.whole))
+      if (whole != slice.whole.dims())
         throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
-                                    fmt::join(whole, ", "), fmt::join(dims_of(slice.whole), ", ")));
+                                    fmt::join(whole, ", "), fmt::join(slice.whole.dims(), ", ")));
       if (first < 0 || count > slice.whole.numel() - first)
         throw DataError(fmt::format("{}: damaged: has {} elements of {} from {} on, of {}; use an older checkpoint",
                                     path, count, name, first, slice.whole.numel()));

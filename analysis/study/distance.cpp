@@ -14,7 +14,7 @@
 namespace spikesink {
 namespace {
 
-constexpr std::int64_t kQueries = 64;  // of a head that meet their keys at a time
+constexpr std::int64_t kHeadQueries = 64;  // of a head that meet their keys at a time
 
 /// Sums over queries of one head.
 struct Distance {
@@ -42,10 +42,10 @@ Distance distance_of(const Stream& cpu, const HostTap& tap, std::int64_t b, std:
   const T* q = tap.qkv.data<T>() + b * length * W + h * D;
   const T* k = tap.qkv.data<T>() + b * length * W + (d.n_heads + h / (d.n_heads / d.n_kv_heads)) * D;
   const auto* lse = tap.lse.data<acc_t<T>>() + (b * d.n_heads + h) * length;
-  std::vector<T> scores(static_cast<std::size_t>(std::min(kQueries, length) * length));
+  std::vector<T> scores(static_cast<std::size_t>(std::min(kHeadQueries, length) * length));
   Distance out;
-  for (std::int64_t begin = 0; begin < length; begin += kQueries) {
-    const std::int64_t rows = std::min(kQueries, length - begin), keys = begin + rows;
+  for (std::int64_t begin = 0; begin < length; begin += kHeadQueries) {
+    const std::int64_t rows = std::min(kHeadQueries, length - begin), keys = begin + rows;
     kernels::cpu::gemm<T>(cpu, scores.data(), keys, {q + begin * W, W}, {k, W, true}, rows, keys, D, T(d.scale));
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t t = begin + r;

@@ -65,9 +65,9 @@ class ValueOutput {
   };
   Singular leading() const {
     const std::int64_t C = matrix_dims(value_).cols;
-    constexpr std::int64_t kLanczos = 128;  // products at most
+    constexpr std::int64_t kProducts = 128;  // products at most
     const auto squares = [&](const std::vector<double>& x, std::vector<double>& y) { y = transposed_times(times(x)); };
-    Eigenpairs pairs = leading_eigenpairs(squares, 1, C, std::min(kSingularValues, C), kLanczos)[0];
+    Eigenpairs pairs = leading_eigenpairs(squares, 1, C, std::min(kSingularValues, C), kProducts)[0];
     Singular out;
     for (std::size_t i = 0; i < pairs.values.size(); ++i) {
       out.values.push_back(std::sqrt(std::max(pairs.values[i], 0.0)));
@@ -109,7 +109,7 @@ struct Alignment {
   double mean(std::size_t kind) const { return sum[kind] / count[kind]; }
 };
 
-struct Layer {
+struct AlignedLayer {
   std::string input, branch, added;  // paths
   ValueOutput map;
   ValueOutput::Singular singular;
@@ -121,9 +121,9 @@ struct Layer {
 
 class FirstObserver final : public StudyObserver {
  public:
-  FirstObserver(const Study& study, std::vector<Layer>& layers, const std::vector<double>& s)
+  FirstObserver(const Study& study, std::vector<AlignedLayer>& layers, const std::vector<double>& s)
       : streams(study.model.blocks().size()), study_(study), s_(s) {
-    for (Layer& layer : layers) layers_[layer.branch] = &layer;
+    for (AlignedLayer& layer : layers) layers_[layer.branch] = &layer;
     for (std::size_t b = 0; b < streams.size(); ++b) residuals_[study.model.blocks()[b].branch + ".residual"] = b;
   }
   void begin_pass(std::int64_t, std::int64_t count) override { count_ = count; }
@@ -177,7 +177,7 @@ class FirstObserver final : public StudyObserver {
       if (length_of(x) > 0) alignment.add(n % static_cast<std::size_t>(study_.length) == 0, cosine(x, s_));
     }
   }
-  void compare(Layer& layer) const {
+  void compare(AlignedLayer& layer) const {
     auto expected = layer.map.written(layer.read, layer.gate);
     const std::size_t C = expected.size() / static_cast<std::size_t>(count_);
     for (std::size_t i = 0; i < expected.size(); ++i) expected[i] -= layer.out[i];
@@ -189,13 +189,13 @@ class FirstObserver final : public StudyObserver {
 
   const Study& study_;
   const std::vector<double>& s_;
-  std::map<std::string, Layer*, std::less<>> layers_;  // by path of the branch
+  std::map<std::string, AlignedLayer*, std::less<>> layers_;  // by path of the branch
   std::map<std::string, std::size_t, std::less<>> residuals_;
   std::vector<double> added_;
   std::int64_t count_ = 0;
 };
 
-void write_alignments(const std::vector<Layer>& layers, const std::vector<Alignment>& streams,
+void write_alignments(const std::vector<AlignedLayer>& layers, const std::vector<Alignment>& streams,
                       const LeadingDirection& lead, Results& results) {
   std::vector<double> vectors, outputs, residual;
   std::array<std::vector<double>, 2> before;  // outputs of layers before the block of s*
@@ -235,7 +235,7 @@ void first_position(const Study& study, Results& results) {
     return static_cast<bool>(parameter(study.model, block.branch + ".o_proj.weight"));
   };
   const auto num_attentions = std::ranges::count_if(study.model.blocks(), is_attention);
-  std::vector<Layer> layers;
+  std::vector<AlignedLayer> layers;
   for (const BlockPaths& block : study.model.blocks()) {
     if (!is_attention(block)) continue;
     ValueOutput map(study, block.branch);
@@ -255,7 +255,7 @@ void first_position(const Study& study, Results& results) {
   run_passes(study, observer, 0.6, 1);
 
   std::vector<double> singular, left, right, error;
-  for (const Layer& layer : layers) {
+  for (const AlignedLayer& layer : layers) {
     const auto& found = layer.singular;
     singular.insert(singular.end(), found.values.begin(), found.values.end());
     left.insert(left.end(), found.left[0].begin(), found.left[0].end());

@@ -129,7 +129,7 @@ struct KeyHead {
   explicit KeyHead(std::int64_t D) : sink(D), others(D) {}
   Cloud sink, others;
 };
-struct Layer {
+struct KeyLayer {
   std::vector<Head> heads;
   std::vector<KeyHead> keys;
 };
@@ -139,14 +139,14 @@ class KeyObserver final : public StudyObserver {
   KeyObserver(const Study& study, std::vector<std::int64_t> sinks, std::size_t num_layers)
       : layers(num_layers), study_(study), sinks_(std::move(sinks)), cpu_(Stream::cpu()) {
     const AttentionConfig& c = study.model.config().attention;
-    for (Layer& layer : layers) {
+    for (KeyLayer& layer : layers) {
       layer.heads.resize(static_cast<std::size_t>(c.n_heads));
       layer.keys.resize(static_cast<std::size_t>(c.kv_heads()), KeyHead(c.d_head));
     }
   }
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first; }
   void attention(std::string_view path, const AttentionTap& tap) override {
-    Layer& layer = layers[index_.try_emplace(std::string(path), index_.size()).first->second];
+    KeyLayer& layer = layers[index_.try_emplace(std::string(path), index_.size()).first->second];
     const auto qkv = host_values(study_.stream, tap.qkv);
     const Tensor starts = tap.starts ? study_.stream.on_host(tap.starts) : Tensor{};
     const std::int64_t H = tap.dims.n_heads, K = tap.dims.n_kv_heads;
@@ -158,7 +158,7 @@ class KeyObserver final : public StudyObserver {
     });
   }
 
-  std::vector<Layer> layers;
+  std::vector<KeyLayer> layers;
 
  private:
   void add_keys(KeyHead& head, std::int64_t k, const std::vector<double>& qkv, const kernels::AttentionDims& d) const {
@@ -281,7 +281,7 @@ void key_geometry(const Study& study, Results& results) {
 
   std::vector<double> sink_dimension, other_dimension, sink, others, gap;
   std::array<std::vector<double>, 2> sink_dimensions, other_dimensions, gaps;  // of sink heads, of others
-  for (const Layer& layer : observer.layers)
+  for (const KeyLayer& layer : observer.layers)
     for (std::int64_t h = 0; h < H; ++h) {
       const auto& [logits, points, is_plotted] = layer.heads[static_cast<std::size_t>(h)];
       const KeyHead& keys = layer.keys[static_cast<std::size_t>(h / (H / K))];

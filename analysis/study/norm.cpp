@@ -12,8 +12,6 @@
 namespace spikesink {
 namespace {
 
-enum Class : std::size_t { kSpike, kOther, kClasses };
-
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 /// What the tokens of a class are like at the input of a block.
@@ -182,7 +180,7 @@ void normed_tokens(const Study& study, Results& results) {
   const std::int64_t step = places.step_up.empty() ? 0 : places.step_up.front();
   const Tokens* plateau = places.plateau_block > 0 ? at(places.plateau_block) : nullptr;
   const auto figure = [](const Tokens* tokens, auto value) { return tokens ? value(*tokens) : kNone; };
-  const auto cosine = [&](std::int64_t point, Class of) {
+  const auto cosine = [&](std::int64_t point, TokenClass of) {
     return step > 0 ? observer.points[static_cast<std::size_t>(point)][of].cosine() : kNone;
   };
   results.summary = {{"bound", tanh ? 1.0 : std::sqrt(static_cast<double>(study.model.config().d_model))},

@@ -39,16 +39,16 @@ std::vector<std::int64_t> channels_of(const std::vector<double>& norms, const st
 }
 
 /// What is found of one FFN.
-struct Block {
+struct QuadraticBlock {
   std::size_t index = 0;  // 0-based, of all blocks
   Amplifier::Norms norms;
   std::vector<std::int64_t> channels;
   std::vector<Eigenpairs> pairs;  // of the channels
 };
 
-Block find(const Study& study, std::size_t index, const std::vector<std::int64_t>& spikes) {
+QuadraticBlock find(const Study& study, std::size_t index, const std::vector<std::int64_t>& spikes) {
   const Amplifier amplifier(study, index);
-  Block block{.index = index, .norms = amplifier.norms()};
+  QuadraticBlock block{.index = index, .norms = amplifier.norms()};
   block.channels = channels_of(block.norms.u, spikes);
   block.pairs = amplifier.eigenpairs(block.channels, std::min(kEigenvalues, study.model.config().d_model));
   return block;
@@ -59,7 +59,7 @@ double cosine(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 /// Mean |cosine| of the s* of the first n channels, in pairs.
-double sharing(const Block& block, std::ptrdiff_t n) {
+double sharing(const QuadraticBlock& block, std::ptrdiff_t n) {
   double sum = 0;
   for (std::ptrdiff_t i = 0; i < n; ++i)
     for (std::ptrdiff_t j = 0; j < i; ++j)
@@ -68,12 +68,12 @@ double sharing(const Block& block, std::ptrdiff_t n) {
   return sum / static_cast<double>(n * (n - 1) / 2);  // of one channel NaN
 }
 
-void write(const Study& study, const std::vector<Block>& blocks, Results& results) {
+void write(const Study& study, const std::vector<QuadraticBlock>& blocks, Results& results) {
   const std::int64_t C = study.model.config().d_model, B = std::ssize(blocks), n = std::ssize(blocks[0].channels),
                      wanted = std::min(kEigenvalues, C);
   std::vector<double> u, s, values, vectors, share, cosines;
   std::vector<std::int64_t> is_outlier, channels, index;
-  for (const Block& block : blocks) {
+  for (const QuadraticBlock& block : blocks) {
     index.push_back(static_cast<std::int64_t>(block.index) + 1);
     u.insert(u.end(), block.norms.u.begin(), block.norms.u.end());
     s.insert(s.end(), block.norms.s.begin(), block.norms.s.end());
@@ -148,7 +148,7 @@ void quadratic(const Study& study, Results& results) {
   const SpikePlaces& places = spike_places(study);
   const auto num_blocks = study.model.blocks().size();
   const auto num_spikes = std::min<std::ptrdiff_t>(std::ssize(places.channels), kMostSpikeChannels);
-  std::vector<Block> blocks;
+  std::vector<QuadraticBlock> blocks;
   std::vector<Predictor> predictors;
   for (std::size_t b = 1; b < num_blocks; b += 2) {
     blocks.push_back(find(study, b, places.channels));
@@ -161,10 +161,10 @@ void quadratic(const Study& study, Results& results) {
 
   // Those of leading_direction().
   std::vector<std::vector<double>> norms;
-  for (const Block& block : blocks) norms.push_back(block.norms.u);
+  for (const QuadraticBlock& block : blocks) norms.push_back(block.norms.u);
   const Place place = step_up_place(places).value_or(largest_place(norms));
   const std::size_t best = place.block / 2;
-  const Block& block = blocks[best];
+  const QuadraticBlock& block = blocks[best];
   const auto at = static_cast<std::size_t>(std::ranges::find(block.channels, place.channel) - block.channels.begin());
   const auto& share = std::get<std::vector<double>>(results.at("eigenvalue_share").values);
   results.summary = {{"block", block.index + 1},

@@ -13,8 +13,6 @@
 namespace spikesink {
 namespace {
 
-enum Class : std::size_t { kSpike, kOther, kClasses };
-
 /// Mean and deviation of a number over tokens.
 struct Moments {
   double sum = 0, squares = 0, count = 0;
@@ -27,20 +25,20 @@ struct Moments {
   double deviation() const { return std::sqrt(std::max(squares / count - mean() * mean(), 0.0)); }
 };
 
-struct Block {
+struct GatedBlock {
   std::int64_t number = 0;  // 1-based
   std::array<Moments, kClasses> cosine, ratio;
 };
 
-class GateObserver final : public StudyObserver {
+class SiluObserver final : public StudyObserver {
  public:
-  GateObserver(const Study& study, const SpikePlaces& places) : study_(study), places_(places) {
+  SiluObserver(const Study& study, const SpikePlaces& places) : study_(study), places_(places) {
     for (std::int64_t b = 0; const BlockPaths& block : study.model.blocks()) index_[block.branch] = ++b;
   }
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first; }
   void swiglu(std::string_view path, const SwiGluTap& tap) override {
     const auto [N, F2] = matrix_dims(tap.gate_up);
-    Block& block = blocks[index_.find(path)->second];
+    GatedBlock& block = blocks[index_.find(path)->second];
     const Tensor host = study_.stream.on_host(tap.gate_up);
     with_stored_dtype(host.dtype(), [&, N = N, F2 = F2]<class T>() {
       for (std::int64_t n = 0; n < N; ++n) {
@@ -60,7 +58,7 @@ class GateObserver final : public StudyObserver {
     });
   }
 
-  std::map<std::int64_t, Block> blocks;  // by number
+  std::map<std::int64_t, GatedBlock> blocks;  // by number
 
  private:
   const Study& study_;
@@ -79,7 +77,7 @@ std::string silu_not_for(const ModelConfig& config) {
 
 void silu_identity(const Study& study, Results& results) {
   const SpikePlaces& places = spike_places(study);
-  GateObserver observer(study, places);
+  SiluObserver observer(study, places);
   run_passes(study, observer);
 
   std::vector<std::int64_t> numbers;
@@ -94,16 +92,16 @@ void silu_identity(const Study& study, Results& results) {
   for (const auto& [number, block] : observer.blocks) numbers.push_back(number);
   results.array("block", numbers, {rows}, "1", "(FFN block): its number among the 2 L blocks, 1-based");
   array(
-      "cosine", [](const Block& b, std::size_t c) { return b.cosine[c].mean(); },
+      "cosine", [](const GatedBlock& b, std::size_t c) { return b.cosine[c].mean(); },
       "cosine of silu(gate) and gate, mean over tokens");
   array(
-      "cosine_deviation", [](const Block& b, std::size_t c) { return b.cosine[c].deviation(); },
+      "cosine_deviation", [](const GatedBlock& b, std::size_t c) { return b.cosine[c].deviation(); },
       "standard deviation of that cosine");
   array(
-      "norm_ratio", [](const Block& b, std::size_t c) { return b.ratio[c].mean(); },
+      "norm_ratio", [](const GatedBlock& b, std::size_t c) { return b.ratio[c].mean(); },
       "|silu(gate)| / |gate|, mean over tokens");
   array(
-      "norm_ratio_deviation", [](const Block& b, std::size_t c) { return b.ratio[c].deviation(); },
+      "norm_ratio_deviation", [](const GatedBlock& b, std::size_t c) { return b.ratio[c].deviation(); },
       "standard deviation of that ratio");
 
   const std::int64_t spikes = places.num_spikes();

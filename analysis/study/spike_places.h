@@ -6,6 +6,9 @@
 
 namespace spikesink {
 
+/// Of analyses that hold spike tokens against others.
+enum TokenClass : std::size_t { kSpike, kOther, kClasses };
+
 /// A block takes the spike channels up or down if its own output along the plateau is at least this share of it.
 inline constexpr double kStepShare = 0.1;
 

@@ -9,7 +9,7 @@
 
 namespace spikesink {
 namespace {
-constexpr std::int64_t kStretch = 1 << 18;  // ids at a time
+constexpr std::int64_t kIds = 1 << 18;  // ids at a time
 
 class LlmcSource final : public TokenSource {
  public:
@@ -33,7 +33,7 @@ class LlmcSource final : public TokenSource {
 
   bool next(TokenChunk& chunk) override {
     if (left_ == 0) return false;
-    const std::uint64_t count = std::min<std::uint64_t>(left_, kStretch);
+    const std::uint64_t count = std::min<std::uint64_t>(left_, kIds);
     values_.read_ids(count, width_, chunk.ids);
     left_ -= count;
     return true;

@@ -10,7 +10,7 @@
 
 namespace spikesink {
 namespace {
-constexpr std::int64_t kStretch = 1 << 18;  // ids at a time
+constexpr std::int64_t kRoom = 1 << 18;  // ids at a time
 
 class MegatronSource final : public TokenSource {
  public:
@@ -53,7 +53,7 @@ class MegatronSource final : public TokenSource {
   bool next(TokenChunk& chunk) override {
     if (document_ + 1 >= ends_.size()) return false;
     const auto end = static_cast<std::size_t>(ends_[document_ + 1]);
-    for (std::int64_t room = kStretch; sequence_ < end && room > 0;) {
+    for (std::int64_t room = kRoom; sequence_ < end && room > 0;) {
       const std::int64_t count = std::min(room, lengths_[sequence_] - read_);
       values_.read_ids(static_cast<std::uint64_t>(count), width_, chunk.ids);
       room -= count;

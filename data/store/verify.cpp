@@ -23,7 +23,7 @@
 namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
-constexpr std::chrono::milliseconds kReport{500};
+constexpr std::chrono::milliseconds kTell{500};
 constexpr std::int64_t kBlockBytes = std::int64_t{1} << 20;
 
 std::int64_t bytes_of(const Manifest& m, const TokenRow& row) {
@@ -214,7 +214,7 @@ Verification verify_store(const VerifyOptions& options) {
     std::condition_variable_any wake;
     const std::jthread reporter([&](const std::stop_token& stop) {
       std::unique_lock lock(mutex);
-      while (!wake.wait_for(lock, stop, kReport, [&] { return stop.stop_requested(); })) report();
+      while (!wake.wait_for(lock, stop, kTell, [&] { return stop.stop_requested(); })) report();
     });
     std::vector<std::jthread> threads;
     for (int t = 0; t < options.threads; ++t)

@@ -7,6 +7,7 @@
 #include <ostream>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "kernels/core/device.h"
 #include "kernels/core/dtype.h"
@@ -28,6 +29,7 @@ class Shape {
   std::int64_t numel() const;
   const std::int64_t* begin() const { return dims_.data(); }
   const std::int64_t* end() const { return dims_.data() + rank_; }
+  std::vector<std::int64_t> dims() const { return {begin(), end()}; }
   bool operator==(const Shape&) const = default;
 
  private:

@@ -11,7 +11,6 @@
 
 namespace spikesink {
 namespace {
-using nlohmann::json;
 
 /// What the classes assume where config.json says nothing: transformers 4.51.
 struct Released {
@@ -29,20 +28,20 @@ constexpr std::array kReleased = {
 /// The keys of a config.json, read by type; what is null counts as absent, as it does there.
 class Keys {
  public:
-  Keys(const json& object, std::string path, std::string before = "")
+  Keys(const nlohmann::json& object, std::string path, std::string before = "")
       : object_(object), path_(std::move(path)), before_(std::move(before)) {}
 
   [[noreturn]] void fail(const std::string& key, const std::string& what) const {
     throw DataError(fmt::format("{}: {}{}: {}", path_, before_, key, what));
   }
-  const json* find(const std::string& key) const {
+  const nlohmann::json* find(const std::string& key) const {
     const auto found = object_.find(key);
     return found == object_.end() || found->is_null() ? nullptr : &*found;
   }
   /// Also where it is null, which find() takes for absent.
   bool names(const std::string& key) const { return object_.contains(key); }
   std::optional<std::int64_t> whole(const std::string& key) const {
-    const json* value = find(key);
+    const nlohmann::json* value = find(key);
     if (value && !value->is_number_integer()) fail(key, shown(*value) + " is no whole number");
     return value ? std::optional(value->get<std::int64_t>()) : std::nullopt;
   }
@@ -52,35 +51,35 @@ class Keys {
     return *value;
   }
   std::optional<double> real(const std::string& key) const {
-    const json* value = find(key);
+    const nlohmann::json* value = find(key);
     if (value && !value->is_number()) fail(key, shown(*value) + " is no number");
     return value ? std::optional(value->get<double>()) : std::nullopt;
   }
   bool flag(const std::string& key) const {
-    const json* value = find(key);
+    const nlohmann::json* value = find(key);
     if (value && !value->is_boolean()) fail(key, shown(*value) + " is neither true nor false");
     return value && value->get<bool>();
   }
   std::optional<std::string> text(const std::string& key) const {
-    const json* value = find(key);
+    const nlohmann::json* value = find(key);
     if (value && !value->is_string()) fail(key, shown(*value) + " is no text");
     return value ? std::optional(value->get<std::string>()) : std::nullopt;
   }
   /// The keys of an object in this one, or nothing.
   std::optional<Keys> inner(const std::string& key) const {
-    const json* value = find(key);
+    const nlohmann::json* value = find(key);
     if (value && !value->is_object()) fail(key, shown(*value) + " is no object");
     return value ? std::optional(Keys(*value, path_, before_ + key + ".")) : std::nullopt;
   }
-  const json& object() const { return object_; }
+  const nlohmann::json& object() const { return object_; }
 
-  static std::string shown(const json& value) {
-    const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+  static std::string shown(const nlohmann::json& value) {
+    const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::json::error_handler_t::replace);
     return text.size() > 60 ? text.substr(0, 60) + "..." : text;
   }
 
  private:
-  const json& object_;
+  const nlohmann::json& object_;
   std::string path_, before_;
 };
 
@@ -98,14 +97,15 @@ void refuse_what_we_lack(const Keys& keys, const std::string& architecture, cons
   if (keys.flag("mlp_bias")) lacks("mlp_bias", "biases in the FFN");
   if (architecture != "Qwen2ForCausalLM" && keys.flag("attention_bias"))
     lacks("attention_bias", "a bias of o_proj beside those of q, k and v");
-  if (const json* clip = keys.find("clip_qkv"); clip && *clip != 0) lacks("clip_qkv", "clipped queries and keys");
+  if (const nlohmann::json* clip = keys.find("clip_qkv"); clip && *clip != 0)
+    lacks("clip_qkv", "clipped queries and keys");
   if (const auto share = keys.real("partial_rotary_factor").value_or(1); share != 1)
     lacks("partial_rotary_factor", "heads that turn in part");
   for (const char* key : {"num_experts", "num_local_experts", "n_routed_experts"})
     if (keys.whole(key).value_or(0) > 1) lacks(key, "a mixture of experts");
-  if (const json* types = keys.find("layer_types")) {
+  if (const nlohmann::json* types = keys.find("layer_types")) {
     if (!types->is_array()) keys.fail("layer_types", "is no list");
-    for (const json& type : *types)
+    for (const nlohmann::json& type : *types)
       if (type != "full_attention") lacks("layer_types", "layers of " + Keys::shown(type));
   }
   // Without the key transformers' window is 4096; null is none.
@@ -187,7 +187,7 @@ ModelConfig read_released(const Keys& keys, const Released& defaults) {
 
 /// The first id of a key that has one or a list of them.
 std::optional<std::int64_t> id_of(const Keys& keys, const std::string& key) {
-  const json* value = keys.find(key);
+  const nlohmann::json* value = keys.find(key);
   if (value && value->is_array() && !value->empty()) value = &value->front();
   return value && value->is_number_integer() ? std::optional(value->get<std::int64_t>()) : std::nullopt;
 }
@@ -195,7 +195,7 @@ std::optional<std::int64_t> id_of(const Keys& keys, const std::string& key) {
 }  // namespace
 
 HfModel read_hf_config(std::string_view text, const std::string& path) {
-  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object())
     throw DataError(path + ": is no JSON object; bring the config.json that belongs to the weights");
   const Keys keys(object, path);
@@ -207,7 +207,7 @@ HfModel read_hf_config(std::string_view text, const std::string& path) {
   out.bytes = keys.text("spikesink_tokenizer") == "bytes";
   out.document_mask = keys.flag("spikesink_document_mask");
   out.loss_from_position = keys.whole("spikesink_loss_from_position").value_or(1);
-  const json* names = keys.find("architectures");
+  const nlohmann::json* names = keys.find("architectures");
   if (!names || !names->is_array() || names->size() != 1 || !names->front().is_string())
     keys.fail("architectures", "names no single class of models");
   out.architecture = names->front().get<std::string>();

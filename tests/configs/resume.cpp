@@ -9,10 +9,10 @@
 namespace spikesink {
 namespace {
 
-const std::string kRun = "data: {train: [a.jsonl]}\ntrain: {steps: 10, batch_tokens: 8192}\n";
+const std::string kData = "data: {train: [a.jsonl]}\ntrain: {steps: 10, batch_tokens: 8192}\n";
 
 std::vector<std::string> changes(const std::vector<std::string>& overrides) {
-  return changes_of_past_samples(read_config_text(kRun, "before"), read_config_text(kRun, "after", overrides));
+  return changes_of_past_samples(read_config_text(kData, "before"), read_config_text(kData, "after", overrides));
 }
 
 TEST_CASE("a resume may change what leaves past samples as they were", "[configs]") {

@@ -20,7 +20,7 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-constexpr const char* kBase = "data: {train: [a.jsonl]}\ntrain: {steps: 3}\n";
+constexpr const char* kBaseFile = "data: {train: [a.jsonl]}\ntrain: {steps: 3}\n";
 
 Strings row_names(const Sweep& sweep) {
   Strings names;
@@ -38,7 +38,7 @@ Strings run_names(const Sweep& sweep) {
 const Config& config_of(const Sweep& sweep, std::size_t row) { return sweep.rows.at(row).runs.at(0).config; }
 
 Sweep read(const test::Folder& folder, const std::string& yaml, const Strings& overrides = {}) {
-  folder.write("base.yaml", kBase);
+  folder.write("base.yaml", kBaseFile);
   return read_sweep(folder.write("s.yaml", yaml), overrides);
 }
 
@@ -189,7 +189,7 @@ TEST_CASE("--set names keys of a config or of the sweep", "[configs]") {
 
 TEST_CASE("a sweep that extends another merges maps, replaces the rest and has a name of its own", "[configs]") {
   const test::Folder folder;
-  folder.write("base.yaml", kBase);
+  folder.write("base.yaml", kBaseFile);
   folder.write("a.yaml",
                "name: a\ntitle: A\nbase: base.yaml\nseeds: [1, 2]\nset: {train: {steps: 5}, model: {context: 64}}\n"
                "slurm: {partition: gpu, nodes: 2, extra: [--x, --y]}\nlocal: {jobs: 2}\n"
@@ -221,7 +221,7 @@ TEST_CASE("what is of no use here is no mistake if it comes from a sweep that is
 TEST_CASE("paths are relative to the file that they stand in, and configs moves all", "[configs]") {
   const test::Folder folder;
   for (const std::string name : {"big/base", "big/row", "small/base", "small/row"})
-    folder.write(name + ".yaml", kBase + std::string("run: {seed: ") + std::to_string(name.size()) + "}\n");
+    folder.write(name + ".yaml", kBaseFile + std::string("run: {seed: ") + std::to_string(name.size()) + "}\n");
   const std::string rows = "base: base.yaml\nrows: [{name: a}, {name: b, config: row.yaml}]\n";
 
   folder.write("sweeps/of/big.yaml", "configs: ../../big\nslurm: {template: t.sh}\n" + rows);
@@ -276,7 +276,7 @@ TEST_CASE("slurm.time has the forms of sbatch --time", "[configs]") {
 TEST_CASE("the described sweep is itself one, and has every key", "[configs]") {
   const test::Folder folder;
   const std::string text = describe_sweep();
-  folder.write("baseline.yaml", kBase);
+  folder.write("baseline.yaml", kBaseFile);
   const Sweep sweep = read(folder, text);
   CHECK(sweep.rows.size() == 8);  // two rows, two values of zip, two of grid
   CHECK(sweep.rows[0].label == "Pre-norm, context 128, micro_batch 16, d_head 32");

@@ -15,7 +15,7 @@
 namespace spikesink {
 namespace {
 
-struct Mistake {
+struct SweepMistake {
   std::string yaml, line;
 };
 
@@ -39,7 +39,7 @@ const std::string kNameRule =
     "is no plain file name; use at most 100 letters, digits and . _ + -, of which . and - not in front";
 
 TEST_CASE("a mistake in a sweep file is refused with its line, the row and the mend", "[configs]") {
-  const auto [yaml, line] = GENERATE(values<Mistake>({
+  const auto [yaml, line] = GENERATE(values<SweepMistake>({
       // the file
       {"", "x.yaml: the file must be a map of keys, e.g. base: baseline.yaml"},
       {"- a\n", "x.yaml:1: the file must be a map of keys, e.g. base: baseline.yaml"},
@@ -199,7 +199,7 @@ TEST_CASE("a mistake in a sweep file is refused with its line, the row and the m
 
 TEST_CASE("a mistake in a sweep's --set is refused with what was typed", "[configs]") {
   const test::Folder folder;
-  const auto [set, line] = GENERATE(values<Mistake>({
+  const auto [set, line] = GENERATE(values<SweepMistake>({
       {"slurm", "--set slurm: must be key=value, e.g. train.steps=100"},
       {"slurm.tiem=3", "--set slurm.tiem=3: slurm.tiem: unknown key; did you mean time?"},
       {"slrum.time=3", "--set slrum.time=3: slrum: unknown key; did you mean slurm?"},

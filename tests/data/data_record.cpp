@@ -1,5 +1,8 @@
 #include "data/data_record.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "io/atomic_file.h"
@@ -34,6 +37,33 @@ TEST_CASE("a record has the checksum of each shard's two ends, no byte twice", "
     CHECK(record.shards[0].bytes == size);
     CHECK(record.shards[0].ends == crc(size <= 2 * kEnd ? text : text.substr(0, kEnd) + text.substr(size - kEnd)));
   }
+}
+
+TEST_CASE("ranks read the ends of some shards and hold them against rank 0's of all", "[data][data_record]") {
+  constexpr std::size_t kShards = 150;
+  const test::Scratch folder;
+  const auto shard = [&](std::size_t i) { return folder / fmt::format("{:03}.jsonl", i); };
+  for (std::size_t i = 0; i < kShards; ++i) test::write(shard(i), fmt::format("{:03}\n", i));
+  const auto record_of = [&](int rank) { return DataRecord::of({folder / "*.jsonl"}, "data.train", {}, rank); };
+  const DataRecord first = record_of(0);
+  const std::size_t other = GENERATE(0, 63, 64, 127, 128, 149);
+  test::write(shard(other), "xyz\n");
+  std::vector<int> readers(kShards);
+  for (const int rank : {1, 2, 3}) {
+    const DataRecord mine = record_of(rank);
+    std::size_t read = 0;
+    for (std::size_t i = 0; i < kShards; ++i) {
+      readers[i] += mine.shards[i].ends.has_value();
+      read += mine.shards[i].ends.has_value();
+      CHECK(mine.shards[i].bytes == 4);
+    }
+    CHECK(read == DataRecord::kSample);
+    const auto found = difference(first, mine);
+    CHECK(found.has_value() == mine.shards[other].ends.has_value());
+    if (found) CHECK_THAT(found->what, Contains(fmt::format("{:03}.jsonl is another file", other)));
+  }
+  CHECK(std::ranges::min(readers) == 1);  // together they read all
+  CHECK(std::ranges::max(readers) == 2);
 }
 
 TEST_CASE("a record goes into its file and back, and a damaged one says so", "[data][data_record]") {

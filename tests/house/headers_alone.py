@@ -21,7 +21,8 @@ def flags_of(build):
     commands = json.loads((build / "compile_commands.json").read_text())
     flags = {}
     for entry in commands:
-        relative = os.path.relpath(entry["file"], ROOT)
+        source = pathlib.Path(entry["file"])  # of the tree, or of the build where files are compiled together
+        relative = os.path.relpath(source, build if source.is_relative_to(build) else ROOT)
         words = shlex.split(entry["command"])
         if "ccache" in words[0]:
             words = words[1:]

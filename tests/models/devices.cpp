@@ -6,17 +6,8 @@
 namespace spikesink {
 namespace {
 
-struct Trained {
-  double loss;
-  std::vector<std::vector<double>> grads;  // by parameter
-};
-Trained gradients(const Stream& stream, Decoder& model, const std::vector<std::int32_t>& samples,
-                  const SampleShape& shape) {
-  model.params().zero_grads();
-  Trained out{.loss = accumulate_gradients(stream, model, samples, shape), .grads = {}};
-  for (const Param& p : model.params().all()) out.grads.push_back(test::values(p.grad));
-  return out;
-}
+using test::gradients;
+using test::LossAndGrads;
 
 /// The largest error of a parameter's gradient, as the norm of the difference over that of the gradient, or over a
 /// hundredth of the largest of all norms; and that of the loss, relative.
@@ -35,7 +26,7 @@ Errors compare(const Stream& stream, DType dtype, const ModelConfig& config, con
   test::round_values(exact.params(), dtype);
   model.params().allocate(stream, dtype, true);
   test::copy_values(stream, exact.params(), model.params());
-  const Trained want = gradients(cpu, exact, samples, shape), got = gradients(stream, model, samples, shape);
+  const LossAndGrads want = gradients(cpu, exact, samples, shape), got = gradients(stream, model, samples, shape);
 
   const auto norm = [](const std::vector<double>& x) {
     double squares = 0;

@@ -131,4 +131,17 @@ inline void copy_values(const Stream& stream, const ParamSet& from, const ParamS
   }
 }
 
+/// What a model makes of samples.
+struct LossAndGrads {
+  double loss;
+  std::vector<std::vector<double>> grads;  // by parameter
+};
+inline LossAndGrads gradients(const Stream& stream, Decoder& model, const std::vector<std::int32_t>& samples,
+                              const SampleShape& shape) {
+  model.params().zero_grads();
+  LossAndGrads out{.loss = accumulate_gradients(stream, model, samples, shape), .grads = {}};
+  for (const Param& p : model.params().all()) out.grads.push_back(values(p.grad));
+  return out;
+}
+
 }  // namespace spikesink::test

@@ -6,21 +6,10 @@
 namespace spikesink {
 using test::all_of;
 using test::describe;
+using test::gradients;
+using test::LossAndGrads;
 using test::small_config;
 namespace {
-
-struct Trained {
-  double loss;
-  std::vector<std::vector<double>> grads;  // by parameter
-};
-Trained gradients(const Stream& stream, Decoder& model, const std::vector<std::int32_t>& samples,
-                  const SampleShape& shape) {
-  model.params().zero_grads();
-  Trained out{.loss = accumulate_gradients(stream, model, samples, shape), .grads = {}};
-  for (const Param& p : model.params().all())
-    out.grads.emplace_back(p.grad.span<double>().begin(), p.grad.span<double>().end());
-  return out;
-}
 
 /// The largest error over parameters of the directional derivative against central differences, relative to it or to
 /// a hundredth.
@@ -33,9 +22,9 @@ double worst_error(const ModelConfig& config, const SampleShape& shape, std::str
     m->params().init(1);
     test::perturb(m->params(), 0.2);
   }
-  const Trained plain = gradients(stream, model, samples, shape);
+  const LossAndGrads plain = gradients(stream, model, samples, shape);
   for (Decoder* m : {&cheap, &checkpointed}) {
-    const Trained again = gradients(stream, *m, samples, shape);
+    const LossAndGrads again = gradients(stream, *m, samples, shape);
     CHECK(plain.loss == again.loss);
     const bool same_bits = plain.grads == again.grads;
     CHECK(same_bits);

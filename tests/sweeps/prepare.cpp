@@ -14,6 +14,7 @@
 #include "data/position.h"
 #include "data/train_data.h"
 #include "io/failure.h"
+#include "io/host_name.h"
 #include "sweeps/attempts.h"
 #include "trainer/checkpoint.h"
 #include "trainer/run_folder.h"
@@ -57,7 +58,7 @@ class TwoRows {
     write_sweep(sweep, folder(), plan());
     fs::create_directories(folder().run(run).path());
     spill(folder().run(run).config(), write_config(config(row)));
-    note_start(folder().attempts(run), {.began = 1, .host = this_host(), .job = {}, .ended = {}, .code = {}});
+    note_start(folder().attempts(run), {.began = 1, .host = host_name(), .job = {}, .ended = {}, .code = {}});
     note_end(folder().attempts(run), 2, code);
   }
   void finish(const std::string& run) const {

@@ -9,6 +9,7 @@
 
 #include "configs/reader.h"
 #include "configs/writer.h"
+#include "io/host_name.h"
 #include "io/json_lines.h"
 #include "support.h"
 #include "sweeps/attempts.h"
@@ -19,7 +20,7 @@ namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
 
-const std::string kConfig =
+const std::string kRow =
     "model: {context: 10}\ndata: {train: [a.jsonl]}\ntrain: {steps: 100, batch_tokens: 25, micro_batch: 1}\n"
     "checkpoint: {every_steps: 50}\n";
 constexpr double kNow = 1764293422;
@@ -27,12 +28,12 @@ constexpr double kNow = 1764293422;
 /// A sweep's folder with one run, `a`, made by hand.
 class OneRun : public test::ScratchSweep {
  public:
-  OneRun() : run{.name = "a", .config = read_config_text(kConfig, "a.yaml")} {
+  OneRun() : run{.name = "a", .config = read_config_text(kRow, "a.yaml")} {
     write(folder().config("a"), write_config(run.config));
     fs::create_directories(fs::path(folder().attempts("a")).parent_path());
   }
   void attempt(std::optional<int> code, const std::string& job = "", std::int64_t process = 0,
-               const std::string& host = this_host()) const {
+               const std::string& host = host_name()) const {
     note_start(folder().attempts("a"),
                {.began = kNow, .host = host, .job = job, .process = process, .ended = {}, .code = {}});
     if (code) note_end(folder().attempts("a"), kNow + 60, *code);
@@ -216,7 +217,7 @@ TEST_CASE("attempts are read back; damaged lines are left out", "[sweeps]") {
   CHECK(attempts[0].ended == kNow + 60);
   CHECK(attempts[0].code == 75);
   CHECK(attempts[1].process == 42);
-  CHECK(attempts[1].host == this_host());
+  CHECK(attempts[1].host == host_name());
   CHECK(!attempts[1].ended);
   CHECK(!attempts[1].code);
 }

@@ -25,6 +25,8 @@ class Path {
   std::string before_;
 };
 
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
 inline void write_program(const std::string& path, const std::string& body) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
   spill(path, "#!/usr/bin/env bash\n" + body);

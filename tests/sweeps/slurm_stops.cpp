@@ -5,7 +5,6 @@
 namespace spikesink {
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 bool requeues(const SlurmJob& job) { return has(job.calls(), "scontrol <requeue> <47_0>\n"); }
 
 /// What scontrol shows of a job in its grace time.

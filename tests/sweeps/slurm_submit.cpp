@@ -4,8 +4,6 @@
 namespace spikesink {
 namespace {
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 class FakeSlurm : public SlurmJob {
  public:
   FakeSlurm() : SlurmJob({"a", "b", "c"}), path_(temp() / "bin:/usr/bin:/bin") {}

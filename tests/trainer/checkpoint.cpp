@@ -18,12 +18,6 @@ namespace spikesink {
 namespace {
 namespace fs = std::filesystem;
 
-std::set<std::string> names_in(const std::string& folder) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
-  return names;
-}
-
 const TrainingState kState{
     .step = 7, .tokens = 448, .threads = 2, .config = "run: {name: x}\n", .position = R"({"step":7})"};
 
@@ -145,7 +139,7 @@ TEST_CASE("the newest checkpoints stay, and latest points to the last", "[traine
   Writer writer(folder.path(), {.keep = 2});
   for (const std::int64_t step : {1, 2, 3, 4}) writer.save(trained, {.step = step, .position = "{}"});
   writer.wait();
-  CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
+  CHECK(test::names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 4);
 }
 
@@ -179,7 +173,7 @@ TEST_CASE(
   std::vector<std::string> said;
   clear_the_way(run, {.checkpoint = folder + "/step_00000001", .state = {.step = 1}},
                 [&](const std::string& line) { said.push_back(line); });
-  CHECK(names_in(folder) == std::set<std::string>{"step_00000001", "latest.copy"});
+  CHECK(test::names_in(folder) == std::set<std::string>{"step_00000001", "latest.copy"});
   CHECK(fs::exists(latest + ".copy/state.json"));
   REQUIRE(said.size() == 3);
   CHECK_THAT(said[0], Catch::StartsWith(latest + ": is a folder and no link"));
@@ -296,6 +290,18 @@ TEST_CASE("what cannot be read is not taken for damage, and of damage no excepti
     CHECK_THROWS_WITH(point(), Catch::StartsWith(run.checkpoints() + ": none of 2 damaged checkpoints can be used") &&
                                    Catch::Contains(says) && !Catch::Contains("use an older"));
   }
+}
+
+TEST_CASE("what is set aside leaves what was set aside before", "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  const std::string checkpoint = folder / "step_00000007";
+  for (const char* name : {"step_00000007.damaged", "step_00000007.damaged.2", "step_00000007.damaged.3"}) {
+    fs::create_directory(checkpoint);
+    std::ofstream(checkpoint + "/" + name);
+    CHECK(set_aside(checkpoint) == folder / name);
+    CHECK(fs::exists(folder / name + "/" + name));
+  }
+  CHECK(whole_checkpoints(folder.path()).empty());
 }
 
 TEST_CASE("what cannot be listed or looked at is not taken for no checkpoint", "[trainer][checkpoint]") {

@@ -50,12 +50,6 @@ std::string write(const std::string& folder, const test::Trained& trained, int w
   return *latest_checkpoint(folder);
 }
 
-std::set<std::string> names_in(const std::string& folder) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
-  return names;
-}
-
 }  // namespace
 
 TEST_CASE("a checkpoint of any number of ranks is read by any other, to the last bit", "[trainer][checkpoint][ranks]") {
@@ -116,8 +110,8 @@ TEST_CASE("a file has a whole tensor in its shape, and of a cut one says what it
   const test::TemporaryFolder folder;
   const test::Trained trained(1);
   const std::string checkpoint = write(folder.path(), trained, 5);
-  CHECK(names_in(checkpoint) == std::set<std::string>{"rank_0000.h5", "rank_0001.h5", "rank_0002.h5", "rank_0003.h5",
-                                                      "rank_0004.h5", "state.json"});
+  CHECK(test::names_in(checkpoint) == std::set<std::string>{"rank_0000.h5", "rank_0001.h5", "rank_0002.h5",
+                                                            "rank_0003.h5", "rank_0004.h5", "state.json"});
   const auto slices = state_of(trained);
   int num_cut = 0;
   for (int rank = 0; rank < 5; ++rank) {
@@ -147,7 +141,7 @@ TEST_CASE("what many ranks left unfinished is no checkpoint", "[trainer][checkpo
     CheckpointWriter writer(folder.path(), {}, communicator);
     writer.save(trained.stream, part(state_of(trained), communicator.rank(), 3), at_step(8));
   });  // killed before they could agree
-  CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000007", "step_00000008.unfinished"});
+  CHECK(test::names_in(folder.path()) == std::set<std::string>{"latest", "step_00000007", "step_00000008.unfinished"});
   CHECK(*latest_checkpoint(folder.path()) == first);
   fs::remove(folder / "latest");
   CHECK(*latest_checkpoint(folder.path()) == first);
@@ -258,7 +252,7 @@ TEST_CASE("a rank that cannot write is known to all, and the next save is whole"
     CHECK_FALSE(left[r]);
     CHECK_THAT(second[r], Catch::Contains("step_00000008.unfinished/" + rank_file(failing)));
   }
-  CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000009"});
+  CHECK(test::names_in(folder.path()) == std::set<std::string>{"latest", "step_00000009"});
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 9);
 }
 
@@ -279,7 +273,7 @@ TEST_CASE("a failed checkpoint that the next save finds is made up by that one",
     writer.wait();
   });
   for (const std::string& problem : problems) CHECK_THAT(problem, Catch::StartsWith(asked ? file : ""));
-  CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000008"});
+  CHECK(test::names_in(folder.path()) == std::set<std::string>{"latest", "step_00000008"});
 }
 
 TEST_CASE("a second checkpoint that fails after another ends the run", "[trainer][checkpoint][ranks]") {
@@ -333,7 +327,7 @@ TEST_CASE("old checkpoints of many ranks go, with all of their files", "[trainer
     for (const std::int64_t step : {1, 2, 3, 4})
       writer.save(trained.stream, part(state_of(trained), communicator.rank(), 3), at_step(step));
   });
-  CHECK(names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
+  CHECK(test::names_in(folder.path()) == std::set<std::string>{"latest", "step_00000003", "step_00000004"});
 }
 
 TEST_CASE("a step is only told of a checkpoint that is under way", "[trainer][checkpoint][ranks]") {

@@ -12,7 +12,7 @@ namespace spikesink {
 namespace {
 constexpr double kLong = 60;
 
-std::string text_of(const std::string& path) {
+std::string contents(const std::string& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -31,14 +31,14 @@ TEST_CASE("a follower is told the end, and waited for", "[trainer]") {
   MetricsFollower follower(shell("read word; echo told: $word; cat; echo all"), home / "log");
   CHECK_FALSE(follower.news());
   CHECK_FALSE(follower.end(kLong, true));
-  CHECK(text_of(home / "log") == "told: end\nall\n");
+  CHECK(contents(home / "log") == "told: end\nall\n");
 }
 
 TEST_CASE("a follower is not told the end of a step that awaits the resume", "[trainer]") {
   const test::TemporaryFolder home;
   MetricsFollower follower(shell("read word || echo no word; echo all"), home / "log");
   CHECK_FALSE(follower.end(kLong, false));
-  CHECK(text_of(home / "log") == "no word\nall\n");
+  CHECK(contents(home / "log") == "no word\nall\n");
 }
 
 TEST_CASE("a follower that ends by itself is said once, with its last words", "[trainer]") {
@@ -78,7 +78,7 @@ TEST_CASE("a follower is out of reach of what stops the run", "[trainer]") {
   CHECK(session == process);
   MetricsFollower signals({"grep", "SigBlk", "/proc/self/status"}, home / "signals");
   CHECK_FALSE(signals.end(kLong, true));
-  CHECK(text_of(home / "signals") == "SigBlk:\t0000000000000203\n");  // HUP 1, INT 2, USR1 10: a bit each, from 0
+  CHECK(contents(home / "signals") == "SigBlk:\t0000000000000203\n");  // HUP 1, INT 2, USR1 10: a bit each, from 0
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace spikesink {
 namespace {
 
-constexpr KnownGpu kGpu = *gpu_of_key("h100");
+constexpr KnownGpu kH100 = *gpu_of_key("h100");
 constexpr ShardKind kShards[] = {ShardKind::kNone, ShardKind::kOptimizer, ShardKind::kGradients,
                                  ShardKind::kParameters};
 
@@ -26,7 +26,7 @@ DryRunJob job_of(ShardKind shard) {
 }
 constexpr double kPasses = 2;
 
-StepTime time_of(const DryRunJob& job, const Cluster& cluster) { return step_time(job, dry_run(job), kGpu, cluster); }
+StepTime time_of(const DryRunJob& job, const Cluster& cluster) { return step_time(job, dry_run(job), kH100, cluster); }
 Cluster nics(double rate) { return {.gpus_per_node = 8, .nic_rate = rate}; }
 
 }  // namespace
@@ -53,10 +53,10 @@ TEST_CASE("over slow links a step takes as long as its bytes, over fast ones as 
     const DryRunJob job = job_of(shard);
     const DryRun run = dry_run(job);
     CAPTURE(kPasses, static_cast<int>(shard));
-    const StepTime slow = step_time(job, run, kGpu, nics(1e4));
+    const StepTime slow = step_time(job, run, kH100, nics(1e4));
     CHECK(slow.seconds() == Approx(run.sent_bytes / (kLinkShare * 8e4)).epsilon(1e-3));
-    const StepTime fast = step_time(job, run, kGpu, nics(1e15));  // NVLink bounds it
-    CHECK(fast.sending == Approx(run.sent_bytes / (kLinkShare * kGpu.link_rate)));
+    const StepTime fast = step_time(job, run, kH100, nics(1e15));  // NVLink bounds it
+    CHECK(fast.sending == Approx(run.sent_bytes / (kLinkShare * kH100.link_rate)));
     CHECK(fast.exposed() > 0);
     CHECK(fast.exposed() < 0.05 * fast.compute());
   }
@@ -70,9 +70,9 @@ TEST_CASE("a rank alone computes only", "[trainer][step_time]") {
   CHECK(time.communication() == 0);
   CHECK(time.hidden == 0);
   const DryRun run = dry_run(job);
-  CHECK(time.seconds() > run.flops / (kProductShare * kGpu.bf16_flops));
-  CHECK(mfu(job, time.seconds(), kGpu) > 0.1);
-  CHECK(mfu(job, time.seconds(), kGpu) < kProductShare);
+  CHECK(time.seconds() > run.flops / (kProductShare * kH100.bf16_flops));
+  CHECK(mfu(job, time.seconds(), kH100) > 0.1);
+  CHECK(mfu(job, time.seconds(), kH100) < kProductShare);
 }
 
 TEST_CASE("a slower network makes no step faster, nor do more nodes with as much work for a rank",
@@ -82,7 +82,7 @@ TEST_CASE("a slower network makes no step faster, nor do more nodes with as much
     const DryRun run = dry_run(job);
     double before = 0;
     for (double rate = 1e12; rate > 1e5; rate /= 2) {
-      const double seconds = step_time(job, run, kGpu, nics(rate)).seconds();
+      const double seconds = step_time(job, run, kH100, nics(rate)).seconds();
       CHECK(seconds >= before);
       before = seconds;
     }
