@@ -56,7 +56,7 @@ void Optimizer::init() {
   shards_.values_changed();
 }
 
-void Optimizer::step(double lr, std::int64_t step) {
+void Optimizer::step(double lr, std::int64_t step, const Tensor& loss) {
   const Stream& stream = shards_.stream();
   kernels::sum_of_squares(stream, {.total = grad_squares_, .tensors = grads_});
   shards_.communicator().all_reduce(stream, grad_squares_).wait(stream);
@@ -67,6 +67,7 @@ void Optimizer::step(double lr, std::int64_t step) {
                           .eps = config_.eps,
                           .step = step,
                           .grad_squares = grad_squares_,
+                          .loss = loss,
                           .clip = config_.clip,
                           .seed = seed_});
   shards_.values_changed();

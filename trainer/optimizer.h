@@ -18,9 +18,9 @@ class Optimizer {
   /// Weights get their initial values, and masters those that the weights are rounded from.
   void init();
 
-  /// Clips the gradients by their global norm and takes step `step` (1-based); if the norm is not finite, nothing is
-  /// changed. Does not wait.
-  void step(double lr, std::int64_t step);
+  /// Clips the gradients by their global norm and takes step `step` (1-based); if the norm or `loss` (f64 (1), of
+  /// all ranks; or no tensor) is not finite, nothing is changed. Does not wait.
+  void step(double lr, std::int64_t step, const Tensor& loss = {});
   /// The norm before clipping of the last step(). Waits for it.
   double grad_norm() const;
 

@@ -38,8 +38,8 @@ void TrainingStep::run_dry(double lr, std::int64_t step) {
 void TrainingStep::update(double lr, std::int64_t step) {
   const Transfer loss = setup_.communicator.all_reduce(setup_.stream, passes_.loss_sum());
   shards_.finish_gradients();
-  optimizer_.step(lr, step);
   loss.wait(setup_.stream);
+  optimizer_.step(lr, step, passes_.loss_sum());
 }
 
 std::string TrainingStep::first_not_finite_activation(std::span<const std::int32_t> samples) const {

@@ -24,6 +24,7 @@ void adamw(const Stream& stream, const AdamW& a) {
   require(a.clip >= 0, "adamw clip: ", a.clip);
   require(a.clip == 0 || a.grad_squares, "adamw grad_squares: no tensor, but clip: ", a.clip);
   if (a.grad_squares) require_tensor(a.grad_squares, "adamw grad_squares", {1}, DType::kF64, stream.device);
+  if (a.loss) require_tensor(a.loss, "adamw loss", {1}, DType::kF64, stream.device);
   dispatch<cpu::adamw, cuda::adamw>(stream, a);
 }
 

@@ -26,7 +26,7 @@ struct AdamWSegment {
 ///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
 ///   weight = weight (1 - lr weight_decay) - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps),
 /// where factor is clip / norm if the norm of all gradients, sqrt(grad_squares), is above clip > 0, else 1. If the norm
-/// is not finite, nothing is changed. The host reads none of it.
+/// or the loss is not finite, nothing is changed. The host reads none of it.
 /// Sources: Loshchilov & Hutter 2017, arXiv:1711.05101, algorithm 2, with the learning rate as the schedule's
 /// multiplier of the decay too, as in PyTorch; rounding at random as in Zamirai et al. 2020, arXiv:2010.06192.
 struct AdamW {
@@ -36,6 +36,7 @@ struct AdamW {
   double eps;                ///< >= 0
   std::int64_t step;         ///< from 1
   Tensor grad_squares = {};  ///< f64 (1), of sum_of_squares; or no tensor: nothing is clipped or looked at
+  Tensor loss = {};          ///< f64 (1), in any units; or no tensor: it is not looked at
   double clip = 0;           ///< the largest norm, or 0: none
   std::uint64_t seed = 0;    ///< of rounding at random: a Philox draw of (seed, step, first + i) for each element i
 };

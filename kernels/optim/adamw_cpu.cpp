@@ -20,7 +20,7 @@ void update(const AdamWSegment& s, std::int64_t begin, std::int64_t end, const m
 
 void adamw(const Stream& stream, const AdamW& a) {
   const double grad_scale = a.grad_squares ? math::clip_factor(*a.grad_squares.data<double>(), a.clip) : 1;
-  if (std::isnan(grad_scale)) return;
+  if (std::isnan(grad_scale) || (a.loss && !math::is_finite(*a.loss.data<double>()))) return;
   std::int64_t total = 0;
   for (const AdamWSegment& s : a.segments) total += s.weight.numel();
   // Threads share the segments as if they lay end to end, so that one huge matrix among vectors keeps all of them busy.

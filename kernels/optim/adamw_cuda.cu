@@ -36,7 +36,7 @@ struct Table {
 
 struct Step {
   math::AdamWFactors<float> factors;
-  const double* grad_squares;  ///< or null
+  const double *grad_squares, *loss;  ///< or null
   double clip;
   Random rounding;
 };
@@ -102,6 +102,7 @@ __global__ void __launch_bounds__(kThreads, 3) adamw_kernel(const Table<Weight, 
   step.factors.keep = s.keep;
   if (step.grad_squares) step.factors.grad_scale = static_cast<float>(math::clip_factor(*step.grad_squares, step.clip));
   if (step.factors.grad_scale != step.factors.grad_scale) return;
+  if (step.loss && !math::is_finite(*step.loss)) return;
   const std::int64_t begin = (block - s.first_block) * kBlock, left = s.numel - begin,
                      end = begin + (left < kBlock ? left : kBlock), whole = begin + (end - begin) / W * W;
   constexpr int kStride = kThreads * W;
@@ -161,6 +162,7 @@ void run(const Stream& stream, const AdamW& a, const Step& step) {
 void adamw(const Stream& stream, const AdamW& a) {
   const Step step{.factors = math::adamw_factors<float>(a),
                   .grad_squares = a.grad_squares ? a.grad_squares.data<double>() : nullptr,
+                  .loss = a.loss ? a.loss.data<double>() : nullptr,
                   .clip = a.clip,
                   .rounding = {.seed = a.seed, .stream = static_cast<std::uint64_t>(a.step)}};
   run<float, float>(stream, a, step);

@@ -32,10 +32,12 @@ AdamWFactors<T> adamw_factors(const AdamW& a) {
           .keep = 1};
 }
 
+SPIKESINK_HD inline bool is_finite(double x) { return x - x == 0; }
+
 /// What gradients whose squares sum to `squares` are multiplied by; NaN if their norm is not finite.
 SPIKESINK_HD inline double clip_factor(double squares, double clip) {
   const double norm = std::sqrt(squares);
-  if (!(norm - norm == 0)) return norm - norm;  // NaN, of infinity too
+  if (!is_finite(norm)) return norm - norm;  // NaN, of infinity too
   return clip > 0 && norm > clip ? clip / norm : 1;
 }
 

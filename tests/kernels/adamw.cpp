@@ -205,9 +205,10 @@ TEST_CASE("adamw in bf16 without a master rounds to a neighbour, right in the me
   CHECK_FALSE(same_bits(run(std::uint64_t{1} << 32 | 7, 1).weight, weight));
 }
 
-TEST_CASE("adamw changes nothing if the norm of the gradients is not finite", "[kernels][optim]") {
+TEST_CASE("adamw changes nothing if the norm of the gradients or the loss is not finite", "[kernels][optim]") {
   const Stream stream = GENERATE(from_range(streams()));
-  const double norm = GENERATE(double{INFINITY}, double{NAN});
+  const auto [norm, loss] = GENERATE(table<double, double>(
+      {{INFINITY, 1}, {NAN, 1}, {1, INFINITY}, {1, -INFINITY}, {1, NAN}, {NAN, INFINITY}, {1, 1}}));
   const double clip = GENERATE(0.0, 1.0);
   std::vector<AdamWSegment> segments{segment(stream, 100, DType::kF32, 1, 0.1)};
   if (stream.device == Device::kCuda) {
@@ -223,8 +224,10 @@ TEST_CASE("adamw changes nothing if the norm of the gradients is not finite", "[
                           .eps = 1e-8,
                           .step = 1,
                           .grad_squares = squares(stream, norm),
+                          .loss = squares(stream, loss),
                           .clip = clip});
-  for (std::size_t i = 0; i < segments.size(); ++i) CHECK(same_state(segments[i], before[i]));
+  const bool changes = norm == 1 && loss == 1;
+  for (std::size_t i = 0; i < segments.size(); ++i) CHECK(same_state(segments[i], before[i]) != changes);
 }
 
 TEST_CASE("adamw keeps infinity and NaN in bf16 states", "[kernels][optim][cuda]") {
