@@ -1,7 +1,9 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 
 #include "analysis/probe.h"
@@ -22,6 +24,7 @@
 #include "data/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/file_descriptor.h"
 #include "io/listing.h"
 #include "io/lock.h"
 #include "trainer/checkpoint.h"
@@ -64,6 +67,32 @@ void require_same_config_on_all_ranks(const Config& config, Communicator& ranks)
     problem = fmt::format("rank {} of {} was started with another config than rank 0: {}; start all with the same",
                           ranks.rank(), ranks.world(), fmt::join(differences, ", "));
   for (const std::string& failure : gather_texts(ranks, problem))
+    if (!failure.empty()) throw UsageError(failure);
+}
+
+/// UsageError, the same on all ranks, where one does not see rank 0's folder: it would write its part of each
+/// checkpoint elsewhere. All ranks call.
+void require_one_folder(const RunFolder& folder, Communicator& ranks) {
+  if (ranks.world() == 1) return;
+  std::string mark;
+  rank_0_does(ranks, [&] {
+    mark = unfinished_beside(folder.checkpoints() + "/latest");
+    FileDescriptor::open(mark, O_WRONLY | O_CREAT | O_EXCL);
+    mark = std::filesystem::path(mark).filename().string();
+  });
+  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(mark)));
+  const std::string path =
+      folder.checkpoints() + "/" + std::string(reinterpret_cast<const char*>(heard.data()), heard.size());
+  const std::string problem =
+      is_there(path) ? ""
+                     : fmt::format(
+                           "{}: not the same folder on rank {} of {} as on rank 0; set run.dir to one that all "
+                           "ranks see, on a disk that they share",
+                           folder.checkpoints(), ranks.rank(), ranks.world());
+  const std::vector<std::string> problems = gather_texts(ranks, problem);
+  std::error_code error;
+  if (ranks.rank() == 0) std::filesystem::remove(path, error);
+  for (const std::string& failure : problems)
     if (!failure.empty()) throw UsageError(failure);
 }
 
@@ -162,8 +191,9 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
   const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
   require_memory(config, stream, held_out_sequences, ranks);
-  DataRecord record =
-      DataRecord::of(config.data.train, "data.train", loader->position().fingerprint, communicator.rank());
+  const auto share =
+      ranks.rank() == 0 ? DataRecord::Share{} : DataRecord::Share{ranks.local_rank(), ranks.local_world()};
+  DataRecord record = DataRecord::of(config.data.train, "data.train", loader->position().fingerprint, share);
   record.held_out =
       DataRecord::HeldOut::of(config.data, held_out, config.model.context, config.metrics.probe.sequences);
   require_same_on_all_ranks(record, communicator);
@@ -177,6 +207,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
       if (!options.resume) folder.require_new();
       folder.remove_unfinished();
     });
+  if (!replays) require_one_folder(folder, communicator);
   const auto resume = replays          ? checkpoint_before(options.replay, folder, config, communicator)
                       : options.resume ? find_resume_point(folder, config, communicator)
                                        : std::nullopt;

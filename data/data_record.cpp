@@ -42,10 +42,12 @@ std::uint32_t checksum_of_ends(const Shard& shard) {
 }
 
 /// Their disk or network may take long for each.
-std::vector<std::optional<std::uint32_t>> checksums_of_ends(const std::vector<Shard>& shards, int rank) {
+std::vector<std::optional<std::uint32_t>> checksums_of_ends(const std::vector<Shard>& shards,
+                                                            const DataRecord::Share& share) {
   constexpr std::size_t kThreads = 16;
-  const std::size_t count = rank == 0 ? shards.size() : std::min(shards.size(), DataRecord::kSample);
-  const std::size_t first = static_cast<std::size_t>(rank) * count;
+  const auto place = static_cast<std::size_t>(share.place), of = static_cast<std::size_t>(share.of);
+  const std::size_t count = std::min(shards.size(), std::max(share.kFewest, (shards.size() + of - 1) / of));
+  const std::size_t first = place * count;
   std::vector<std::optional<std::uint32_t>> sums(shards.size());
   std::atomic<std::size_t> next = 0;
   std::mutex mutex;
@@ -111,11 +113,11 @@ std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const 
 }  // namespace
 
 DataRecord DataRecord::of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint,
-                          int rank) {
+                          const Share& share) {
   DataRecord record{.fingerprint = fingerprint, .shards = {}};
   if (is_bigram_backcopy(paths, key) || are_stores(paths, key)) return record;
   const std::vector<Shard> shards = find_shards(paths, key);
-  const auto ends = checksums_of_ends(shards, rank);
+  const auto ends = checksums_of_ends(shards, share);
   for (std::size_t i = 0; i < shards.size(); ++i)
     record.shards.push_back({std::filesystem::path(shards[i].path).filename().string(), shards[i].bytes, ends[i]});
   return record;

@@ -13,7 +13,12 @@ namespace spikesink {
 /// What data a run started with, for a file in its folder against which later starts and replays hold theirs.
 struct DataRecord {
   static constexpr std::int64_t kEnd = 64 * 1024;  ///< bytes
-  static constexpr std::size_t kSample = 64;       ///< shards whose ends a rank other than 0 reads at most
+
+  /// Of the shards, for ranks that share a disk: part `place` of `of`, and at least kFewest shards.
+  struct Share {
+    static constexpr std::size_t kFewest = 64;
+    int place = 0, of = 1;
+  };
 
   struct File {
     std::string name;  ///< without its folder
@@ -40,12 +45,11 @@ struct DataRecord {
   HeldOut held_out = {};
 
   bool operator==(const DataRecord&) const = default;
-  /// All but what is held out. Rank 0 reads the ends of all shards, 16 files at a time; another reads those of kSample,
-  /// and not the ones that the ranks next to it read, since hundreds of ranks that read all of them would take longer
-  /// than a start may. DataError if one cannot be read, or as find_shards().
+  /// All but what is held out. Reads the ends of the share's shards, 16 files at a time: all ranks of many that read
+  /// all of them would take longer than a start may. DataError if one cannot be read, or as find_shards().
   static DataRecord of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint,
-                       int rank = 0);
-  std::string to_json() const;  ///< of rank 0's
+                       const Share& share);
+  std::string to_json() const;  ///< of one that has all ends
   /// DataError if the text is not what to_json() gives.
   static DataRecord from_json(const std::string& text);
 };

@@ -30,7 +30,7 @@ TEST_CASE("a record has the checksum of each shard's two ends, no byte twice", "
   for (const std::size_t size : {std::size_t{1}, kEnd, kEnd + 1, 2 * kEnd, 2 * kEnd + 1, 3 * kEnd}) {
     const std::string text = text_of(size);
     test::write(folder / "a.jsonl", text);
-    const DataRecord record = DataRecord::of({folder / "a.jsonl"}, "data.train", {});
+    const DataRecord record = DataRecord::of({folder / "a.jsonl"}, "data.train", {}, {});
     REQUIRE(record.shards.size() == 1);
     CAPTURE(size);
     CHECK(record.shards[0].name == "a.jsonl");
@@ -39,37 +39,43 @@ TEST_CASE("a record has the checksum of each shard's two ends, no byte twice", "
   }
 }
 
-TEST_CASE("ranks read the ends of some shards and hold them against rank 0's of all", "[data][data_record]") {
+TEST_CASE("the ranks of a node read the ends of all shards between them, and hold them against rank 0's",
+          "[data][data_record]") {
   constexpr std::size_t kShards = 150;
   const test::Scratch folder;
   const auto shard = [&](std::size_t i) { return folder / fmt::format("{:03}.jsonl", i); };
   for (std::size_t i = 0; i < kShards; ++i) test::write(shard(i), fmt::format("{:03}\n", i));
-  const auto record_of = [&](int rank) { return DataRecord::of({folder / "*.jsonl"}, "data.train", {}, rank); };
-  const DataRecord first = record_of(0);
+  const auto record_of = [&](const DataRecord::Share& share) {
+    return DataRecord::of({folder / "*.jsonl"}, "data.train", {}, share);
+  };
+  const DataRecord first = record_of({});
   const std::size_t other = GENERATE(0, 63, 64, 127, 128, 149);
+  const int ranks = GENERATE(1, 2, 3, 8);
+  CAPTURE(other, ranks);
   test::write(shard(other), "xyz\n");
   std::vector<int> readers(kShards);
-  for (const int rank : {1, 2, 3}) {
-    const DataRecord mine = record_of(rank);
+  bool is_found = false;
+  for (int rank = 0; rank < ranks; ++rank) {
+    const DataRecord mine = record_of({rank, ranks});
     std::size_t read = 0;
     for (std::size_t i = 0; i < kShards; ++i) {
       readers[i] += mine.shards[i].ends.has_value();
       read += mine.shards[i].ends.has_value();
-      CHECK(mine.shards[i].bytes == 4);
     }
-    CHECK(read == DataRecord::kSample);
+    CHECK(read == std::max(DataRecord::Share::kFewest, kShards / static_cast<std::size_t>(ranks)));
     const auto found = difference(first, mine);
     CHECK(found.has_value() == mine.shards[other].ends.has_value());
     if (found) CHECK_THAT(found->what, Contains(fmt::format("{:03}.jsonl is another file", other)));
+    is_found = is_found || found;
   }
-  CHECK(std::ranges::min(readers) == 1);  // together they read all
-  CHECK(std::ranges::max(readers) == 2);
+  CHECK(is_found);
+  CHECK(std::ranges::min(readers) >= 1);
 }
 
 TEST_CASE("a record goes into its file and back, and a damaged one says so", "[data][data_record]") {
   const test::Scratch folder;
   for (const char* name : {"a.jsonl", "b.jsonl"}) test::write(folder / name, std::string(name) + "\n");
-  DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", "1"}});
+  DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", "1"}}, {});
   record.held_out = {.from = "data.train", .asked = 3, .sequences = {7, 0xFFFFFFFF}};
   CHECK(DataRecord::from_json(record.to_json()) == record);
   const std::string file = folder / "data.json";
@@ -86,7 +92,7 @@ TEST_CASE("a record goes into its file and back, and a damaged one says so", "[d
 TEST_CASE("a record that cannot be looked at is none that is missing", "[data][data_record]") {
   const test::Scratch folder;
   test::write(folder / "a.jsonl", "a\n");
-  const DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {});
+  const DataRecord record = DataRecord::of({folder / "*.jsonl"}, "data.train", {}, {});
   const std::string file = folder / "data.json";
   const auto [leads_to, says] = GENERATE(
       table<std::string, std::string>({{"data.json", "cannot be looked at"}, {"no disk", "a link to no disk"}}));
@@ -101,7 +107,7 @@ TEST_CASE("other data than a run started with is refused by name, but where it s
   const test::Scratch folder;
   const std::string file = folder / "data.json";
   const auto start = [&](DataStart how, const char* seed = "1") {
-    keep_data_record(file, DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", seed}}), how);
+    keep_data_record(file, DataRecord::of({folder / "*.jsonl"}, "data.train", {{"run.seed", seed}}, {}), how);
   };
   for (const char* name : {"a.jsonl", "b.jsonl", "c.jsonl"}) test::write(folder / name, text_of(200000));
   start(DataStart::kReplays);
@@ -135,7 +141,7 @@ class Probed {
   std::string file() const { return folder_ / "data.json"; }
   /// As a config that asks for `asked` sequences of `context` + 1 tokens has them.
   std::string start(DataStart how, const std::vector<std::int32_t>& tokens, std::int64_t asked) const {
-    DataRecord record = DataRecord::of({folder_ / "a.jsonl"}, "data.train", {});
+    DataRecord record = DataRecord::of({folder_ / "a.jsonl"}, "data.train", {}, {});
     record.held_out = DataRecord::HeldOut::of(config, tokens, /*context=*/2, asked);
     return test::failure_of([&] { keep_data_record(file(), record, how); });
   }

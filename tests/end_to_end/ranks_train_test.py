@@ -150,6 +150,14 @@ with tempfile.TemporaryDirectory() as temporary:
         shard.write_bytes(text)
     child = subprocess.run(launcher, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
     report.check(child.returncode == 0, f"the same files in two folders: {child.returncode} {child.stderr}")
+    # Nor do ranks that would write into folders of their own.
+    launcher = [part for place in ("here", "there")
+                for part in (":", "-np", "1", "-wdir", str(home.folder / place), *home.line("torn", **dict(moving, run__dir="runs")))][1:]  # fmt: skip
+    child = subprocess.run([*MPIRUN, *launcher], capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
+    said = ours(child.stderr)
+    told = len(said) == 1 and "runs/torn/checkpoints: not the same folder on rank 1 of 2 as on rank 0" in said[0]
+    left = list((home.folder / "here/runs/torn/checkpoints").iterdir())
+    report.check(child.returncode == 2 and told and left == [], f"two folders: {child.returncode} {left} {child.stderr}")
     mine, theirs = (home.line("others", **moving | more) for more in ({}, {"train__optimizer__lr": 0.5}))
     child = subprocess.run([*MPIRUN, "-np", "1", *mine, ":", "-np", "1", *theirs], capture_output=True, text=True, timeout=PATIENCE)
     said = ours(child.stderr)
