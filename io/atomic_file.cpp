@@ -23,12 +23,12 @@ std::string folder_of(const std::string& path) {
 
 void sync_folder(const std::string& path) { FileDescriptor::open(path, O_RDONLY | O_DIRECTORY).sync(); }
 
+}  // namespace
+
 void rename_and_sync(const std::string& from, const std::string& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) throw file_error(to, "put in place", errno);
   sync_folder(folder_of(to));
 }
-
-}  // namespace
 
 std::string unfinished_beside(const std::string& path) {
   static std::atomic<unsigned> count = 0;

@@ -19,6 +19,9 @@ std::string read_file(const std::string& path);
 /// file's own name, which others watch for.
 std::string unfinished_beside(const std::string& path);
 
+/// Renames `from` to `to` (of the same file system), in whose place it comes, and syncs the folder's entry.
+void rename_and_sync(const std::string& from, const std::string& to);
+
 /// Syncs `from`, then renames it to `to` (of the same file system), in whose place it comes.
 void commit_file(const std::string& from, const std::string& to);
 

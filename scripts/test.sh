@@ -28,11 +28,12 @@ read_back    1        always
 fuzz         8        always
 threads      8        always
 emulated     14       always
+sanitized    5        always
 cuda         7        always
 tidy         15       all
 cuda_archs   15       all
 "
-readonly SPIKESINK=$PWD/build/cpu/spikesink
+SPIKESINK=$PWD/build/cpu/spikesink
 readonly LOGS=$PWD/build/test-logs
 export SPIKESINK
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}  # threads that wait leave the cores to others
@@ -213,6 +214,20 @@ stage_emulated() {
   script tests/end_to_end/emulated_training_test.py
   script tests/end_to_end/emulated_ranks_test.py
   script tests/end_to_end/emulated_ranks_train_test.py
+}
+
+# Whole runs on the CPU that fail, are damaged, hostile or stopped, under the sanitizers of that build; those of leaks are
+# left to the unit tests, since MPI's own are many.
+stage_sanitized() {
+  local test code=0
+  cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
+  cmake --build --preset emulated --target spikesink failing_calls failing_reads held_calls small_disk
+  export SPIKESINK_BUILT=$PWD/build/emulated/spikesink SPIKESINK_FAULTS=20
+  export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0:verify_asan_link_order=0  # beside libraries that are preloaded
+  for test in faults full_disk resume_damage bad_input hostile_files import replay; do
+    SPIKESINK=$PWD/tests/end_to_end/on_cpu.sh script "tests/end_to_end/${test}_test.py" || code=1
+  done
+  return "$code"
 }
 
 # With CUDA's own compiler and libraries; what needs a GPU says that it is skipped.

@@ -17,7 +17,7 @@ namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
 constexpr int kFormat = 2, kOldestFormat = 1;  // 1: of one rank, whose file holds whole tensors
-const std::string kStateFile = "state.json", kLatest = "latest", kSum = "state_crc32c";
+const std::string kStateFile = "state.json", kLatest = "latest", kNext = "latest.next", kSum = "state_crc32c";
 
 /// Of all of state.json but the sum itself.
 std::string sum_of(nlohmann::json state) {
@@ -60,6 +60,14 @@ std::string file_of(const std::string& checkpoint, int rank) {
   return file;
 }
 
+/// What a link `latest.next` leads to, which is left by who was killed before it became `latest`, if that is whole.
+std::optional<std::string> next_checkpoint(const std::string& folder) {
+  const std::string next = folder + "/" + kNext;
+  if (type_of(next, false) != fs::file_type::symlink) return std::nullopt;
+  const std::string name = fs::read_symlink(next).string(), checkpoint = folder + "/" + name;
+  return RunFolder::step_of(name) && is_there(checkpoint + "/" + kStateFile) ? std::optional(checkpoint) : std::nullopt;
+}
+
 /// The new name: `as`, or where that is taken, as.2, as.3 ...
 std::string renamed(const std::string& path, const std::string& as) {
   std::string to = as;
@@ -99,11 +107,26 @@ void write_state(const std::string& folder, const TrainingState& state, std::spa
 void finish_checkpoint(const std::string& checkpoint, const TrainingState& state,
                        std::span<const std::uint32_t> checksums) {
   const std::string unfinished = unfinished_name(checkpoint);
+  for (int rank = 0; rank < state.world; ++rank)
+    if (const std::string file = unfinished + "/" + rank_file(rank); !is_there(file))
+      throw DataError(fmt::format(
+          "{}: is not there, though rank {} has written it; let all ranks see one folder, on a disk that they share",
+          file, rank));
   write_state(unfinished, state, checksums);
   if (is_there(checkpoint)) remove_checkpoint(checkpoint);  // of the same step, by a run that was cut back
+  const fs::path folder = fs::path(checkpoint).parent_path();
+  const std::string next = (folder / kNext).string();  // who is killed in between has this one as the newest too
+  replace_link(next, fs::path(checkpoint).filename().string());
   commit_folder(unfinished, checkpoint);
-  const fs::path path(checkpoint);
-  replace_link((path.parent_path() / kLatest).string(), path.filename().string());
+  rename_and_sync(next, (folder / kLatest).string());
+}
+
+void settle_latest(const std::string& folder) {
+  const std::string next = folder + "/" + kNext;
+  if (type_of(next, false) != fs::file_type::symlink) return;
+  if (next_checkpoint(folder)) return rename_and_sync(next, folder + "/" + kLatest);
+  std::error_code error;
+  fs::remove(next, error);
 }
 
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder) {
@@ -115,6 +138,7 @@ std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder)
 }
 
 std::optional<std::string> latest_checkpoint(const std::string& folder) {
+  if (const auto next = next_checkpoint(folder)) return next;
   const std::string latest = folder + "/" + kLatest;
   if (type_of(latest, false) != fs::file_type::symlink) {  // a copy may have lost the link
     const auto found = whole_checkpoints(folder);
@@ -130,12 +154,13 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
                               latest, name, why));
 }
 
-std::string problem_of_latest(const std::string& folder) {
+std::optional<DamagedCheckpoint> broken_latest(const std::string& folder) {
   const std::string latest = folder + "/" + kLatest;
-  if (type_of(latest, false) != fs::file_type::symlink) return "";
+  if (type_of(latest, false) != fs::file_type::symlink) return std::nullopt;
   const std::string target = (fs::path(folder) / fs::read_symlink(latest)).string();
-  return is_there(target + "/" + kStateFile) ? ""
-                                             : fmt::format("{}: the newest checkpoint has no {}", target, kStateFile);
+  if (is_there(target + "/" + kStateFile)) return std::nullopt;
+  return DamagedCheckpoint{is_there(target) ? target : "",
+                           fmt::format("{}: the newest checkpoint has no {}", target, kStateFile)};
 }
 
 std::string set_aside(const std::string& checkpoint) { return renamed(checkpoint, checkpoint + ".damaged"); }

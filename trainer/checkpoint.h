@@ -49,12 +49,21 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
 /// The whole checkpoints in a folder of checkpoints: step and folder. DataError if it cannot be listed.
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder);
 
-/// The newest checkpoint in a folder of checkpoints: `latest`, or where that is missing, or its checkpoint has no
-/// state.json, the whole one of the highest step; or nothing. DataError if `latest` leads elsewhere, or to the only
-/// one, or if what is there cannot be told.
+/// The newest checkpoint in a folder of checkpoints: that of a kill just before `latest` led to it; or `latest`; or
+/// where that is missing, or its checkpoint has no state.json, the whole one of the highest step; or nothing. DataError
+/// if `latest` leads elsewhere, or to the only one, or if what is there cannot be told.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
-/// A line if the checkpoint that `latest` points to is not whole, or empty.
-std::string problem_of_latest(const std::string& folder);
+/// Before a run goes on: a newest checkpoint that is whole, and that `latest` would have led to but for a kill, has it
+/// lead there. DataError if it cannot.
+void settle_latest(const std::string& folder);
+
+/// A checkpoint that a run did not go on from.
+struct DamagedCheckpoint {
+  std::string checkpoint;  ///< folder; empty: there is none
+  std::string problem;     ///< one line
+};
+/// The checkpoint that `latest` points to, if that is not whole.
+std::optional<DamagedCheckpoint> broken_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name:
 /// CHECKPOINT.damaged, or where an earlier one has that, .damaged.2 and so on. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);

@@ -53,7 +53,8 @@ CheckpointWriter::~CheckpointWriter() {
   }
 }
 
-double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state) {
+double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state,
+                              KeepOlder keep) {
   const auto start = Clock::now();
   finish();
   needed_ = 0;
@@ -61,6 +62,7 @@ double CheckpointWriter::save(const Stream& stream, std::span<const StateSlice> 
   free_ = gather(communicator_, free_bytes(folder_))[0];  // before any rank begins to write
   copy_.take(stream, slices);
   state_ = std::move(state);
+  keep_ = keep;
   state_.world = communicator_.world();
   phase_ = Phase::kWriting;
   begin(&CheckpointWriter::write_file);
@@ -134,7 +136,7 @@ void CheckpointWriter::put_in_place() {
   if (placed_) placed_(state_.step);
   std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
   older.erase(state_.step);  // `latest` points to it
-  while (config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
+  while (keep_ == KeepOlder::kSome && config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
     remove_checkpoint(older.begin()->second);
     older.erase(older.begin());
   }

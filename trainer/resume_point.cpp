@@ -50,8 +50,8 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
     rank_0_does(ranks, [&] {
       const auto latest = latest_checkpoint(folder.checkpoints());
       if (!latest) return;
-      if (std::string problem = tried == 0 ? problem_of_latest(folder.checkpoints()) : ""; !problem.empty())
-        damaged.push_back({"", std::move(problem)});
+      if (auto broken = tried == 0 ? broken_latest(folder.checkpoints()) : std::nullopt)
+        damaged.push_back(std::move(*broken));
       auto all = whole_checkpoints(folder.checkpoints());
       const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
       if (step) all.erase(all.upper_bound(*step), all.end());
@@ -106,6 +106,7 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
     std::erase_if(whole, [&](const auto& other) { return other.second == newer; });
     say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
   }
+  settle_latest(folder.checkpoints());
   if (const auto aside = set_aside_latest(folder.checkpoints()))
     say(fmt::format("{}/latest: is a folder and no link, as in a copy; kept as {}", folder.checkpoints(), *aside));
   for (const auto& [step, newer] : whole) {

@@ -13,12 +13,6 @@
 
 namespace spikesink {
 
-/// A checkpoint that a run did not go on from.
-struct DamagedCheckpoint {
-  std::string checkpoint;  ///< folder; empty: it is not whole
-  std::string problem;     ///< one line
-};
-
 /// The checkpoint that a run goes on from.
 struct ResumePoint {
   std::string checkpoint;  ///< folder

@@ -76,11 +76,10 @@ class Loop {
       if (!one_step()) continue;
       probe_owed_ = probe_is_due();
       if (probe_owed_ && (!stop_ || step_ == total_)) probe();  // who asks for a stop is in a hurry: after the resume
+      if (is_regular_save()) save_owed_ = true;
       if (save_is_due()) checkpoint();
     }
-    if (step_ < total_ && saved_step_ != step_) checkpoint();
-    writer_.wait();
-    report_writer();  // of one before the last
+    save_all();
     log_.close_progress();
     const MemoryUse steps = steps_.memory();
     memory_ = memory_.or_more(steps);
@@ -96,7 +95,9 @@ class Loop {
 
  private:
   bool is_regular_save() const { return step_ == total_ || step_ % job_.checkpoint.every_steps == 0; }
-  bool save_is_due() const { return is_regular_save() || stop_ || writer_failed_; }
+  /// A state behind which no step has been finite yet is not saved as a rule, and pushes out no other: maybe only those
+  /// can be gone on from.
+  bool save_is_due() const { return (save_owed_ && !in_doubt_) || writer_failed_ || stop_ || step_ == total_; }
   bool probe_is_due() const {
     const std::int64_t every = job_.logging.probe_every_steps;
     return is_regular_save() || (every > 0 && step_ % every == 0);
@@ -214,12 +215,28 @@ class Loop {
                       : fmt::format("MFU is a share of {:.1f} TFLOP/s, {}", peak_ / 1e12, kMeasured));
   }
 
+  /// All ranks have theirs, or the run ends with all that it has, and the failure of one that has none.
+  std::vector<std::int32_t> next_samples(std::int64_t first, std::int64_t count) {
+    const Position before = job_.loader.position();
+    std::vector<std::int32_t> samples;
+    std::exception_ptr failure;
+    try {
+      samples = job_.loader.next(step_ + skipped_, first, count);
+    } catch (const Failure&) {
+      failure = std::current_exception();
+    }
+    if (all_true(ranks_, !failure)) return samples;
+    job_.loader.seek(before);
+    save_what_there_is();
+    throw_first(ranks_, failure);
+  }
+
   /// False if it led back to a step that was saved and measured before.
   bool one_step() {
     const auto begin = Clock::now();
     const double waited = ranks_.waited_seconds(), data_waited = job_.loader.waited_seconds();
     const auto& [total, first, count, passes] = steps_.share();
-    const std::vector<std::int32_t> samples = job_.loader.next(step_ + skipped_, first, count);
+    const std::vector<std::int32_t> samples = next_samples(first, count);
     const double lr = learning_rate(job_.train.optimizer, job_.train.schedule, step_ + 1, total_);
     steps_.run(samples, lr, step_ + 1);
     const double loss = steps_.loss(), norm = steps_.grad_norm();  // waits for all of the step
@@ -241,6 +258,7 @@ class Loop {
       stop_ = stop_ || news[r].stop;
     }
     if (!std::isfinite(loss) || !std::isfinite(norm)) return diverged(samples, loss, norm);
+    in_doubt_ = false;
     if (const auto deviations = losses_.look(loss)) note_loss_spike(loss, norm, *deviations);
     report(loss, lr, norm);
     writer_.advance();
@@ -289,7 +307,8 @@ class Loop {
       writer_.finish();  // the last checkpoint is what the run goes on from
       report_writer();
       if (!stops && policy == OnDivergence::kRollback) {
-        if ((point = last_checkpoint())) go_to(point->checkpoint, point->state);
+        point = in_doubt_ && failed == saved_step_ + 1 ? checkpoint_before_the_last() : last_checkpoint();
+        if (point) go_to(point->checkpoint, point->state);
         cut = read_cut(point ? point->state.step : 0);
       }
     } catch (const Failure& failure) {
@@ -313,6 +332,7 @@ class Loop {
       found.action = "skip";
       record(found);
       log_.line(what + "; it is skipped");
+      in_doubt_ = true;
       return true;
     }
     const std::int64_t back = point ? point->state.step : 0;
@@ -325,6 +345,7 @@ class Loop {
       step_ = tokens_ = 0;
     }
     skipped_ += failed - step_;
+    in_doubt_ = true;
     take_back(point, cut);
     losses_.clear();
     begin_rates();
@@ -335,6 +356,19 @@ class Loop {
   std::optional<ResumePoint> last_checkpoint() {
     auto point = newest_resume_point(job_.folder, ranks_);
     if (!point) rank_0_does(ranks_, [&] { require_never_saved(job_.folder, job_.checkpoint.every_steps); });
+    return point;
+  }
+
+  /// Where the first step behind the last has diverged a second time, on other samples: the one before it, or the last
+  /// again where there is none.
+  std::optional<ResumePoint> checkpoint_before_the_last() {
+    auto last = last_checkpoint();
+    if (!last) return last;
+    auto point = newest_resume_point(job_.folder, ranks_, last->state.step);
+    if (!point) return last;
+    point->damaged.insert(
+        point->damaged.begin(),
+        {last->checkpoint, last->checkpoint + ": the step behind it diverged twice, on other samples"});
     return point;
   }
 
@@ -431,19 +465,42 @@ class Loop {
     return furthest(all);
   }
 
+  /// Before the run ends: all that it has is on the disk.
+  void save_all() {
+    if (step_ < total_ && saved_step_ != step_) checkpoint();
+    writer_.finish();
+    report_writer();
+    if (writer_failed_) checkpoint();  // once more
+    writer_.wait();
+  }
+
+  /// Before a failure that has left the model and its optimizer as they were ends the run.
+  void save_what_there_is() {
+    try {
+      if (!in_doubt_ && step_ > 0)
+        save_all();
+      else
+        writer_.finish();
+    } catch (const Failure& failure) {
+      log_.line(fmt::format("a checkpoint was not written: {}", failure.what()));
+    }
+  }
+
   void checkpoint() {
     const auto begin = Clock::now();
     report_broken_lines();
-    const double pause = writer_.save(job_.stream, steps_.optimizer().slices(),
-                                      {.step = step_,
-                                       .tokens = tokens_,
-                                       .threads = job_.stream.num_threads,
-                                       .skipped = skipped_,
-                                       .probe_owed = probe_owed_,
-                                       .config = job_.config,
-                                       .position = position().to_json()});
+    const double pause =
+        writer_.save(job_.stream, steps_.optimizer().slices(),
+                     {.step = step_,
+                      .tokens = tokens_,
+                      .threads = job_.stream.num_threads,
+                      .skipped = skipped_,
+                      .probe_owed = probe_owed_,
+                      .config = job_.config,
+                      .position = position().to_json()},
+                     in_doubt_ ? CheckpointWriter::KeepOlder::kAll : CheckpointWriter::KeepOlder::kSome);
     if (writer_failed_) writer_.wait();  // a second failure ends the run
-    writer_failed_ = false;
+    writer_failed_ = save_owed_ = false;
     saved_step_ = step_;
     if (job_.checkpoint.async || !writer_.has_problem())  // else the next step says what went wrong
       log_.line(fmt::format("checkpoint of step {} ({}; training stood still for {:.2f} s)", step_,
@@ -464,7 +521,8 @@ class Loop {
   std::int64_t skipped_ = 0;      // steps of the data that rollbacks left out
   std::int64_t divergences_ = 0;  // that were passed over
   LossWatch losses_;
-  bool writer_failed_ = false, stop_ = false;
+  bool writer_failed_ = false, save_owed_ = false, stop_ = false;
+  bool in_doubt_ = false;    // no step was finite since one diverged
   bool probe_owed_ = false;  // of step_: due, and not measured yet
   double peak_ = 0;
   std::vector<Busy> busy_;  // in the interval, by rank

@@ -22,7 +22,7 @@ import harness
 from tensorboard.compat.proto.event_pb2 import Event
 
 POINTS = os.environ.get("SPIKESINK_FAULTS", "100")
-LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
+LIBRARY = harness.LIBRARIES / "failing_calls.so"
 KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
 WRITES = ("write", "pwrite")
 KILLED, STOPPED_WITH_A_LINE, PATIENCE = -9, (2, 3), 120
@@ -56,6 +56,10 @@ class Subject:
             out, err = process.communicate()
             return subprocess.CompletedProcess(process.args, "hangs", out, err)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def goes_on(self, folder):
+        """Given what a failed command has left: says, of what it prints when it is run again, whether that is gone on from."""
+        return lambda out: True
 
     def calls(self):
         """Of an undisturbed run: number and name of each call."""
@@ -97,7 +101,9 @@ class Subject:
         report.check(outcome != "killed" or kind in ("kill", "torn"), f"{what}: killed")
         report.check(kind != "short" or outcome == "went on", f"{what}: exit {done.returncode}: {done.stderr}")
         if outcome != "went on" or self.leaves_rests:
+            goes_on = self.goes_on(folder)
             again = self.run(folder)
+            report.check(goes_on(again.stdout), f"{what}, {outcome}: run again: {again.stdout[:600]}")
             report.check(again.returncode == 0, f"{what}: run again: exit {again.returncode}: {again.stderr}")
         found = self.result(folder)
         other = [key for key in self.expected | found if found.get(key) != self.expected.get(key)]
@@ -171,6 +177,13 @@ class Training(Subject):
                 "TensorBoard": scalars(run / "tensorboard")}  # fmt: skip
 
 
+    def goes_on(self, folder):
+        """The newest whole checkpoint is."""
+        checkpoints = folder / "run/checkpoints"
+        whole = sorted(path.parent.name for path in checkpoints.glob("step_*/state.json") if "." not in path.parent.name)
+        return lambda out: f"resumed from {checkpoints}/{whole[-1]} at" in out if whole else "resumed from" not in out
+
+
 class Resuming(Training):
     """A run that was killed in its last step and set back to step 8, of which the checkpoint is damaged, as is a line of metrics: it goes on
     from step 6, keeps both aside, and takes back what came after, a later checkpoint too."""
@@ -187,6 +200,9 @@ class Resuming(Training):
 
         metrics = self.home / "half/run/metrics.jsonl"
         metrics.write_text(metrics.read_text().replace("\n", "\n{broken\n", 1))
+
+    def goes_on(self, folder):
+        return lambda out: "passed over: " in out or "resumed from" in out
 
     def result(self, folder):
         kept = (folder / "run/metrics.jsonl.damaged").read_text()  # twice, where it was killed behind it

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import harness
 
-LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/small_disk.so"
-FAULTS = Path(harness.PROGRAM).resolve().parent / "tests/failing_calls.so"
+LIBRARY = harness.LIBRARIES / "small_disk.so"
+FAULTS = harness.LIBRARIES / "failing_calls.so"
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 
 report = harness.Report()
@@ -60,6 +60,11 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(names(home / "full") == ["latest", "step_00000003"], f"checkpoints that stay: {names(home / 'full')}")
     train("full", "--resume")
     report.check(losses(home / "full") == losses(home / "whole"), "losses after --resume")
+
+    # No room for the last one, once: it is tried again before the run ends.
+    train("last", FROM=3, COUNT=1, FREE=size - 1)
+    tried = re.findall(r"checkpoint of step (\d+) \(", (home / "last/log.txt").read_text())
+    report.check(tried == ["3", "6", "9"] and "latest" in names(home / "last") and "step_00000009" in names(home / "last"), f"the last: {tried}")
 
     # Room for a checkpoint and no more is enough.
     train("just", FROM=1, COUNT=1000, FREE=2 * size + (1 << 21))

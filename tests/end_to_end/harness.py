@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("SPIKESINK", ROOT / "build/cpu/spikesink"))
+# To start the program with; of the program that PROGRAM is a script around, as on_cpu.sh is.
+LIBRARIES = Path(os.environ.get("SPIKESINK_BUILT", PROGRAM)).resolve().parent / "tests"
 TINY = ROOT / "configs/cpu/tiny.yaml"
 # Keys over TINY, as sets() takes them, of a model that trains in a moment.
 SMALL = dict(model__d_model=32, model__n_layers=2, model__context=32, model__attention__n_heads=2, model__attention__d_head=16,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import harness
 
-LIBRARY = Path(harness.PROGRAM).resolve().parent / "tests/held_calls.so"
+LIBRARY = harness.LIBRARIES / "held_calls.so"
 PATIENCE = 120
 Held = collections.namedtuple("Held", "phase call path number", defaults=(1,))
 

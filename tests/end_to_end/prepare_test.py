@@ -17,7 +17,7 @@ import harness
 report = harness.Report()
 rng = random.Random(7)
 PATIENCE = 300
-NO_LOCKS = Path(harness.PROGRAM).resolve().parent / "tests/no_locks.so"
+NO_LOCKS = harness.LIBRARIES / "no_locks.so"
 
 
 def contents(folder):

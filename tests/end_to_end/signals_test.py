@@ -19,7 +19,7 @@ from held import PATIENCE, Held, has_taken, held
 STEPS = 6
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 AGAIN = "SIGTERM until it has ended"
-SIGNALS = {"SIGTERM": [signal.SIGTERM], "SIGUSR1": [signal.SIGUSR1], "SIGINT": [signal.SIGINT], "SIGINT twice": [signal.SIGINT] * 2}
+SIGNALS = {"SIGTERM": [signal.SIGTERM], "SIGUSR1": [signal.SIGUSR1], "SIGHUP": [signal.SIGHUP], "SIGINT": [signal.SIGINT], "SIGINT twice": [signal.SIGINT] * 2}
 
 report = harness.Report()
 
@@ -58,6 +58,9 @@ def in_training(home, keys, whole, at, name, signals):
     want = -signal.SIGINT if len(signals) == 2 and not before_steps else 0 if at.phase == "last checkpoint" else 75
     report.check(code == want, f"{what}: exit {code}, not {want}: {error}")
     report.check(error.count("\n") == (want == 75) and (want != 75 or "--resume" in error), f"{what}: a line on how to go on: {error!r}")
+    if want == 75 and not before_steps:
+        saved, last = os.readlink(run / "checkpoints/latest"), harness.metrics(run)[-1]["step"]
+        report.check(saved == f"step_{last:08d}", f"{what}: the newest checkpoint is {saved}, the last step {last}")
     again = harness.run(*line[1:], "--resume", check=False)
     report.check(again.returncode == 0, f"{what}: run again: exit {again.returncode}: {again.stderr}")
     report.check(result(run) == whole, f"{what}: losses, probes or probe files are not those of an undisturbed run")

@@ -143,6 +143,28 @@ TEST_CASE("the newest checkpoints stay, and latest points to the last", "[traine
   CHECK(read_state(*latest_checkpoint(folder.path())).step == 4);
 }
 
+TEST_CASE("the newest checkpoint is one that a kill kept latest from, if it is whole", "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  for (const std::int64_t step : {7, 8}) {
+    TrainingState state = kState;
+    state.step = step;
+    Writer(folder.path()).save(test::Trained(1), state);
+  }
+  const std::string latest = folder / "latest", next = latest + ".next";
+  fs::remove(latest);
+  fs::create_symlink("step_00000007", latest);
+  const auto [leads_to, newest] = GENERATE(table<std::string, std::string>({{"step_00000008", "step_00000008"},
+                                                                            {"step_00000009", "step_00000007"},
+                                                                            {"../step_00000008", "step_00000007"},
+                                                                            {"none", "step_00000007"}}));
+  CAPTURE(leads_to);
+  if (leads_to != "none") fs::create_symlink(leads_to, next);
+  CHECK(latest_checkpoint(folder.path()) == folder / newest);
+  settle_latest(folder.path());
+  CHECK(fs::read_symlink(latest) == newest);
+  CHECK_FALSE(fs::is_symlink(next));
+}
+
 TEST_CASE("the checkpoint just written stays, whatever higher steps are left over", "[trainer][checkpoint]") {
   const test::TemporaryFolder folder;
   test::Trained trained(1);

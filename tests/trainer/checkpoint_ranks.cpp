@@ -319,6 +319,25 @@ TEST_CASE("a checkpoint that rank 0 cannot put in place is known to all", "[trai
   CHECK(problems[1] == problems[0]);
 }
 
+TEST_CASE("a checkpoint of ranks that do not see one folder is not put in place", "[trainer][checkpoint][ranks]") {
+  const test::TemporaryFolder folder;
+  const test::Trained trained(1);
+  std::vector<std::string> problems(2);
+  test::run_ranks(2, [&](Communicator& communicator) {
+    const auto rank = static_cast<std::size_t>(communicator.rank());
+    CheckpointWriter writer(folder / std::to_string(rank), {}, communicator);
+    writer.save(trained.stream, part(state_of(trained), communicator.rank(), 2), at_step(7));
+    try {
+      writer.wait();
+    } catch (const DataError& error) {
+      problems[rank] = error.what();
+    }
+  });
+  CHECK_THAT(problems[0], Catch::Contains("0/step_00000007.unfinished/rank_0001.h5: is not there"));
+  CHECK(problems[1] == problems[0]);
+  CHECK(whole_checkpoints(folder / "0").empty());
+}
+
 TEST_CASE("old checkpoints of many ranks go, with all of their files", "[trainer][checkpoint][ranks]") {
   const test::TemporaryFolder folder;
   const test::Trained trained(1);

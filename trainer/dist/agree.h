@@ -58,6 +58,22 @@ inline std::vector<std::string> gather_texts(Communicator& communicator, const s
   return texts;
 }
 
+/// After some ranks have found that they cannot go on: all throw the failure of the first of them. `mine`: a Failure,
+/// or none.
+[[noreturn]] inline void throw_first(Communicator& communicator, const std::exception_ptr& mine) {
+  std::string news;
+  try {
+    if (mine) std::rethrow_exception(mine);
+  } catch (const Failure& failure) {
+    news = std::string(1, static_cast<char>(failure.code)) + failure.what();
+  }
+  const std::vector<std::string> all = gather_texts(communicator, news);
+  const auto first = std::ranges::find_if_not(all, &std::string::empty);
+  const std::string who =
+      all.size() > 1 ? "rank " + std::to_string(first - all.begin()) + " of " + std::to_string(all.size()) + ": " : "";
+  throw Failure(static_cast<ExitCode>(first->front()), who + first->substr(1));
+}
+
 /// Rank 0 runs f(), and the others wait for it. What it throws all throw: a Failure as it is; of other exceptions the
 /// others throw the words.
 template <class F>
