@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import harness
+import ranks_home
 from tensorboard.compat.proto.event_pb2 import Event
 
 POINTS = os.environ.get("SPIKESINK_FAULTS", "100")
@@ -214,6 +215,30 @@ class Resuming(Training):
         return super().run(folder, **faults)
 
 
+class Ranks(Training):
+    """Two ranks that share the weights; the calls of one fail."""
+
+    def __init__(self, home, rank):
+        super().__init__(home, f"rank {rank} of 2")
+        self.rank = rank
+        self.keys += harness.sets(system__shard="parameters")
+
+    def run(self, folder, **faults):
+        faulty = ["env", f"LD_PRELOAD={LIBRARY}", f"FAULTS_UNDER={folder}", *(f"FAULTS_{key}={value}" for key, value in faults.items())] if faults else []
+        ranks = [(faulty if rank == self.rank else []) + self.line(folder) for rank in (0, 1)]
+        process = subprocess.Popen([*ranks_home.MPIRUN, "-np", "1", *ranks[0], ":", "-np", "1", *ranks[1]], env=os.environ | {"OMP_NUM_THREADS": "1"},
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            return subprocess.CompletedProcess(process.args, "hangs", out, err)
+        was_killed = process.returncode != 0 and faults.get("KIND") in ("kill", "torn")  # mpirun has a code of its own
+        said = "".join(line + "\n" for line in ranks_home.ours(err))
+        return subprocess.CompletedProcess(process.args, KILLED if was_killed else process.returncode, out, said)
+
+
 class Preparing(Subject):
     leaves_rests = True
 
@@ -261,7 +286,10 @@ class Reporting(OfTraining):
 with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary)
     record = {}
-    for kind, share in ((Training, 1), (Resuming, 3), (Preparing, 3), (Analyzing, 5), (Reporting, 20)):
+    subjects = [(Training, 1), (Resuming, 3), (Preparing, 3), (Analyzing, 5), (Reporting, 20)]
+    if shutil.which("mpirun"):
+        subjects[2:2] = [(lambda home, rank=rank: Ranks(home, rank), 10) for rank in (0, 1)]
+    for kind, share in subjects:
         subject = kind(home)
         calls = subject.calls()
         if kind is Training:

@@ -119,6 +119,16 @@ static mode_t mode_of(int flags, va_list more) { return flags & (O_CREAT | O_TMP
 OPEN(open)
 OPEN(open64)
 
+/// Of a file that was written to: network file systems tell there what they could not write.
+int close(int fd) {
+  char path[PATH_MAX];
+  const int flags = fcntl(fd, F_GETFL);
+  const int counts = flags >= 0 && (flags & O_ACCMODE) != O_RDONLY && fd_is_under(fd, path);
+  const enum Fault fault = counts ? fault_of("close", path, 1) : kNone;
+  const int result = REAL(close)(fd);
+  return fails(fault) ? -1 : result;
+}
+
 #define ON_FD(name, needs_room)                                                       \
   int name(int fd) {                                                                  \
     char path[PATH_MAX];                                                              \
