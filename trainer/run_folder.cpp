@@ -67,7 +67,7 @@ void RunFolder::require_new() const {
 }
 
 void RunFolder::remove_unfinished() const {
-  for (const std::string& folder : {path_, probes(), checkpoints()})
+  for (const std::string& folder : {path_, probes(), checkpoints(), tensorboard()})
     for (const fs::path& path : entries_of(folder)) {
       const std::string name = path.filename().string();
       std::error_code error;
