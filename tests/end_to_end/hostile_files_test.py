@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""No config, checkpoint, store or sweep file makes the program write outside its run's folder, run a command, or read a file that nobody named.
+"""No config, checkpoint, store, sweep or probe file makes the program or the report write outside its run's folder, run a command, or read a file
+that nobody named.
 
 What else shows it: safetensors indices (tests/io/safetensors.cpp), manifests (tests/data/store.cpp), sbatch scripts (tests/sweeps/slurm_script.cpp),
 reports (report_test.py)."""
@@ -7,6 +8,8 @@ reports (report_test.py)."""
 import json
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -109,6 +112,26 @@ with tempfile.TemporaryDirectory() as temporary:
         refused(f"store, {way}", done, str(bad), "tokens")
         shutil.rmtree(bad)
 
+    # The report draws nothing of another file: what would is left out, in one line each.
+    probe = sorted((run / "probes").glob("step_*.h5"))[-1]
+    shutil.copy(probe, outside / "probe.h5")
+    with h5py.File(outside / "analysis.h5", "w") as file:
+        file["trajectory/residual/max"] = [1.0, 2.0]
+    lines = []
+    for way, make in WAYS.items():
+        shown = home / "shown" / way.replace(" ", "_")
+        shutil.copytree(run, shown)
+        (shown / "analysis").mkdir()
+        (shown / "analysis/summary.json").write_text("{}")
+        shutil.copy(outside / "analysis.h5", shown / "analysis/analysis.h5")
+        for path, name in ((shown / "probes" / probe.name, "spike/max"), (shown / "analysis/analysis.h5", "trajectory/residual/max")):
+            rewrite(path, name, make(outside / path.name.replace(probe.name, "probe.h5")))
+            lines.append(f"report.py: {path}: {name} has its numbers in another file, which is not read; make the file anew, "
+                         "with all of it inside; left out")  # fmt: skip
+    done = subprocess.run([sys.executable, harness.ROOT / "scripts/report.py", home / "shown", "--out", home / "report.html"],
+                          capture_output=True, text=True, timeout=600)  # fmt: skip
+    report.check(done.returncode == 0 and sorted(done.stderr.splitlines()) == sorted(lines), f"report: exit {done.returncode}, {done.stderr}")
+
     # `latest` leads to a checkpoint beside it, or nowhere.
     shutil.copytree(checkpoint, outside / "step_00000002")
     latest = run / "checkpoints/latest"
@@ -134,5 +157,5 @@ with tempfile.TemporaryDirectory() as temporary:
 
     made = sorted(str(path.relative_to(home)) for path in home.rglob("*") if re.search("pwned|row", path.name) and path != run.parent and path != run)
     report.check(not made, f"no command ran and nothing was made elsewhere: {made}")
-    report.check(sorted(path.name for path in outside.iterdir()) == ["other.h5", "secret", "step_00000002", "tokens.h5"], f"{sorted(outside.iterdir())}")
+    report.check(sorted(path.name for path in outside.iterdir()) == ["analysis.h5", "other.h5", "probe.h5", "secret", "step_00000002", "tokens.h5"], f"{sorted(outside.iterdir())}")
 report.end()
