@@ -149,6 +149,46 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("export of a link", harness.run("export", kept, "--out", home / "exported", check=False), str(kept / "huggingface/tokenizer.json"), "link")
     report.check(not (home / "exported").exists(), "no export is left")
 
+    # So would a link in a model's folder that is imported; those of Hugging Face's cache lead to the model's own blobs.
+    def import_of(model):
+        shutil.rmtree(home / "brought", ignore_errors=True)
+        return harness.run("import", model, "--out", home / "brought", check=False)
+
+    model = home / "model"
+    harness.run("export", checkpoint, "--out", model)
+    cache = home / "hub/models--a--b"
+    blobs, snapshot = cache / "blobs", cache / "snapshots/0123abcd"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for path in model.iterdir():
+        shutil.copy(path, blobs / f"hash_of_{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/hash_of_{path.name}")
+    (blobs / "of_words").write_text('{"a": 1}')
+    (snapshot / "vocab.json").symlink_to("../../blobs/of_words")
+    (snapshot / "added_tokens.json").symlink_to("vocab.json")
+    done = import_of(snapshot)
+    came = [home / "brought/huggingface" / name for name in ("vocab.json", "added_tokens.json")]
+    report.check(done.returncode == 0 and all(path.read_text() == '{"a": 1}' and not path.is_symlink() for path in came),
+                 f"a model of Hugging Face's cache is imported: {done.stderr}")  # fmt: skip
+    (blobs / "away").symlink_to(outside)
+    for near in (home / "blobs", home / "model_2"):  # where a model's blobs would be without a cache; a name that begins as the model's
+        near.mkdir()
+        shutil.copy(outside / "secret", near / "secret")
+    shutil.copytree(model, home / "models/a")
+    for folder, name, target in (
+        (model, "vocab.json", outside / "secret"),
+        (model, "merges.txt", "../outside/secret"),
+        (model, "my.tiktoken", "../model_2/secret"),
+        (home / "models/a", "vocab.json", "../../blobs/secret"),
+        (snapshot, "tokenizer.json", outside / "secret"),
+        (snapshot, "chat_template.jinja", "../../blobs/away/secret"),
+    ):
+        (folder / name).symlink_to(target)
+        refused(f"import of {name} -> {target}", import_of(folder), str(folder / name), "which is no file of the model")
+        report.check(not (home / "brought").exists(), "no import is left")
+        (folder / name).unlink()
+    report.check(import_of(model).returncode == 0 and import_of(snapshot).returncode == 0, "imported without them")
+
     # Sweeps: rows are names of folders.
     for row in ("../../outside/row", str(outside / "row"), "..", "a b", "$(touch pwned)"):
         sweep = home / "sweep.yaml"
