@@ -7,6 +7,7 @@ reports (report_test.py)."""
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import h5py
 import harness
 
+LITTLE_MEMORY = 4 << 30  # of addresses, many times what the small model takes
 report = harness.Report()
 
 
@@ -83,15 +85,15 @@ with tempfile.TemporaryDirectory() as temporary:
     # A checkpoint that would have another file read: refused, though its checksums fit.
     checkpoint = run / "checkpoints/step_00000002"
     with h5py.File(checkpoint / "rank_0000.h5") as file:
-        weight = []
-        file.visititems(lambda name, item: weight.append(name) if isinstance(item, h5py.Dataset) and name.startswith("weights/") else None)
+        weights = []
+        file.visititems(lambda name, item: weights.append(name) if isinstance(item, h5py.Dataset) and name.startswith("weights/") else None)
     shutil.copy(checkpoint / "rank_0000.h5", outside / "other.h5")
     for way, make in WAYS.items():
         bad = home / "bad"
         shutil.copytree(checkpoint, bad)
-        rewrite(bad / "rank_0000.h5", weight[0], make(outside / "other.h5"))
+        rewrite(bad / "rank_0000.h5", weights[0], make(outside / "other.h5"))
         harness.seal(bad)
-        refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weight[0])
+        refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weights[0])
         shutil.rmtree(bad)
 
     # The same of a token store.
@@ -188,6 +190,36 @@ with tempfile.TemporaryDirectory() as temporary:
         report.check(not (home / "brought").exists(), "no import is left")
         (folder / name).unlink()
     report.check(import_of(model).returncode == 0 and import_of(snapshot).returncode == 0, "imported without them")
+
+    # How large a model is said to be takes no memory: the files must have it.
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (LITTLE_MEMORY, LITTLE_MEMORY))
+
+    def hollow(file, name, values):
+        """A dataset as of that many hidden channels, of which the file has no numbers."""
+        file.create_dataset(name, [n if n == harness.SMALL["model__d_model"] else 16000000 for n in values.shape], "f4")
+
+    state = json.loads((checkpoint / "state.json").read_text())
+    large = home / "large"
+    for changes, shapes_fit, says in (
+        ({r"d_model: \d+": "d_model: 65536", r"n_layers: \d+": "n_layers: 64"}, False, "of another model"),
+        ({"kind: swiglu": "kind: swiglu\n    d_hidden: 16000000"}, True, "too small for the numbers of weights/"),
+    ):
+        shutil.copytree(checkpoint, large)
+        config = state["config"]
+        for key, value in changes.items():
+            config, count = re.subn(key, value, config)
+            report.check(count == 1, f"the config has one {key}")
+        (large / "state.json").write_text(json.dumps(state | {"config": config}))
+        if shapes_fit:
+            for name in [name for name in weights if "mlp" in name]:
+                rewrite(large / "rank_0000.h5", name, hollow)
+        harness.seal(large)
+        for command in (["eval"], ["analyze", "--out", home / "large_analysis"]):
+            done = harness.run(command[0], large, *command[1:], "--sequences", 1, check=False, preexec_fn=little)
+            refused(f"{command[0]} of {changes}", done, str(large / "rank_0000.h5"), says)
+        shutil.rmtree(large)
+    harness.run("eval", checkpoint, "--sequences", 1, preexec_fn=little)
 
     # Sweeps: rows are names of folders.
     for row in ("../../outside/row", str(outside / "row"), "..", "a b", "$(touch pwned)"):
