@@ -38,6 +38,22 @@ bool travels_along(const std::string& name) {
          name.ends_with(".tiktoken.json");
 }
 
+/// Whether `path` lies below `folder`; both without links in them.
+bool is_below(const fs::path& path, const fs::path& folder) {
+  return std::ranges::mismatch(folder, path).in1 == folder.end();
+}
+
+/// A link among what a model brings would take any file along that its reader can read. Those of Hugging Face's cache,
+/// snapshots/REVISION/NAME -> ../../blobs/HASH, stay in the model's part of it.
+void require_of_model(const fs::directory_entry& entry, const fs::path& folder) {
+  if (!entry.is_symlink()) return;
+  const fs::path model = fs::canonical(folder), target = fs::canonical(entry.path()), revisions = model.parent_path();
+  if (is_below(target, model)) return;
+  if (revisions.filename() == "snapshots" && is_below(target, revisions.parent_path() / "blobs")) return;
+  throw DataError(fmt::format("{}: is a link to {}, which is no file of the model; put the file itself there",
+                              entry.path().string(), target.string()));
+}
+
 nlohmann::json parsed(const std::string& path) {
   return fs::exists(path) ? nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false)
                           : nlohmann::json();
@@ -98,6 +114,7 @@ ImportedTokenizer import_tokenizer(const std::string& folder, const std::string&
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (!entry.is_regular_file() || !travels_along(name)) continue;
+    require_of_model(entry, folder);
     copy_file(entry.path().string(), files + "/" + name);
     if (name == "tokenizer.model" || name == "tokenizer.json" || name.ends_with(".tiktoken")) names.push_back(name);
   }

@@ -56,6 +56,7 @@ Measured open_measured(const MeasuredOptions& options) {
 
 Session load_model(const Measured& m) {
   Session session = make_session(m.config);
+  require_weights(m.checkpoint, session.model->params());
   session.model->params().allocate(session.stream, m.config.system.resolved_precision(), /*grads=*/false);
   load_slices(session.stream, m.checkpoint, weight_slices(session.model->params()));
   return session;

@@ -13,20 +13,28 @@ constexpr int kOwn = std::numeric_limits<int>::max();
 }  // namespace
 
 void ConfigLayers::add_file(const std::string& file, const std::optional<Mention>& mention) {
-  add_text(open_yaml(file, "config", mention, open_), file);
+  OpenFiles open;
+  add_file(file, mention, open);
 }
 
-void ConfigLayers::add_text(const std::string& text, const std::string& name) {
+void ConfigLayers::add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open) {
+  add_document(open_yaml(file, "config", mention, open), file, &open);
+  open.chain.pop_back();
+}
+
+void ConfigLayers::add_text(const std::string& text, const std::string& name) { add_document(text, name, nullptr); }
+
+void ConfigLayers::add_document(const std::string& text, const std::string& name, OpenFiles* open) {
   const Place top{name, 1, {}};
   const YAML::Node document = parse_yaml(text, top);
   if (!document.IsNull()) {
     if (!document.IsMap())
       refuse(top.of(document).text() + ": the file must be a map of keys, e.g. train: {steps: 100}");
     if (const auto extends = extends_of(document, top)) {
-      if (open_.empty()) refuse(extends->place, "extends", "cannot stand in a resolved config");
+      if (open == nullptr) refuse(extends->place, "extends", "cannot stand in a resolved config");
       for (const std::string& base : bases_of(*extends)) {
-        ConfigLayers layers(open_);
-        layers.add_file(base, Mention{extends->place, "extends", "file that extends it"});
+        ConfigLayers layers;
+        layers.add_file(base, Mention{extends->place, "extends", "file that extends it"}, *open);
         inherit(layers);
       }
     }

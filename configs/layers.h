@@ -1,5 +1,4 @@
 #pragma once
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -51,8 +50,9 @@ class ConfigLayers {
     int rank;  ///< what is inherited 0, 1, ... in the order of inherit(), then kOwn
   };
 
-  explicit ConfigLayers(std::vector<std::filesystem::path> open) : open_(std::move(open)) {}
-
+  void add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open);
+  /// `open`: null for a text that is no file's, which extends nothing.
+  void add_document(const std::string& text, const std::string& name, OpenFiles* open);
   void add_member(const std::string& prefix, const std::string& key, const Written& written);
   void put(const std::string& key, const Written& written, int rank);
   bool drop_one_without_effect();
@@ -60,7 +60,6 @@ class ConfigLayers {
 
   std::map<std::string, Entry, std::less<>> entries_;  // by path; values only, no sections
   std::map<std::string, std::string_view> dropped_;
-  std::vector<std::filesystem::path> open_;  // this file and those that extend it
   int num_bases_ = 0;
 };
 

@@ -76,18 +76,24 @@ std::string first_word(const std::string& path) { return path.substr(0, path.fin
 
 }  // namespace
 
-void SweepFile::add_file(const std::string& file, const std::optional<Mention>& mention) {
+void SweepFile::add_file(const std::string& file) {
+  OpenFiles open;
+  add_file(file, std::nullopt, open);
+}
+
+void SweepFile::add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open) {
   file_ = file;
-  const std::string text = open_yaml(file, "sweep", mention, open_);
+  const std::string text = open_yaml(file, "sweep", mention, open);
   const Place top{file, 1, {}};
   const YAML::Node document = parse_yaml(text, top);
   if (!document.IsMap()) refuse(top.of(document).text() + ": the file must be a map of keys, e.g. base: baseline.yaml");
   if (const auto extends = extends_of(document, top))
     for (const std::string& base : bases_of(*extends)) {
-      SweepFile read(open_);
-      read.add_file(base, Mention{extends->place, "extends", "file that extends it"});
+      SweepFile read;
+      read.add_file(base, Mention{extends->place, "extends", "file that extends it"}, open);
       inherit(read);
     }
+  open.chain.pop_back();
   for (const auto& [key, written] : keys_of(document, "", top)) {
     if (key == "extends") continue;
     if (find_path(key) == nullptr || key.find('.') != std::string::npos) refuse_unknown(written.place, key);

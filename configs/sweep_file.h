@@ -1,5 +1,4 @@
 #pragma once
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,7 +16,7 @@ class SweepFile {
  public:
   SweepFile() = default;
 
-  void add_file(const std::string& file, const std::optional<Mention>& mention = std::nullopt);
+  void add_file(const std::string& file);
   /// Keys of the sweep, or keys of a config, which count in every row.
   void add_overrides(const std::vector<std::string>& overrides);
 
@@ -29,8 +28,7 @@ class SweepFile {
   const ConfigLayers& overrides() const { return overrides_; }
 
  private:
-  explicit SweepFile(std::vector<std::filesystem::path> open) : open_(std::move(open)) {}
-
+  void add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open);
   void inherit(const SweepFile& base);
   void add_key(const std::string& path, const Written& written);
   void put(const std::string& path, const Written& written);
@@ -38,7 +36,6 @@ class SweepFile {
   std::string file_;
   std::map<std::string, Written> values_;  // by path; no sections
   ConfigLayers set_, overrides_;
-  std::vector<std::filesystem::path> open_;  // this file and those that extend it
 };
 
 }  // namespace spikesink

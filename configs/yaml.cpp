@@ -13,6 +13,9 @@ namespace spikesink {
 namespace fs = std::filesystem;
 namespace {
 
+/// Files that name each other twice are read 2^n times, and a long chain takes much of the stack.
+constexpr int kMostFiles = 100;
+
 /// Only notes where a document begins.
 class DocumentStart final : public YAML::EventHandler {
  public:
@@ -43,7 +46,7 @@ void refuse(const Place& place, std::string_view key, std::string_view what) {
 }
 
 std::string open_yaml(const std::string& file, const std::string& kind, const std::optional<Mention>& mention,
-                      std::vector<fs::path>& open) {
+                      OpenFiles& open) {
   const auto fail = [&](const std::string& what) {
     refuse(mention ? fmt::format("{}: {}: {}: {}", mention->place.text(), mention->key, file, what)
                    : file + ": " + what);
@@ -55,12 +58,15 @@ std::string open_yaml(const std::string& file, const std::string& kind, const st
   if (mention && !fs::is_regular_file(file, error))
     fail("is no plain file: what a file names must end when it is read");
   const fs::path canonical = fs::weakly_canonical(file, error);
-  if (std::find(open.begin(), open.end(), canonical) != open.end())
+  if (std::find(open.chain.begin(), open.chain.end(), canonical) != open.chain.end())
     fail("extends this file in turn; a chain of files must end");
+  if (++open.num_read > kMostFiles)
+    fail(fmt::format("is one file too many: {} are read already, each as often as it is named; name it once",
+                     kMostFiles));
   std::ifstream in(file, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(in)), {});
   if (!in) fail("cannot be read");
-  open.push_back(canonical);
+  open.chain.push_back(canonical);
   return text;
 }
 

@@ -51,10 +51,16 @@ struct Mention {
   std::string relative_to;  ///< "file that extends it"
 };
 
-/// The text of a `kind` ("config") file. `open`: it and those that extend it, to which it is added; refused if it is
-/// there already.
+/// Files that are being read for one that was named.
+struct OpenFiles {
+  std::vector<std::filesystem::path> chain;  ///< the one that is being read and those that extend it
+  int num_read = 0;                          ///< so far, a file as often as it is named
+};
+
+/// The text of a `kind` ("config") file, which is added to `open`; refused if it is in the chain already, or if too
+/// many have been read.
 std::string open_yaml(const std::string& file, const std::string& kind, const std::optional<Mention>& mention,
-                      std::vector<std::filesystem::path>& open);
+                      OpenFiles& open);
 
 /// The one document of `text`; null if it is empty.
 YAML::Node parse_yaml(const std::string& text, const Place& place);

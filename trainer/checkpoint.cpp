@@ -216,6 +216,10 @@ std::vector<std::string> rank_files(const std::string& checkpoint) {
   return files;
 }
 
+void require_weights(const std::string& checkpoint, const ParamSet& params) {
+  require_weights(rank_files(checkpoint), params);
+}
+
 void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices) {
   load_slices(stream, rank_files(checkpoint), slices);
 }

@@ -81,6 +81,8 @@ std::string find_checkpoint(const std::string& path);
 TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
 /// The files of a checkpoint's ranks, which are all there.
 std::vector<std::string> rank_files(const std::string& checkpoint);
+/// require_weights() of the files of a checkpoint.
+void require_weights(const std::string& checkpoint, const ParamSet& params);
 /// load_slices() from the files of a checkpoint, of whatever world size.
 void load_slices(const Stream& stream, const std::string& checkpoint, std::span<const StateSlice> slices);
 

@@ -18,7 +18,6 @@
 namespace spikesink {
 namespace {
 constexpr std::int64_t kHeldElements = 4 << 20;  // elements held at a time
-const std::string kWeights = "weights/";
 
 /// f(part) for every tensor that files have.
 void for_parts(const ParamSet& params, auto&& f) {

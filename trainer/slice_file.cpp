@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "io/failure.h"
@@ -20,17 +23,31 @@ struct Stretch {
   std::int64_t begin, end;
 };
 
-/// What a file has of a tensor: `count` elements from `first` on, if that is what it is.
-struct Found {
-  std::vector<std::int64_t> whole;
-  std::int64_t first, count;
-};
-Found find(const H5File& file, const std::string& name) {
+/// The elements that a file has of a tensor of shape `whole`, if any. DataError if it is of another shape there.
+std::optional<Stretch> find(const H5File& file, const std::string& path, const std::string& name, const Shape& whole) {
+  if (!file.exists(name)) return std::nullopt;
   const std::vector<std::int64_t> dims = file.dims(name);
+  const bool is_slice = file.has_attribute(name, kFirst);
+  const std::vector<std::int64_t> shape = is_slice ? file.list_attribute(name, kShape) : dims;
+  if (shape != whole.dims())
+    throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
+                                fmt::join(shape, ", "), fmt::join(whole.dims(), ", ")));
+  const std::int64_t first = is_slice ? file.number_attribute<std::int64_t>(name, kFirst) : 0;
   std::int64_t count = 1;
   for (const std::int64_t n : dims) count *= n;
-  if (!file.has_attribute(name, kFirst)) return {dims, 0, count};
-  return {file.list_attribute(name, kShape), file.number_attribute<std::int64_t>(name, kFirst), count};
+  if (first < 0 || count > whole.numel() - first)
+    throw DataError(fmt::format("{}: damaged: has {} elements of {} from {} on, of {}; use an older checkpoint", path,
+                                count, name, first, whole.numel()));
+  return Stretch{first, first + count};
+}
+
+/// "rank_0000.h5 and 3 more"
+std::string text_of(std::span<const std::string> files) {
+  return files.front() + (files.size() > 1 ? fmt::format(" and {} more", files.size() - 1) : "");
+}
+
+[[noreturn]] void fail_of_another(std::span<const std::string> files, const std::string& name) {
+  throw DataError(fmt::format("{}: of another model: no {}", text_of(files), name));
 }
 
 /// Reads elements of `name`, from `at` of the dataset on, into `to`; by pieces, so that little is held twice.
@@ -103,6 +120,28 @@ void HostCopy::write(const std::string& path) const {
   file.close();
 }
 
+void require_weights(std::span<const std::string> files, const ParamSet& params) {
+  constexpr std::int64_t kLeastBytes = 2;  // of an element, in bf16
+  std::set<std::string> found;
+  std::int64_t room = 0;  // elements
+  for (const std::string& path : files) {
+    const H5File file = H5File::open(path);
+    room += static_cast<std::int64_t>(std::filesystem::file_size(path)) / kLeastBytes;
+    for (const Param& param : params.all())
+      for (const ParamPart& part : param.parts)
+        if (find(file, path, kWeights + part.name, part.shape)) found.insert(part.name);
+  }
+  for (const Param& param : params.all())
+    for (const ParamPart& part : param.parts) {
+      if (!found.contains(part.name)) fail_of_another(files, kWeights + part.name);
+      // A dataset may be said to be of any shape, and its file have none of its numbers. One by one: no sum overflows.
+      room -= part.shape.numel();
+      if (room < 0)
+        throw DataError(fmt::format("{}: damaged: too small for the numbers of {}; use an older checkpoint",
+                                    text_of(files), kWeights + part.name));
+    }
+}
+
 void load_slices(const Stream& stream, std::span<const std::string> files, std::span<const StateSlice> slices) {
   struct Progress {
     bool is_known = false;        ///< some file has a stretch of the tensor
@@ -114,20 +153,13 @@ void load_slices(const Stream& stream, std::span<const std::string> files, std::
     for (std::size_t i = 0; i < slices.size(); ++i) {
       const StateSlice& slice = slices[i];
       const std::string name = slice.group + slice.name;
-      if (!file.exists(name)) continue;
-      const auto& [whole, first, count] = find(file, name);
-      if (whole != slice.whole.dims())
-        throw DataError(fmt::format("{}: of another model: {} is ({}), this model needs ({})", path, name,
-                                    fmt::join(whole, ", "), fmt::join(slice.whole.dims(), ", ")));
-      if (first < 0 || count > slice.whole.numel() - first)
-        throw DataError(fmt::format("{}: damaged: has {} elements of {} from {} on, of {}; use an older checkpoint",
-                                    path, count, name, first, slice.whole.numel()));
-      const Stretch there{first, first + count};
+      const std::optional<Stretch> there = find(file, path, name, slice.whole);
+      if (!there) continue;
       progress[i].is_known = true;
-      const std::int64_t begin = std::max(there.begin, slice.first),
-                         end = std::min(there.end, slice.first + slice.values.numel());
+      const std::int64_t begin = std::max(there->begin, slice.first),
+                         end = std::min(there->end, slice.first + slice.values.numel());
       if (begin >= end) continue;
-      read_into(stream, file, name, begin - there.begin, slice.values.slice(begin - slice.first, Shape{end - begin}));
+      read_into(stream, file, name, begin - there->begin, slice.values.slice(begin - slice.first, Shape{end - begin}));
       progress[i].loaded.push_back({begin - slice.first, end - slice.first});
     }
   }
@@ -135,10 +167,9 @@ void load_slices(const Stream& stream, std::span<const std::string> files, std::
     const StateSlice& slice = slices[i];
     const auto [begin, end] = first_gap(progress[i].loaded, slice.values.numel());
     if (begin == end) continue;
-    const std::string of = files.front() + (files.size() > 1 ? fmt::format(" and {} more", files.size() - 1) : "");
     const std::string name = slice.group + slice.name;
-    if (!progress[i].is_known) throw DataError(fmt::format("{}: of another model: no {}", of, name));
-    throw DataError(fmt::format("{}: elements {} to {} of {} are missing; use an older checkpoint", of,
+    if (!progress[i].is_known) fail_of_another(files, name);
+    throw DataError(fmt::format("{}: elements {} to {} of {} are missing; use an older checkpoint", text_of(files),
                                 slice.first + begin, slice.first + end - 1, name));
   }
 }

@@ -34,6 +34,10 @@ class HostCopy {
   std::vector<std::byte> bytes_;
 };
 
+/// To be asked before memory is taken for a model of which only a file tells: DataError as load_slices() of all weights
+/// where it can be told without their values, and where the files are too small to hold them.
+void require_weights(std::span<const std::string> files, const ParamSet& params);
+
 /// Fills the slices, each rounded to its dtype, with what the files of all ranks have of them; only that is read.
 /// Several slices may be of one tensor. DataError names the parameter that is missing, in whole or in part, or that is
 /// of another shape: files of another model.

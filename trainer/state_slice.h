@@ -7,6 +7,9 @@
 
 namespace spikesink {
 
+/// The group of the weights in a checkpoint's files.
+inline const std::string kWeights = "weights/";
+
 /// A contiguous stretch of one tensor of the training state, in the row-major order of the whole: what a rank has of
 /// it.
 struct StateSlice {

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from .h5_alone import NotAlone, open_alone
 from .runs import LARGEST, first_line
 
 # Dimensions of the arrays that are drawn; arrays of other shapes are left out.
@@ -136,10 +137,13 @@ def read_arrays(path, notes):
             data[name] = np.asarray(item[...])
 
     try:
-        with h5py.File(path, "r") as file:
+        with open_alone(path) as file:
             file.visititems(keep)
     except FileNotFoundError:
         notes.left_out(path, "no such file")
+    except NotAlone as why:
+        notes.left_out(path, why)
+        return {}
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         notes.left_out(path, f"not readable as HDF5 ({first_line(error)})")
         return {}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import h5py
 import numpy as np
 
+from .h5_alone import NotAlone, open_alone
 from .runs import LARGEST, first_line
 
 GROUPS = ("sink", "spike", "gate")
@@ -75,13 +76,16 @@ def read_probe(step, path, notes):
     """None, with a note, where the file is damaged."""
     probe = Probe(step)
     try:
-        with h5py.File(path, "r") as file:
+        with open_alone(path) as file:
             for group in GROUPS:
                 if not isinstance(file.get(group), h5py.Group):
                     continue
                 for name, dataset in file[group].items():
                     if isinstance(dataset, h5py.Dataset):
                         probe.data[f"{group}/{name}"] = np.asarray(dataset[...])
+    except NotAlone as why:
+        notes.left_out(path, why)
+        return None
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         notes.left_out(path, f"not readable as HDF5 ({first_line(error)})")
         return None

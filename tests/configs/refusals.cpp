@@ -1,4 +1,6 @@
 // Every kind of mistake that a user can make in a config, and the whole line that answers it.
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -230,6 +232,28 @@ TEST_CASE("files that extend each other in a circle are refused", "[configs]") {
   folder.write("sub/b.yaml", "# b\nextends: ../a.yaml\n");
   CHECK(folder.refusal("a.yaml") ==
         "sub/b.yaml:2: extends: a.yaml: extends this file in turn; a chain of files must end");
+}
+
+TEST_CASE("more than a hundred files for one are refused, a file as often as it is named", "[configs]") {
+  const test::Folder folder;
+  // Each names the next one twice: 2^30 readings of the last.
+  for (int i = 0; i < 30; ++i)
+    folder.write(fmt::format("f{}.yaml", i), fmt::format("# f\nextends: [f{0}.yaml, f{0}.yaml]\n", i + 1));
+  const std::string end = "data: {train: [a]}\ntrain: {steps: 3}\n";
+  folder.write("f30.yaml", end);
+  const std::string refusal = "is one file too many: 100 are read already, each as often as it is named; name it once";
+  CHECK(folder.refusal("f0.yaml") == "f29.yaml:2: extends: f30.yaml: " + refusal);
+  CHECK(folder.refusal("f25.yaml") == "accepted");
+
+  std::string list = "f30.yaml";
+  for (int i = 1; i < 99; ++i) list += ", f30.yaml";
+  folder.write("x.yaml", "extends: [" + list + "]\n");
+  CHECK(folder.refusal("x.yaml") == "accepted");
+  folder.write("x.yaml", "extends: [" + list + ", f30.yaml]\n");
+  CHECK(folder.refusal("x.yaml") == "x.yaml:1: extends: f30.yaml: " + refusal);
+  // Those of another base are of the same hundred; a chain is as long as its files.
+  folder.write("y.yaml", "extends: [f25.yaml, x.yaml]\n");
+  CHECK(folder.refusal("y.yaml") == "x.yaml:1: extends: f30.yaml: " + refusal);
 }
 
 TEST_CASE("a file that is not there, or is a folder, is refused by name", "[configs]") {

@@ -1,4 +1,6 @@
 // Every kind of mistake that a user can make in a sweep file, and the whole line that answers it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cctype>
@@ -195,6 +197,18 @@ TEST_CASE("a mistake in a sweep file is refused with its line, the row and the m
   const test::Folder folder;
   CAPTURE(yaml);
   CHECK(refusal(folder, yaml) == line);
+}
+
+TEST_CASE("more than a hundred files that a sweep extends are refused", "[configs]") {
+  const test::Folder folder;
+  for (int i = 0; i < 30; ++i)  // each names the next one twice: 2^30 readings of the last
+    folder.write(fmt::format("f{}.yaml", i), fmt::format("extends: [f{0}.yaml, f{0}.yaml]\n", i + 1));
+  folder.write("f30.yaml", "local: {jobs: 2}\n");
+  const std::string rest = "base: b.yaml\nrows: [{name: a}]\n";
+  CHECK(refusal(folder, "extends: f25.yaml\n" + rest) == "accepted");
+  CHECK_THAT(refusal(folder, "extends: f0.yaml\n" + rest),
+             Catch::Matchers::EndsWith(
+                 "is one file too many: 100 are read already, each as often as it is named; name it once"));
 }
 
 TEST_CASE("a mistake in a sweep's --set is refused with what was typed", "[configs]") {

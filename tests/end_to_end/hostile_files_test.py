@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
-"""No config, checkpoint, store or sweep file makes the program write outside its run's folder, run a command, or read a file that nobody named.
+"""No config, checkpoint, store, sweep or probe file makes the program or the report write outside its run's folder, run a command, or read a file
+that nobody named.
 
 What else shows it: safetensors indices (tests/io/safetensors.cpp), manifests (tests/data/store.cpp), sbatch scripts (tests/sweeps/slurm_script.cpp),
 reports (report_test.py)."""
 
 import json
 import re
+import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import h5py
 import harness
 
+LITTLE_MEMORY = 4 << 30  # of addresses, many times what the small model takes
 report = harness.Report()
 
 
@@ -80,15 +85,15 @@ with tempfile.TemporaryDirectory() as temporary:
     # A checkpoint that would have another file read: refused, though its checksums fit.
     checkpoint = run / "checkpoints/step_00000002"
     with h5py.File(checkpoint / "rank_0000.h5") as file:
-        weight = []
-        file.visititems(lambda name, item: weight.append(name) if isinstance(item, h5py.Dataset) and name.startswith("weights/") else None)
+        weights = []
+        file.visititems(lambda name, item: weights.append(name) if isinstance(item, h5py.Dataset) and name.startswith("weights/") else None)
     shutil.copy(checkpoint / "rank_0000.h5", outside / "other.h5")
     for way, make in WAYS.items():
         bad = home / "bad"
         shutil.copytree(checkpoint, bad)
-        rewrite(bad / "rank_0000.h5", weight[0], make(outside / "other.h5"))
+        rewrite(bad / "rank_0000.h5", weights[0], make(outside / "other.h5"))
         harness.seal(bad)
-        refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weight[0])
+        refused(f"checkpoint, {way}", harness.run("eval", bad, "--sequences", 1, check=False), str(bad / "rank_0000.h5"), weights[0])
         shutil.rmtree(bad)
 
     # The same of a token store.
@@ -109,6 +114,26 @@ with tempfile.TemporaryDirectory() as temporary:
         refused(f"store, {way}", done, str(bad), "tokens")
         shutil.rmtree(bad)
 
+    # The report draws nothing of another file: what would is left out, in one line each.
+    probe = sorted((run / "probes").glob("step_*.h5"))[-1]
+    shutil.copy(probe, outside / "probe.h5")
+    with h5py.File(outside / "analysis.h5", "w") as file:
+        file["trajectory/residual/max"] = [1.0, 2.0]
+    lines = []
+    for way, make in WAYS.items():
+        shown = home / "shown" / way.replace(" ", "_")
+        shutil.copytree(run, shown)
+        (shown / "analysis").mkdir()
+        (shown / "analysis/summary.json").write_text("{}")
+        shutil.copy(outside / "analysis.h5", shown / "analysis/analysis.h5")
+        for path, name in ((shown / "probes" / probe.name, "spike/max"), (shown / "analysis/analysis.h5", "trajectory/residual/max")):
+            rewrite(path, name, make(outside / path.name.replace(probe.name, "probe.h5")))
+            lines.append(f"report.py: {path}: {name} has its numbers in another file, which is not read; make the file anew, "
+                         "with all of it inside; left out")  # fmt: skip
+    done = subprocess.run([sys.executable, harness.ROOT / "scripts/report.py", home / "shown", "--out", home / "report.html"],
+                          capture_output=True, text=True, timeout=600)  # fmt: skip
+    report.check(done.returncode == 0 and sorted(done.stderr.splitlines()) == sorted(lines), f"report: exit {done.returncode}, {done.stderr}")
+
     # `latest` leads to a checkpoint beside it, or nowhere.
     shutil.copytree(checkpoint, outside / "step_00000002")
     latest = run / "checkpoints/latest"
@@ -126,6 +151,76 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("export of a link", harness.run("export", kept, "--out", home / "exported", check=False), str(kept / "huggingface/tokenizer.json"), "link")
     report.check(not (home / "exported").exists(), "no export is left")
 
+    # So would a link in a model's folder that is imported; those of Hugging Face's cache lead to the model's own blobs.
+    def import_of(model):
+        shutil.rmtree(home / "brought", ignore_errors=True)
+        return harness.run("import", model, "--out", home / "brought", check=False)
+
+    model = home / "model"
+    harness.run("export", checkpoint, "--out", model)
+    cache = home / "hub/models--a--b"
+    blobs, snapshot = cache / "blobs", cache / "snapshots/0123abcd"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for path in model.iterdir():
+        shutil.copy(path, blobs / f"hash_of_{path.name}")
+        (snapshot / path.name).symlink_to(f"../../blobs/hash_of_{path.name}")
+    (blobs / "of_words").write_text('{"a": 1}')
+    (snapshot / "vocab.json").symlink_to("../../blobs/of_words")
+    (snapshot / "added_tokens.json").symlink_to("vocab.json")
+    done = import_of(snapshot)
+    came = [home / "brought/huggingface" / name for name in ("vocab.json", "added_tokens.json")]
+    report.check(done.returncode == 0 and all(path.read_text() == '{"a": 1}' and not path.is_symlink() for path in came),
+                 f"a model of Hugging Face's cache is imported: {done.stderr}")  # fmt: skip
+    (blobs / "away").symlink_to(outside)
+    for near in (home / "blobs", home / "model_2"):  # where a model's blobs would be without a cache; a name that begins as the model's
+        near.mkdir()
+        shutil.copy(outside / "secret", near / "secret")
+    shutil.copytree(model, home / "models/a")
+    for folder, name, target in (
+        (model, "vocab.json", outside / "secret"),
+        (model, "merges.txt", "../outside/secret"),
+        (model, "my.tiktoken", "../model_2/secret"),
+        (home / "models/a", "vocab.json", "../../blobs/secret"),
+        (snapshot, "tokenizer.json", outside / "secret"),
+        (snapshot, "chat_template.jinja", "../../blobs/away/secret"),
+    ):
+        (folder / name).symlink_to(target)
+        refused(f"import of {name} -> {target}", import_of(folder), str(folder / name), "which is no file of the model")
+        report.check(not (home / "brought").exists(), "no import is left")
+        (folder / name).unlink()
+    report.check(import_of(model).returncode == 0 and import_of(snapshot).returncode == 0, "imported without them")
+
+    # How large a model is said to be takes no memory: the files must have it.
+    def little():
+        resource.setrlimit(resource.RLIMIT_AS, (LITTLE_MEMORY, LITTLE_MEMORY))
+
+    def hollow(file, name, values):
+        """A dataset as of that many hidden channels, of which the file has no numbers."""
+        file.create_dataset(name, [n if n == harness.SMALL["model__d_model"] else 16000000 for n in values.shape], "f4")
+
+    state = json.loads((checkpoint / "state.json").read_text())
+    large = home / "large"
+    for changes, shapes_fit, says in (
+        ({r"d_model: \d+": "d_model: 65536", r"n_layers: \d+": "n_layers: 64"}, False, "of another model"),
+        ({"kind: swiglu": "kind: swiglu\n    d_hidden: 16000000"}, True, "too small for the numbers of weights/"),
+    ):
+        shutil.copytree(checkpoint, large)
+        config = state["config"]
+        for key, value in changes.items():
+            config, count = re.subn(key, value, config)
+            report.check(count == 1, f"the config has one {key}")
+        (large / "state.json").write_text(json.dumps(state | {"config": config}))
+        if shapes_fit:
+            for name in [name for name in weights if "mlp" in name]:
+                rewrite(large / "rank_0000.h5", name, hollow)
+        harness.seal(large)
+        for command in (["eval"], ["analyze", "--out", home / "large_analysis"]):
+            done = harness.run(command[0], large, *command[1:], "--sequences", 1, check=False, preexec_fn=little)
+            refused(f"{command[0]} of {changes}", done, str(large / "rank_0000.h5"), says)
+        shutil.rmtree(large)
+    harness.run("eval", checkpoint, "--sequences", 1, preexec_fn=little)
+
     # Sweeps: rows are names of folders.
     for row in ("../../outside/row", str(outside / "row"), "..", "a b", "$(touch pwned)"):
         sweep = home / "sweep.yaml"
@@ -134,5 +229,5 @@ with tempfile.TemporaryDirectory() as temporary:
 
     made = sorted(str(path.relative_to(home)) for path in home.rglob("*") if re.search("pwned|row", path.name) and path != run.parent and path != run)
     report.check(not made, f"no command ran and nothing was made elsewhere: {made}")
-    report.check(sorted(path.name for path in outside.iterdir()) == ["other.h5", "secret", "step_00000002", "tokens.h5"], f"{sorted(outside.iterdir())}")
+    report.check(sorted(path.name for path in outside.iterdir()) == ["analysis.h5", "other.h5", "probe.h5", "secret", "step_00000002", "tokens.h5"], f"{sorted(outside.iterdir())}")
 report.end()
