@@ -105,7 +105,6 @@ void require_finite(const Measured& measured, const Session& session, const std:
 }
 
 void run(AnalyzeOptions options) {
-  using Clock = std::chrono::steady_clock;
   const auto rows = chosen(options.only);
   if (options.measured.sequences == 0) options.measured.sequences = kSequences;
   const Measured measured = open_measured(options.measured);
@@ -167,8 +166,10 @@ void run(AnalyzeOptions options) {
       log.line(fmt::format("{}: left out: {}", row->name, reason));
       continue;
     }
-    const auto begin = Clock::now();
-    const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+    const auto begin = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
     study.progress = [&](double share) {
       log.progress(fmt::format("{}: {:.0f} %, {}", row->name, 100 * share, duration_text(seconds())));
     };

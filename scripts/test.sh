@@ -28,7 +28,7 @@ read_back    1        always
 fuzz         8        always
 threads      8        always
 emulated     14       always
-sanitized    5        always
+sanitized    4        always
 cuda         7        always
 tidy         15       all
 cuda_archs   15       all

@@ -93,12 +93,12 @@ std::optional<std::string> MetricsFollower::news() {
 }
 
 std::optional<std::string> MetricsFollower::end(double patience, bool whole) {
-  using Clock = std::chrono::steady_clock;
+  constexpr auto now = &std::chrono::steady_clock::now;
   if (id_ == 0) return news();
   if (whole) [[maybe_unused]]
     const auto told = send(socket_, "end\n", 4, MSG_NOSIGNAL);
   ::close(std::exchange(socket_, -1));
-  for (const auto begin = Clock::now(); Clock::now() - begin < std::chrono::duration<double>(patience);) {
+  for (const auto begin = now(); now() - begin < std::chrono::duration<double>(patience);) {
     if (const auto ended = look()) {
       if (ended->empty()) return std::nullopt;
       return fmt::format("metrics may not all have been sent: what sends them has ended with {}; see {}", *ended,
