@@ -129,9 +129,9 @@ void DocumentTally::judge() const {
 
 void DocumentTally::judge(double lines) const {
   if (static_cast<double>(counts_.num_broken()) <= max_bad_share_ * lines) return;
-  throw DataError(fmt::format("data: {} of {} lines are broken, above {} {}: {}; raise {} to go on, or mend the shards for a new run",
-                              counts_.num_broken(), counts_.lines(), key_, max_bad_share_, counts_.broken_text(),
-                              key_));
+  throw DataError(fmt::format(
+      "data: {} of {} lines are broken, above {} {}: {}; raise {} to go on, or mend the shards for a new run",
+      counts_.num_broken(), counts_.lines(), key_, max_bad_share_, counts_.broken_text(), key_));
 }
 
 DocumentCounts DocumentTally::counts() const {
