@@ -11,10 +11,8 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
-#include "kernels/attention/attention_cudnn.h"
-#include "kernels/core/gpu.h"
 #include "models/cost.h"
-#include "models/layers/attention.h"
+#include "trainer/about_run.h"
 #include "trainer/checkpoint_writer.h"
 #include "trainer/cut_back.h"
 #include "trainer/dist/agree.h"
@@ -25,6 +23,7 @@
 #include "trainer/run_log.h"
 #include "trainer/sample_identity.h"
 #include "trainer/schedule.h"
+#include "trainer/step_news.h"
 #include "trainer/stop_signals.h"
 #include "trainer/training_step.h"
 
@@ -33,22 +32,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr double kFollowerPatience = 10;  // seconds, at the run's end
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-
-/// What ranks tell each other after every step.
-struct StepNews {
-  double seconds;         ///< that it took
-  double busy_seconds;    ///< of these, in which the rank did not wait for others
-  double data_seconds;    ///< of these, in which it waited for its samples
-  std::uint32_t samples;  ///< identity of those that it took: see identity_of()
-  bool stop;              ///< it was asked to
-};
-
-/// Seconds of a rank's steps, those in which it did not wait for others, and those in which it waited for its samples.
-struct Busy {
-  double seconds = 0, busy = 0, data = 0;
-  double share() const { return seconds > 0 ? busy / seconds : 0; }
-  double data_share() const { return seconds > 0 ? data / seconds : 0; }
-};
 
 class Loop {
  public:
@@ -137,25 +120,7 @@ class Loop {
     memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
     job_.stream.pool->reset_peak();
-    log_.line(fmt::format("model: {} parameters, {:.3g} FLOPs a token",
-                          count_text(static_cast<double>(cost_.parameters())), cost_.flops()));
-    log_.line("runs:  " + where());
-    if (ranks_.world() > 1) {
-      const auto& [total, first, count, passes] = steps_.share();
-      log_.line(fmt::format("ranks: {}, with {} of a step each, in {}; system.shard: {}{}", ranks_.world(),
-                            total % ranks_.world() == 0 ? counted(count, "sequence")
-                                                        : fmt::format("{} or {}", total / ranks_.world(),
-                                                                      counted(total / ranks_.world() + 1, "sequence")),
-                            passes == 1 ? "1 pass" : fmt::format("{} passes", passes),
-                            names_of(ShardKind{})[static_cast<std::size_t>(job_.shards.kind)],
-                            job_.shards.reduce == ReducePrecision::kBF16 ? ", gradients sent in bf16" : ""));
-      if (total < ranks_.world())
-        log_.line(fmt::format("ranks: {} of them have nothing to do; raise train.batch_tokens or start fewer",
-                              ranks_.world() - total));
-    }
-    log_.line(fmt::format("run:   {} of {} of {}, {} tokens in all, into {}", counted(total_, "step"),
-                          counted(sequences_, "sequence"), counted(context_, "token"),
-                          count_text(static_cast<double>(total_ * sequences_ * context_)), job_.folder.path()));
+    for (const std::string& line : about_run(job_, cost_, steps_.share(), peak_)) log_.line(line);
     begin_ = Clock::now();
     begin_rates();
   }
@@ -185,34 +150,6 @@ class Loop {
       for (const std::string& note : cut->make()) log_.line(note);
     });
     if (ranks_.rank() == 0) metrics_.emplace(job_.folder, job_.logging, job_.hyperparameters);
-  }
-
-  /// Device, rates and what was chosen for it, once in the log.
-  std::string where() const {
-    constexpr const char* kMeasured = "a large product's rate, measured now; steps can pass it";
-    const DType dtype = job_.precision;
-    if (job_.stream.device == Device::kCpu)
-      return fmt::format("on the CPU in {}, {}{}; MFU is a share of {:.0f} GFLOP/s, {}", name_of(dtype),
-                         counted(job_.stream.num_threads, "thread"), ranks_.world() > 1 ? " a rank" : "", peak_ / 1e9,
-                         kMeasured);
-    std::string device = "cuda",
-                attention = kernels::attention_plan(
-                                job_.stream, attention_dims(job_.model.config().attention, context_),
-                                std::min(job_.train.micro_batch, sequences_), dtype, job_.end_of_text.has_value())
-                                .text;
-    bool stated = false;
-    if constexpr (kHasCuda) {
-      const gpu::Info gpu = gpu::info();
-      device = fmt::format("{} ({:.1f} GiB)", gpu.name, static_cast<double>(gpu.total_bytes) / (1 << 30));
-      stated = stated_rate(dtype, gpu.name).has_value();
-      if (const auto builds = kernels::cuda::cudnn_builds(job_.stream); builds.count > 0)
-        attention += fmt::format(", {} of its plans built in {:.1f} s", builds.count, builds.seconds);
-    }
-    return fmt::format(
-        "on {} in {}; attention: {}; {}", device, name_of(dtype), attention,
-        kCudaEmulated ? "rates and MFU say nothing: all of it is emulated on the host"
-        : stated      ? fmt::format("MFU is a share of {:.0f} TFLOP/s, the rate that its maker states", peak_ / 1e12)
-                      : fmt::format("MFU is a share of {:.1f} TFLOP/s, {}", peak_ / 1e12, kMeasured));
   }
 
   /// All ranks have theirs, or the run ends with all that it has, and the failure of one that has none.

@@ -7,135 +7,17 @@
 #include <nlohmann/json.hpp>
 
 #include "io/failure.h"
-#include "tests/trainer/support.h"
+#include "tests/trainer/divergence_run.h"
 #include "trainer/trainer.h"
 
 namespace spikesink {
-namespace {
 using Catch::Contains;
-using Lines = std::vector<nlohmann::json>;
-
-/// The samples of a step of the data are a function of it.
-class CountedLoader final : public Loader {
- public:
-  explicit CountedLoader(std::int64_t context) : row_(context + 1) {}
-  std::vector<std::int32_t> next(std::int64_t step, std::int64_t, std::int64_t count) override {
-    if (step == fails_at) throw DataError("no more text");
-    asked.push_back(step);
-    position_.step = step + 1;
-    std::vector<std::int32_t> samples(static_cast<std::size_t>(count * row_));
-    for (std::size_t i = 0; i < samples.size(); ++i)
-      samples[i] = static_cast<std::int32_t>((static_cast<std::size_t>(step) * 5 + i * i) % 12);
-    return samples;
-  }
-  Position position() const override { return position_; }
-  void seek(const Position& position) override { position_ = position; }
-  DocumentCounts counts() const override { return {}; }
-  double waited_seconds() const override { return 0; }
-
-  std::vector<std::int64_t> asked;
-  std::int64_t fails_at = -1;
-
- private:
-  std::int64_t row_;
-  Position position_;
-};
-
-/// Changes the model after a step, which is when it is asked to measure it.
-struct Saboteur final : Probe {
-  std::function<void(std::int64_t)> after = [](std::int64_t) {};
-  Scalars measure(std::int64_t step, const std::string&) override {
-    after(step);
-    return {{"seen", static_cast<double>(step)}};
-  }
-};
-
-class Run {
- public:
-  explicit Run(TrainConfig training) : training_(std::move(training)), run_(folder_ / "run") {
-    training_.batch_tokens = 2 * config_.context;
-    run_.make();
-  }
-  /// On a model that is new, from the newest checkpoint if there is one.
-  void train(Decoder& model, Saboteur& saboteur) {
-    CountedLoader loader(config_.context);
-    loader.fails_at = text_ends_at;
-    const auto communicator = alone();
-    std::exception_ptr error;
-    try {
-      spikesink::train({.stream = stream_,
-                        .communicator = *communicator,
-                        .model = model,
-                        .loader = loader,
-                        .probe = saboteur,
-                        .folder = run_,
-                        .train = training_,
-                        .precision = precision,
-                        .state_precision = StatePrecision::kF32,
-                        .shards = {},
-                        .seed = 1,
-                        .checkpoint = {.every_steps = save_every, .keep = keep, .async = async},
-                        .logging = {.every_steps = 1, .probe_every_steps = 1},
-                        .resuming = true,
-                        .resume = newest_resume_point(run_, *communicator)});
-    } catch (...) {
-      error = std::current_exception();
-    }
-    asked = loader.asked;
-    if (error) std::rethrow_exception(error);
-  }
-  Lines lines(const std::string& file) const {
-    Lines all;
-    std::ifstream in(file);
-    for (std::string line; std::getline(in, line);) all.push_back(nlohmann::json::parse(line));
-    return all;
-  }
-  std::vector<std::int64_t> logged(bool probes = false) const {
-    std::vector<std::int64_t> steps;
-    for (const auto& line : lines(run_.metrics()))
-      if (line.contains("event") == probes) steps.push_back(line.at("step"));
-    return steps;
-  }
-  double last_loss() const {
-    double loss = 0;
-    for (const auto& line : lines(run_.metrics()))
-      if (!line.contains("event")) loss = line.at("loss");
-    return loss;
-  }
-  Lines divergences() const { return lines(run_.divergences()); }
-  const ModelConfig& config() const { return config_; }
-  const RunFolder& folder() const { return run_; }
-
-  /// Of its checkpoints, by step.
-  std::vector<std::int64_t> saved() const {
-    std::vector<std::int64_t> steps;
-    for (const auto& [step, path] : whole_checkpoints(run_.checkpoints())) steps.push_back(step);
-    return steps;
-  }
-
-  std::vector<std::int64_t> asked;
-  std::int64_t save_every = 4, keep = 9;
-  std::int64_t text_ends_at = -1;  ///< a step of the data
-  DType precision = DType::kF64;
-  bool async = true;  ///< checkpoints in the background
-
- private:
-  const test::TemporaryFolder folder_;
-  const ModelConfig config_ = test::small_model();
-  const Stream stream_ = Stream::cpu(1);
-  TrainConfig training_;
-  RunFolder run_;
-};
-
-double& weight(Decoder& model) {
-  for (Param& param : model.params().all())
-    if (param.name() == "model.layers.0.mlp.down_proj.weight") return param.value.span<double>()[3];
-  throw std::logic_error("no such weight");
-}
-
-using Steps = std::vector<std::int64_t>;
-
-}  // namespace
+using test::CountedLoader;
+using test::Lines;
+using test::Run;
+using test::Saboteur;
+using test::Steps;
+using test::weight;
 
 TEST_CASE("on_divergence skip: the step changes nothing and the next goes on", "[trainer][divergence]") {
   Run run({.steps = 8, .on_divergence = OnDivergence::kSkip});
@@ -158,106 +40,6 @@ TEST_CASE("on_divergence skip: the step changes nothing and the next goes on", "
   CHECK(found[0].at("loss").is_null());
   CHECK(found[0].at("action") == "skip");
   CHECK(found[0].at("samples") == nlohmann::json({{"data_step", 5}, {"first", 10}, {"count", 2}}));
-}
-
-TEST_CASE("a step whose loss alone is not finite changes nothing", "[trainer][divergence]") {
-  Run run({.steps = 8, .on_divergence = OnDivergence::kSkip});
-  run.precision = DType::kF32;
-  Decoder model(run.config());
-  const auto set = [&](const std::string& name, float value, std::int64_t row = -1) {
-    for (Param& param : model.params().all()) {
-      if (!param.name().ends_with(name)) continue;
-      const auto values = param.value.span<float>();
-      const std::int64_t cols = row < 0 ? std::ssize(values) : param.shape[1], first = row < 0 ? 0 : row * cols;
-      std::ranges::fill(values.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(cols)), value);
-    }
-  };
-  const auto weights = [&] {
-    std::vector<std::vector<double>> all;
-    for (const Param& param : model.params().all()) all.push_back(test::values(param.value));
-    return all;
-  };
-  Saboteur saboteur;
-  std::vector<std::vector<double>> before, after;
-  saboteur.after = [&](std::int64_t step) {
-    if (step == 5) {  // every hidden state is 1, and the logit of a token that comes next -inf
-      for (const char* name : {"embed_tokens.weight", "norm.weight"}) set(name, 1);
-      for (const char* name : {"o_proj.weight", "down_proj.weight"}) set(name, 0);
-      set("lm_head.weight", -1e38F, 2);
-      before = weights();
-    }
-    if (step == 6) {
-      after = weights();
-      set("lm_head.weight", 0, 2);
-    }
-  };
-  run.train(model, saboteur);
-  REQUIRE(run.divergences().size() == 1);
-  const nlohmann::json found = run.divergences()[0];
-  CAPTURE(found.dump());
-  CHECK(found.at("step") == 6);
-  CHECK(found.at("loss").is_null());
-  CHECK(found.at("grad_norm").is_number());
-  CHECK(found.at("action") == "skip");
-  CHECK(before == after);
-}
-
-TEST_CASE("states behind which no step is finite push out no checkpoint", "[trainer][divergence][checkpoint]") {
-  Run run({.steps = 10, .on_divergence = OnDivergence::kSkip});
-  run.save_every = 1;
-  run.keep = 2;
-  Decoder model(run.config());
-  Saboteur saboteur;
-  saboteur.after = [&](std::int64_t step) {
-    if (step == 4) weight(model) = NAN;  // before it is saved
-  };
-  run.train(model, saboteur);
-  CHECK(run.divergences().size() == 6);
-  CHECK(run.saved() == Steps{3, 4, 10});
-}
-
-TEST_CASE("on_divergence rollback: a checkpoint behind which two steps diverge is set aside for the one before",
-          "[trainer][divergence][checkpoint]") {
-  Run run({.steps = 8, .on_divergence = OnDivergence::kRollback});
-  run.save_every = GENERATE(1, 4);
-  run.async = GENERATE(false, true);
-  Decoder model(run.config());
-  Saboteur saboteur;
-  saboteur.after = [&](std::int64_t step) {
-    if (step == 4 && run.divergences().empty()) weight(model) = NAN;  // before it is saved
-  };
-  const bool has_older = run.save_every == 1;
-  const std::string bad = run.folder().checkpoints() + "/step_00000004";
-  if (!has_older) {  // there is none to go back to but this
-    CHECK_THROWS_AS(run.train(model, saboteur), DivergenceError);
-    CHECK(run.saved() == Steps{4});
-    return;
-  }
-  run.train(model, saboteur);
-  REQUIRE(run.divergences().size() == 2);
-  CHECK(run.divergences()[0].at("action") == "rollback to step 4");
-  CHECK(run.divergences()[1].at("action") == "rollback to step 3");
-  CHECK(run.asked == Steps{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
-  CHECK(std::filesystem::exists(bad + ".damaged/state.json"));
-  CHECK(run.saved().back() == 8);
-  CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6, 7, 8});
-}
-
-TEST_CASE("a run whose text fails has all that it had, and goes on to the end of one whose text did not",
-          "[trainer][divergence][checkpoint]") {
-  Run whole({.steps = 9}), run({.steps = 9});
-  run.async = GENERATE(false, true);
-  Saboteur saboteur;
-  Decoder first(whole.config()), failing(run.config()), again(run.config());
-  whole.train(first, saboteur);
-  run.text_ends_at = GENERATE(0, 4, 6);
-  CHECK_THROWS_WITH(run.train(failing, saboteur), Contains("no more text"));
-  const std::int64_t made = std::exchange(run.text_ends_at, -1);
-  CHECK(run.saved() == (made == 0 ? Steps{} : made == 4 ? Steps{4} : Steps{4, 6}));
-  run.train(again, saboteur);
-  CHECK(run.asked.front() == made);
-  CHECK(run.last_loss() == whole.last_loss());
-  CHECK(run.logged() == whole.logged());
 }
 
 TEST_CASE("on_divergence rollback: back to the checkpoint, and on without the samples since", "[trainer][divergence]") {
