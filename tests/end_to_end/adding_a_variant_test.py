@@ -45,6 +45,12 @@ def commands(target):
     return out.stdout.splitlines()
 
 
+def members(source):
+    """Of a file that the build makes to compile others together, those; of any other, itself."""
+    is_made = source.is_relative_to(BUILD)
+    return [Path(path).resolve() for path in re.findall(r'#include "(.+)"', source.read_text())] if is_made else [source]
+
+
 def run(command):
     done = subprocess.run(command, shell=True, cwd=BUILD, capture_output=True, text=True)
     if done.returncode != 0:
@@ -67,12 +73,12 @@ def main():
         source = re.search(r"-c (\S+)$", line)
         if not source:
             continue
-        inside = Path(source[1]).resolve().relative_to(ROOT)
-        if inside.parts[0] == "models" or inside == Path("tests/models/variants.cpp"):
-            objects.append(COPY / f"{inside}.o")
-            line = re.sub(r"-o \S+ -c \S+$", f"-o {objects[-1]} -c {COPY / inside}", line)
-            line = re.sub(r" -MD -MT \S+ -MF \S+", "", line)
-            compile_lines.append(line.replace(f"-I{ROOT}", f"-I{COPY} -I{ROOT}", 1))
+        for inside in (file.relative_to(ROOT) for file in members((BUILD / source[1]).resolve())):
+            if inside.parts[0] == "models" or inside == Path("tests/models/variants.cpp"):
+                objects.append(COPY / f"{inside}.o")
+                own = re.sub(r"-o \S+ -c \S+$", f"-o {objects[-1]} -c {COPY / inside}", line)
+                own = re.sub(r" -MD -MT \S+ -MF \S+", "", own)
+                compile_lines.append(own.replace(f"-I{ROOT}", f"-I{COPY} -I{ROOT}", 1))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(run, compile_lines))
 
