@@ -26,12 +26,24 @@ POINTS = os.environ.get("SPIKESINK_FAULTS", "100")
 LIBRARY = harness.LIBRARIES / "failing_calls.so"
 KINDS = {"error": "EIO", "full": "no room from then on", "short": "half is written", "kill": "killed before", "torn": "killed in the middle"}
 WRITES = ("write", "pwrite")
-KILLED, STOPPED_WITH_A_LINE, PATIENCE = -9, (2, 3), 120
+KILLED, STOPPED_WITH_A_LINE, HANGS, PATIENCE = -9, (2, 3), "hangs", 120
 OUTCOMES = ("went on", "stopped with a line", "killed")
 EXACT = ("step", "tokens", "loss", "lr", "grad_norm", "samples")
 
 report = harness.Report()
 rng = random.Random(5)
+
+
+def ended(line, environment):
+    """What a command came to; its return code is HANGS where it did not end by itself."""
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(line, HANGS, out, err)
+    return subprocess.CompletedProcess(line, process.returncode, out, err)
 
 
 class Subject:
@@ -49,14 +61,7 @@ class Subject:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if faults:
             environment |= {"LD_PRELOAD": str(LIBRARY), "FAULTS_UNDER": str(folder)} | {f"FAULTS_{k}": str(v) for k, v in faults.items()}
-        process = subprocess.Popen(self.line(folder), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            return subprocess.CompletedProcess(process.args, "hangs", out, err)
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        return ended(self.line(folder), environment)
 
     def goes_on(self, folder):
         """Given what a failed command has left: says, of what it prints when it is run again, whether that is gone on from."""
@@ -177,7 +182,6 @@ class Training(Subject):
         return {"losses": losses, "probes": probes, "probe files": files, "latest": os.readlink(run / "checkpoints/latest"),
                 "TensorBoard": scalars(run / "tensorboard")}  # fmt: skip
 
-
     def goes_on(self, folder):
         """The newest whole checkpoint is."""
         checkpoints = folder / "run/checkpoints"
@@ -226,17 +230,11 @@ class Ranks(Training):
     def run(self, folder, **faults):
         faulty = ["env", f"LD_PRELOAD={LIBRARY}", f"FAULTS_UNDER={folder}", *(f"FAULTS_{key}={value}" for key, value in faults.items())] if faults else []
         ranks = [(faulty if rank == self.rank else []) + self.line(folder) for rank in (0, 1)]
-        process = subprocess.Popen([*ranks_home.MPIRUN, "-np", "1", *ranks[0], ":", "-np", "1", *ranks[1]], env=os.environ | {"OMP_NUM_THREADS": "1"},
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-        try:
-            out, err = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            return subprocess.CompletedProcess(process.args, "hangs", out, err)
-        was_killed = process.returncode != 0 and faults.get("KIND") in ("kill", "torn")  # mpirun has a code of its own
-        said = "".join(line + "\n" for line in ranks_home.ours(err))
-        return subprocess.CompletedProcess(process.args, KILLED if was_killed else process.returncode, out, said)
+        done = ended([*ranks_home.MPIRUN, "-np", "1", *ranks[0], ":", "-np", "1", *ranks[1]], os.environ | {"OMP_NUM_THREADS": "1"})
+        if done.returncode not in (0, HANGS) and faults.get("KIND") in ("kill", "torn"):
+            done.returncode = KILLED  # mpirun has a code of its own
+        done.stderr = "".join(line + "\n" for line in ranks_home.ours(done.stderr))
+        return done
 
 
 class Preparing(Subject):
