@@ -8,6 +8,8 @@ std::string problem_of(const ProbeConfig& c) {
   std::ostringstream out;
   if (c.sequences < 1)
     out << "metrics.sequences: " << c.sequences << ", must be at least 1";
+  else if (c.sequences > 1 << 24)
+    out << "metrics.sequences: " << c.sequences << ", must be at most " << (1 << 24);
   else if (!(c.sink_epsilon > 0 && c.sink_epsilon < 1))
     out << "metrics.sink_epsilon: " << c.sink_epsilon << ", must lie between 0 and 1; 0.3 is usual";
   else if (c.sink_length < 2)

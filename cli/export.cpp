@@ -87,6 +87,7 @@ void run(const ExportOptions& options) {
   const TrainingState state = read_state(checkpoint);
   const Config config = read_config_text(state.config, checkpoint + "/state.json");
   const Decoder model(config.model);
+  require_weights(checkpoint, model.params());
   const std::optional<DType> dtype = options.dtype == "bf16"  ? std::optional(DType::kBF16)
                                      : options.dtype == "f32" ? std::optional(DType::kF32)
                                                               : std::nullopt;

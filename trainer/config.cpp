@@ -29,6 +29,8 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
     out << "train.batch_tokens: " << c.batch_tokens << ", must be at most " << (std::int64_t{1} << 36);
   else if (c.micro_batch < 1)
     out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
+  else if (c.micro_batch > 1 << 24)
+    out << "train.micro_batch: " << c.micro_batch << ", must be at most " << (1 << 24);
   else if (c.loss_from_position < 1 || c.loss_from_position > context)
     out << "train.loss_from_position: " << c.loss_from_position << ", must lie between 1 and model.context " << context;
   else if (c.max_divergences < 0)

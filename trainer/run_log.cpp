@@ -82,7 +82,7 @@ void RunLog::close_progress() {
 }
 
 Ending ending_of(const std::exception& error) {
-  constexpr const char* kMend = "; lower train.micro_batch, model.context or the model's size";
+  constexpr const char* kMend = "; lower train.micro_batch, train.batch_tokens, model.context or the model's size";
   if (const auto* failure = dynamic_cast<const Failure*>(&error)) return {failure->code, failure->what()};
   if (dynamic_cast<const CudaOutOfMemory*>(&error)) return {ExitCode::kUsage, error.what() + std::string(kMend)};
   if (dynamic_cast<const std::bad_alloc*>(&error)) return {ExitCode::kUsage, std::string("out of memory") + kMend};

@@ -217,8 +217,8 @@ with tempfile.TemporaryDirectory() as temporary:
             for name in [name for name in weights if "mlp" in name]:
                 rewrite(large / "rank_0000.h5", name, hollow)
         harness.seal(large)
-        for command in (["eval"], ["analyze", "--out", home / "large_analysis"]):
-            done = harness.run(command[0], large, *command[1:], "--sequences", 1, check=False, preexec_fn=little)
+        for command in (["eval", "--sequences", 1], ["analyze", "--out", home / "large_analysis", "--sequences", 1], ["export", "--out", home / "large_model"]):
+            done = harness.run(command[0], large, *command[1:], check=False, preexec_fn=little)
             refused(f"{command[0]} of {changes}", done, str(large / "rank_0000.h5"), says)
         shutil.rmtree(large)
     harness.run("eval", checkpoint, "--sequences", 1, preexec_fn=little)

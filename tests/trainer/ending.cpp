@@ -67,7 +67,7 @@ TEST_CASE("an exception ends the program with its code and one line", "[trainer]
     CHECK(ending.code == code);
     CHECK(ending.text == text);
   };
-  const std::string mend = "; lower train.micro_batch, model.context or the model's size";
+  const std::string mend = "; lower train.micro_batch, train.batch_tokens, model.context or the model's size";
   check(DataError("a.jsonl:3: broken"), ExitCode::kData, "a.jsonl:3: broken");
   check(std::bad_alloc(), ExitCode::kUsage, "out of memory" + mend);
   check(CudaOutOfMemory("out of memory of the GPU: 7 bytes more"), ExitCode::kUsage,
