@@ -16,6 +16,7 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O3")  # assertions stay on: they are cheap, and a 
 
 if(SPIKESINK_SANITIZE)
   target_compile_options(spikesink_options INTERFACE -fsanitize=${SPIKESINK_SANITIZE}
-                         -fno-sanitize-recover=all -fno-omit-frame-pointer)
+                         -fno-sanitize-recover=all -fno-omit-frame-pointer
+                         $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)  # which these flags mislead in std::regex
   target_link_options(spikesink_options INTERFACE -fsanitize=${SPIKESINK_SANITIZE})
 endif()

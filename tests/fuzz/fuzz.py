@@ -15,8 +15,9 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-# A zstd frame may ask for a window of 128 MB; nothing else takes more than some times its input.
-LIMITS = ["-timeout=10", "-rss_limit_mb=512", "-malloc_limit_mb=160", "-max_len=4096"]
+LIMITS = ["-timeout=10", "-rss_limit_mb=512", "-max_len=4096"]
+# Of one allocation, in MB. A zstd frame may ask for a window of 128 MB, and HDF5's datasets unpack to 1100 times their size.
+MALLOC_LIMIT, UNPACKING, UNPACKING_LIMIT = 32, ("json_lines", "store", "checkpoint"), 160
 ENVIRONMENT = {"ASAN_OPTIONS": "quarantine_size_mb=16", "UBSAN_OPTIONS": "print_stacktrace=1", "OMP_NUM_THREADS": "1"}
 DONE = re.compile(r"^#(\d+)\s+DONE\s+cov: (\d+)", re.M)
 COUNTERS = re.compile(r"\((\d+) inline 8-bit counters\)")
@@ -30,7 +31,8 @@ def fuzz(program, target, seconds, found):
     with tempfile.TemporaryDirectory(dir=fast) as work:
         grown = pathlib.Path(work, "grown")
         grown.mkdir()
-        command = [program, f"--target={target}", f"-max_total_time={seconds}", *LIMITS, f"-artifact_prefix={found}/", grown, corpus]
+        command = [program, f"--target={target}", f"-max_total_time={seconds}", *LIMITS,
+                   f"-malloc_limit_mb={UNPACKING_LIMIT if target in UNPACKING else MALLOC_LIMIT}", f"-artifact_prefix={found}/", grown, corpus]
         run = subprocess.run(command, cwd=HERE.parents[1], env=os.environ | ENVIRONMENT | {"TMPDIR": work},
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         size = sum(1 for _ in corpus.iterdir())
