@@ -1,10 +1,13 @@
 #include "trainer/checkpoint.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <system_error>
+#include <utility>
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
@@ -60,11 +63,23 @@ std::string file_of(const std::string& checkpoint, int rank) {
   return file;
 }
 
-/// What a link `latest.next` leads to, which is left by who was killed before it became `latest`, if that is whole.
+/// Was the link `path` made after `other`, or is that not there?
+bool is_newer_link(const std::string& path, const std::string& other) {
+  struct stat one {
+  }, two{};
+  if (lstat(path.c_str(), &one) != 0) return false;
+  if (lstat(other.c_str(), &two) != 0) return true;
+  const auto time = [](const struct stat& s) { return std::pair(s.st_mtim.tv_sec, s.st_mtim.tv_nsec); };
+  return time(one) > time(two);
+}
+
+/// What a link `latest.next` leads to, which is left by who was killed before it became `latest`, if that is whole, and
+/// if nobody has made another `latest` since.
 std::optional<std::string> next_checkpoint(const std::string& folder) {
   const std::string next = folder + "/" + kNext;
-  if (type_of(next, false) != fs::file_type::symlink) return std::nullopt;
-  const std::string name = fs::read_symlink(next).string(), checkpoint = folder + "/" + name;
+  if (is_newer_link(folder + "/" + kLatest, next)) return std::nullopt;
+  std::error_code none;  // it is there for moments only, while a run goes on
+  const std::string name = fs::read_symlink(next, none).string(), checkpoint = folder + "/" + name;
   return RunFolder::step_of(name) && is_there(checkpoint + "/" + kStateFile) ? std::optional(checkpoint) : std::nullopt;
 }
 
@@ -157,7 +172,8 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
 std::optional<DamagedCheckpoint> broken_latest(const std::string& folder) {
   const std::string latest = folder + "/" + kLatest;
   if (type_of(latest, false) != fs::file_type::symlink) return std::nullopt;
-  const std::string target = (fs::path(folder) / fs::read_symlink(latest)).string();
+  const std::string name = fs::read_symlink(latest).string(), target = folder + "/" + name;
+  if (!RunFolder::step_of(name)) return std::nullopt;  // leads elsewhere
   if (is_there(target + "/" + kStateFile)) return std::nullopt;
   return DamagedCheckpoint{is_there(target) ? target : "",
                            fmt::format("{}: the newest checkpoint has no {}", target, kStateFile)};

@@ -12,7 +12,7 @@
 // A checkpoint is a folder step_00001000/ with an HDF5 file a rank (trainer/slice_file.h), rank_0000.h5, ..., which
 // together hold every parameter's weights and moments, and state.json: step, tokens, the resolved config, the data's
 // position, and the checksum of every file. It is written under another name and renamed when all of it is on the disk;
-// `latest`, a link, moves last.
+// `latest`, a link, moves last: as `latest.next` it leads to the checkpoint beforehand.
 namespace spikesink {
 
 /// What a checkpoint has is not what was written: a checksum, the JSON or a file that is not there. That it cannot be
@@ -49,9 +49,10 @@ void finish_checkpoint(const std::string& checkpoint, const TrainingState& state
 /// The whole checkpoints in a folder of checkpoints: step and folder. DataError if it cannot be listed.
 std::map<std::int64_t, std::string> whole_checkpoints(const std::string& folder);
 
-/// The newest checkpoint in a folder of checkpoints: that of a kill just before `latest` led to it; or `latest`; or
-/// where that is missing, or its checkpoint has no state.json, the whole one of the highest step; or nothing. DataError
-/// if `latest` leads elsewhere, or to the only one, or if what is there cannot be told.
+/// The newest checkpoint in a folder of checkpoints: that of `latest.next`, after a kill just before it became
+/// `latest`, unless somebody has made another `latest` since; or `latest`; or where that is missing, or its checkpoint
+/// has no state.json, the whole one of the highest step; or nothing. DataError if `latest` leads elsewhere, or to the
+/// only one, or if what is there cannot be told.
 std::optional<std::string> latest_checkpoint(const std::string& folder);
 /// Before a run goes on: a newest checkpoint that is whole, and that `latest` would have led to but for a kill, has it
 /// lead there. DataError if it cannot.
@@ -62,7 +63,7 @@ struct DamagedCheckpoint {
   std::string checkpoint;  ///< folder; empty: there is none
   std::string problem;     ///< one line
 };
-/// The checkpoint that `latest` points to, if that is not whole.
+/// The checkpoint beside it that `latest` points to, if that is not whole.
 std::optional<DamagedCheckpoint> broken_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name:
 /// CHECKPOINT.damaged, or where an earlier one has that, .damaged.2 and so on. DataError if it cannot be renamed.

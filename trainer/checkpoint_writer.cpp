@@ -136,7 +136,8 @@ void CheckpointWriter::put_in_place() {
   if (placed_) placed_(state_.step);
   std::map<std::int64_t, std::string> older = whole_checkpoints(folder_);
   older.erase(state_.step);  // `latest` points to it
-  while (keep_ == KeepOlder::kSome && config_.keep > 0 && static_cast<std::int64_t>(older.size()) >= config_.keep) {
+  while (keep_ == KeepOlder::kAsConfigured && config_.keep > 0 &&
+         static_cast<std::int64_t>(older.size()) >= config_.keep) {
     remove_checkpoint(older.begin()->second);
     older.erase(older.begin());
   }

@@ -29,12 +29,12 @@ class CheckpointWriter {
   /// Waits for the thread. A single rank finishes what it does; many leave an unfinished folder, unless they wait()ed.
   ~CheckpointWriter();
 
-  enum class KeepOlder { kSome, kAll };  ///< as many as the config has it, or all that there are
+  enum class KeepOlder { kAsConfigured, kAll };  ///< checkpoint.keep of them, or all that there are
 
   /// Waits for the one before, copies the slices, in which all ranks together have the whole state, and begins to
   /// write. state.json has rank 0's `state`, with the communicator's world. Returns the seconds that this took.
   double save(const Stream& stream, std::span<const StateSlice> slices, TrainingState state,
-              KeepOlder keep = KeepOlder::kSome);
+              KeepOlder keep = KeepOlder::kAsConfigured);
   /// At the end of every step: sees how far the ranks are. Never waits for the disk; without a checkpoint under way
   /// there is no communication.
   void advance();
@@ -68,7 +68,7 @@ class CheckpointWriter {
   // Of the checkpoint under way. The phase is the same on all ranks; a rank's part in it is `work_`, if it has one.
   Phase phase_ = Phase::kIdle;
   TrainingState state_;
-  KeepOlder keep_ = KeepOlder::kSome;
+  KeepOlder keep_ = KeepOlder::kAsConfigured;
   std::int64_t needed_ = 0, free_ = 0;            // bytes: of all ranks' values, and of the disk when it began
   std::future<std::optional<std::string>> work_;  // gives what went wrong
   std::optional<std::string> failure_;            // of the work, when it is done

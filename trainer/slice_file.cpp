@@ -6,9 +6,11 @@
 #include <filesystem>
 #include <optional>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "io/failure.h"
+#include "io/file_descriptor.h"
 #include "io/h5.h"
 
 namespace spikesink {
@@ -126,7 +128,10 @@ void require_weights(std::span<const std::string> files, const ParamSet& params)
   std::int64_t room = 0;  // elements
   for (const std::string& path : files) {
     const H5File file = H5File::open(path);
-    room += static_cast<std::int64_t>(std::filesystem::file_size(path)) / kLeastBytes;
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(path, error);
+    if (error) throw file_error(path, "looked at", error.value());
+    room += static_cast<std::int64_t>(bytes) / kLeastBytes;
     for (const Param& param : params.all())
       for (const ParamPart& part : param.parts)
         if (find(file, path, kWeights + part.name, part.shape)) found.insert(part.name);

@@ -79,8 +79,10 @@ class Loop {
  private:
   bool is_regular_save() const { return step_ == total_ || step_ % job_.checkpoint.every_steps == 0; }
   /// A state behind which no step has been finite yet is not saved as a rule, and pushes out no other: maybe only those
-  /// can be gone on from.
-  bool save_is_due() const { return (save_owed_ && !in_doubt_) || writer_failed_ || stop_ || step_ == total_; }
+  /// can be gone on from. The first is saved all the same, since without one the run could not be resumed.
+  bool save_is_due() const {
+    return (save_owed_ && (!in_doubt_ || saved_step_ < 0)) || writer_failed_ || stop_ || step_ == total_;
+  }
   bool probe_is_due() const {
     const std::int64_t every = job_.logging.probe_every_steps;
     return is_regular_save() || (every > 0 && step_ % every == 0);
@@ -90,7 +92,7 @@ class Loop {
   void go_to(const std::string& checkpoint, const TrainingState& state) {
     load_slices(job_.stream, checkpoint, steps_.optimizer().updated_slices());
     steps_.optimizer().slices_written();
-    step_ = saved_step_ = state.step;
+    step_ = saved_step_ = went_to_ = state.step;
     tokens_ = state.tokens;
     probe_owed_ = state.probe_owed;
   }
@@ -297,15 +299,19 @@ class Loop {
   }
 
   /// Where the first step behind the last has diverged a second time, on other samples: the one before it, or the last
-  /// again where there is none.
+  /// again where there is none that can be used.
   std::optional<ResumePoint> checkpoint_before_the_last() {
     auto last = last_checkpoint();
-    if (!last) return last;
-    auto point = newest_resume_point(job_.folder, ranks_, last->state.step);
+    if (!last || last->state.step != saved_step_) return last;  // that of the step is damaged by now
+    std::optional<ResumePoint> point;
+    try {
+      point = newest_resume_point(job_.folder, ranks_, last->state.step);
+    } catch (const DataError&) {  // the same on all ranks
+    }
     if (!point) return last;
-    point->damaged.insert(
-        point->damaged.begin(),
+    last->damaged.push_back(
         {last->checkpoint, last->checkpoint + ": the step behind it diverged twice, on other samples"});
+    point->damaged.insert(point->damaged.begin(), last->damaged.begin(), last->damaged.end());
     return point;
   }
 
@@ -407,7 +413,7 @@ class Loop {
     if (step_ < total_ && saved_step_ != step_) checkpoint();
     writer_.finish();
     report_writer();
-    if (writer_failed_) checkpoint();  // once more
+    if (writer_failed_ && step_ != went_to_) checkpoint();  // once more
     writer_.wait();
   }
 
@@ -435,7 +441,7 @@ class Loop {
                       .probe_owed = probe_owed_,
                       .config = job_.config,
                       .position = position().to_json()},
-                     in_doubt_ ? CheckpointWriter::KeepOlder::kAll : CheckpointWriter::KeepOlder::kSome);
+                     in_doubt_ ? CheckpointWriter::KeepOlder::kAll : CheckpointWriter::KeepOlder::kAsConfigured);
     if (writer_failed_) writer_.wait();  // a second failure ends the run
     writer_failed_ = save_owed_ = false;
     saved_step_ = step_;
@@ -455,6 +461,7 @@ class Loop {
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
   std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
+  std::int64_t went_to_ = -1;     // step of the checkpoint that is gone on from
   std::int64_t skipped_ = 0;      // steps of the data that rollbacks left out
   std::int64_t divergences_ = 0;  // that were passed over
   LossWatch losses_;

@@ -183,9 +183,12 @@ class Training(Subject):
                 "TensorBoard": scalars(run / "tensorboard")}  # fmt: skip
 
     def goes_on(self, folder):
-        """The newest whole checkpoint is."""
+        """The newest whole checkpoint is, of those up to `latest`."""
         checkpoints = folder / "run/checkpoints"
-        whole = sorted(path.parent.name for path in checkpoints.glob("step_*/state.json") if "." not in path.parent.name)
+        whole = sorted(path.parent.name for path in checkpoints.glob("step_*/state.json") if "." not in path.parent.name and path.stat().st_size > 1)
+        links = [os.readlink(link) for link in (checkpoints / "latest.next", checkpoints / "latest") if link.is_symlink()]
+        if newest := [link for link in links if link in whole or link == links[-1]][:1]:
+            whole = [name for name in whole if name <= newest[0]]
         return lambda out: f"resumed from {checkpoints}/{whole[-1]} at" in out if whole else "resumed from" not in out
 
 
@@ -205,9 +208,6 @@ class Resuming(Training):
 
         metrics = self.home / "half/run/metrics.jsonl"
         metrics.write_text(metrics.read_text().replace("\n", "\n{broken\n", 1))
-
-    def goes_on(self, folder):
-        return lambda out: "passed over: " in out or "resumed from" in out
 
     def result(self, folder):
         kept = (folder / "run/metrics.jsonl.damaged").read_text()  # twice, where it was killed behind it

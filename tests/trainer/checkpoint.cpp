@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <fstream>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include "io/checksum.h"
 #include "io/failure.h"
@@ -159,6 +161,7 @@ TEST_CASE("the newest checkpoint is one that a kill kept latest from, if it is w
                                                                             {"none", "step_00000007"}}));
   CAPTURE(leads_to);
   if (leads_to != "none") fs::create_symlink(leads_to, next);
+  CHECK_FALSE(broken_latest(folder.path()));
   CHECK(latest_checkpoint(folder.path()) == folder / newest);
   settle_latest(folder.path());
   CHECK(fs::read_symlink(latest) == newest);
@@ -311,6 +314,36 @@ TEST_CASE("what cannot be read is not taken for damage, and of damage no excepti
     fs::remove(found->checkpoint + "/rank_0000.h5");
     CHECK_THROWS_WITH(point(), Catch::StartsWith(run.checkpoints() + ": none of 2 damaged checkpoints can be used") &&
                                    Catch::Contains(says) && !Catch::Contains("use an older"));
+  }
+}
+
+TEST_CASE("a latest that was made after a kill is gone by, and one that leads elsewhere has nothing renamed",
+          "[trainer][checkpoint]") {
+  const test::TemporaryFolder folder;
+  const std::string latest = folder / "latest", next = latest + ".next";
+  test::Trained trained(1);
+  for (const std::int64_t step : {6, 7}) {
+    Writer writer(folder.path());
+    writer.save(trained, {.step = step, .config = "", .position = "{}"});
+    writer.wait();
+  }
+  fs::remove(latest);
+  fs::create_symlink("step_00000007", next);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // file systems' clocks are coarse
+  SECTION("made after it") {
+    fs::create_symlink("step_00000006", latest);
+    CHECK(latest_checkpoint(folder.path()) == folder / "step_00000006");
+    settle_latest(folder.path());
+    CHECK_FALSE(fs::is_symlink(next));
+  }
+  SECTION("leads elsewhere") {
+    fs::rename(next, next + "r");
+    fs::create_directory(folder / "other");
+    fs::create_symlink("other", latest);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    fs::create_symlink("step_00000007", next);
+    CHECK(latest_checkpoint(folder.path()) == folder / "step_00000007");
+    CHECK_FALSE(broken_latest(folder.path()));
   }
 }
 

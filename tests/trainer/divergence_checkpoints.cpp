@@ -66,6 +66,40 @@ TEST_CASE("states behind which no step is finite push out no checkpoint", "[trai
   CHECK(run.saved() == Steps{3, 4, 10});
 }
 
+TEST_CASE("a run whose every step diverges has a checkpoint all the same, from which it is resumed",
+          "[trainer][divergence][checkpoint]") {
+  Run run({.steps = 9, .on_divergence = OnDivergence::kSkip, .max_divergences = 5});
+  run.save_every = 1;
+  Decoder model(run.config()), again(run.config());
+  Saboteur saboteur;
+  saboteur.after = [&](std::int64_t step) {
+    if (step == 0) weight(model) = NAN;
+  };
+  CHECK_THROWS_AS(run.train(model, saboteur), DivergenceError);
+  CHECK(run.saved() == Steps{1});
+  CHECK_THROWS_AS(run.train(again, saboteur), DivergenceError);
+  CHECK(run.asked.front() == 1);
+}
+
+TEST_CASE("on_divergence rollback: without a sound checkpoint before the last it goes to that again",
+          "[trainer][divergence][checkpoint]") {
+  Run run({.steps = 8, .on_divergence = OnDivergence::kRollback, .max_divergences = 2});
+  run.save_every = 2;
+  run.async = false;
+  Decoder model(run.config());
+  Saboteur saboteur;
+  saboteur.after = [&](std::int64_t step) {
+    if (step != 4 || !run.divergences().empty()) return;
+    weight(model) = NAN;  // before it is saved
+    std::filesystem::remove(run.folder().checkpoints() + "/step_00000002/rank_0000.h5");
+  };
+  CHECK_THROWS_AS(run.train(model, saboteur), DivergenceError);
+  REQUIRE(run.divergences().size() == 3);
+  CHECK(run.divergences()[0].at("action") == "rollback to step 4");
+  CHECK(run.divergences()[1].at("action") == "rollback to step 4");
+  CHECK(run.saved() == Steps{2, 4});
+}
+
 TEST_CASE("on_divergence rollback: a checkpoint behind which two steps diverge is set aside for the one before",
           "[trainer][divergence][checkpoint]") {
   Run run({.steps = 8, .on_divergence = OnDivergence::kRollback});
