@@ -132,7 +132,7 @@ std::pair<std::string, std::string> config_of_step(std::int64_t step, const RunF
 std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config,
                                              Communicator& ranks) {
   if (const auto total = config.train.total_steps(config.model.context); step > total)
-    throw UsageError(fmt::format("--replay {}: the run has {}", step, counted(total, "step")));
+    throw UsageError(fmt::format("--replay {}: the run has {}; name one of them", step, counted(total, "step")));
   rank_0_does(ranks, [&] {  // steps between two that are logged leave no trace
     const auto last = folder.last_step();
     if (step > last + config.metrics.logging.every_steps)

@@ -104,7 +104,7 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
                           "more shards, or lower model.context",
                           tokens.size(), context)
             : fmt::format("data.holdout: {} of the documents have {} tokens, fewer than one sample of {} tokens; "
-                          "raise it, or name shards in data.validation",
+                          "raise it (0.05 suits some hundred documents), or name shards in data.validation",
                           config.holdout, tokens.size(), context));
   std::vector<std::int32_t> samples;
   samples.reserve(static_cast<std::size_t>(rows * (context + 1)));

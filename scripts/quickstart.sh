@@ -123,11 +123,13 @@ spike_max         largest magnitude in the residual stream; spike_ratio: over th
 
 What next:
 END
-next() { printf '  %-58s %s\n' "$1" "$2"; }
+next() {
+  if [ ${#1} -le 58 ]; then printf '  %-58s %s\n' "$1" "$2"; else printf '  %s\n  %-58s %s\n' "$1" "" "$2"; fi
+}
 next "$BINARY eval $RUN" "measures the last checkpoint"
 next "$BINARY config" "every key of a config, with its meaning"
-next "$BINARY train configs/paper_cpu/table7_conditional_head.yaml --set 'data.train=[$HERE/data/*.jsonl.zst]' \
-    --set data.tokenizer=$HERE/tokenizer.model --set model.vocab_size=2048" \
+next "$BINARY train configs/paper_cpu/table7_conditional_head.yaml --set 'data.train=$list' \
+--set data.tokenizer=$HERE/tokenizer.model --set model.vocab_size=2048" \
   "a row of the paper at 1M parameters"
 next "scripts/quickstart.sh --fresh --data FOLDER" "the same on your own DCLM shards"
 next "tensorboard --logdir $HERE/runs" "curves, where TensorBoard is installed"
