@@ -65,11 +65,11 @@ std::string file_of(const std::string& checkpoint, int rank) {
 
 /// Was the link `path` made after `other`, or is that not there?
 bool is_newer_link(const std::string& path, const std::string& other) {
-  struct stat one {
-  }, two{};
+  using Status = struct stat;
+  Status one{}, two{};
   if (lstat(path.c_str(), &one) != 0) return false;
   if (lstat(other.c_str(), &two) != 0) return true;
-  const auto time = [](const struct stat& s) { return std::pair(s.st_mtim.tv_sec, s.st_mtim.tv_nsec); };
+  const auto time = [](const Status& s) { return std::pair(s.st_mtim.tv_sec, s.st_mtim.tv_nsec); };
   return time(one) > time(two);
 }
 

@@ -282,6 +282,7 @@ class Loop {
     if (!point) {
       steps_.optimizer().init();
       step_ = tokens_ = 0;
+      saved_step_ = -1;
     }
     skipped_ += failed - step_;
     in_doubt_ = true;
