@@ -16,6 +16,7 @@
 #include "io/failure.h"
 #include "io/sha256.h"
 #include "models/not_finite.h"
+#include "trainer/readable.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {

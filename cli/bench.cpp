@@ -17,7 +17,7 @@
 #include "io/failure.h"
 #include "trainer/dist/muted.h"
 #include "trainer/dist/ranks.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 #include "trainer/train_bench.h"
 
 namespace spikesink::cli {

@@ -12,7 +12,7 @@
 #include "data/bench.h"
 #include "data/tokenizer.h"
 #include "io/failure.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -109,7 +109,7 @@ void add_bench_data_command(CLI::App& bench) {
       ->allow_extra_args(false);
   command->add_option("--context", options->context, "tokens of a sample")->check(at_least_one)->capture_default_str();
   command->add_option("--threads", options->threads, "of `stream`, `store` and `files`; default: the machine's cores")
-      ->check(at_least_one);
+      ->check(some_threads);
   command->add_option("--seconds", options->seconds, "time that each takes")->check(positive)->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object a line");
   command->footer(

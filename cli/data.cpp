@@ -19,8 +19,8 @@
 #include "data/train_data.h"
 #include "data/utf8.h"
 #include "io/failure.h"
+#include "trainer/readable.h"
 #include "trainer/run_folder.h"
-#include "trainer/run_log.h"
 
 namespace spikesink::cli {
 namespace {
@@ -182,16 +182,13 @@ void show(const ShowCommand& command) {
   command.run.empty() ? show_of_store(command) : show_of_run(command);
 }
 
-std::string from_zero(const std::string& text) {
-  const std::string problem = text == "0" ? "" : at_least_one(text);
-  return problem.empty() ? problem : text + ", must be a whole number from 0 on";
-}
+std::string from_zero(const std::string& text) { return whole_number(text, 0, std::int64_t{1} << 62); }
 
 void add_verify(CLI::App& data) {
   CLI::App* command = data.add_subcommand("verify", "Hold every byte of a token store against its manifest");
   auto options = std::make_shared<VerifyCommand>();
   command->add_option("STORE", options->store, "a folder that `prepare` made")->required();
-  command->add_option("--threads", options->threads, "default: the machine's cores")->check(at_least_one);
+  command->add_option("--threads", options->threads, "default: the machine's cores")->check(some_threads);
   command->footer(
       "Checked are files, counts, checksums, document starts, ends of text and ids. A line for each finding; exit code "
       "3\nif there is one.\n\n"

@@ -11,7 +11,7 @@
 #include "cli/options.h"
 #include "data/held_out.h"
 #include "io/failure.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {

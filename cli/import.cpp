@@ -16,7 +16,7 @@
 #include "models/decoder.h"
 #include "models/hf/hf_config.h"
 #include "trainer/hf_weights.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace fs = std::filesystem;

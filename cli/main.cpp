@@ -1,7 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -32,16 +34,33 @@ void require_command(const CLI::App& app, std::span<char*> words, const std::str
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
 }
 
+/// No argument means anything if it is empty: a shell's variable was not set.
+void require_no_empty(std::span<char*> words) {
+  for (std::size_t i = 0; i < words.size(); ++i)
+    if (words[i][0] == '\0')
+      throw spikesink::UsageError(std::string("an empty argument behind ") + (i > 0 ? words[i - 1] : "spikesink") +
+                                  "; is a variable of the shell unset?");
+}
+
 /// `command`: "train", "bench train", ...
 void require_ranks(const spikesink::Ranks& ranks, const std::string& command) {
   if (ranks.world() > 1 && !command.starts_with("train") && !command.starts_with("bench train"))
     throw spikesink::UsageError(command + ": runs as one process; start it without mpirun or srun");
 }
 
-/// `train`, but for a replay: what saves a checkpoint when it is asked to stop.
-bool saves_when_stopped(std::span<char*> words) {
+/// `train`, but for a replay: what saves a checkpoint when it is asked to stop, and has its result in its run's folder.
+bool fills_a_run_folder(std::span<char*> words) {
   const auto replays = [](std::string_view word) { return word.starts_with("--replay"); };
   return !words.empty() && std::string_view(words[0]) == "train" && std::ranges::none_of(words, replays);
+}
+
+/// What other commands print must have arrived.
+void require_output() {
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout) return;
+  throw spikesink::DataError(
+      "standard output cannot be written, so that what was printed is not whole; free some space there, or let it go "
+      "elsewhere");
 }
 
 struct Outcome {
@@ -49,7 +68,7 @@ struct Outcome {
   std::string message = {};  ///< of what went wrong
 };
 
-Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
+Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ranks) {
   using namespace spikesink;
   CLI::App app{"Pretrain Llama-style models from scratch to see spikes and attention sinks appear or vanish."};
   app.set_version_flag("--version", "spikesink " SPIKESINK_VERSION);
@@ -72,15 +91,18 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
   cli::add_config_command(app);
 
   try {
+    require_no_empty(words);
     if (argc > 1 && argv[1][0] != '-') {
-      require_command(app, std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
+      require_command(app, words);
       require_ranks(ranks, argv[1] + std::string(argc > 2 && argv[2][0] != '-' ? std::string(" ") + argv[2] : ""));
     }
-    app.parse(argc, argv);
-    return {ExitCode::kOk};
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() != 0) return {ExitCode::kUsage, std::string(error.what()) + "; see --help"};
-    app.exit(error);  // --help, --version
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() != 0) throw UsageError(error.what() + std::string("; see --help"));
+      app.exit(error);  // --help, --version
+    }
+    if (!fills_a_run_folder(words)) require_output();
     return {ExitCode::kOk};
   } catch (const std::exception& error) {
     const auto [code, text] = ending_of(error);
@@ -92,11 +114,14 @@ Outcome run(int argc, char** argv, spikesink::Ranks& ranks) {
 
 int main(int argc, char** argv) {
   using namespace spikesink;
-  // First of all: MPI takes its time to start, and launchers and schedulers do not wait for it.
-  if (saves_when_stopped(std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0))) end_at_stop_signals();
+  // A file that may not grow (ulimit -f) is then told of as a full disk is.
+  std::signal(SIGXFSZ, SIG_IGN);
+  // Before MPI, which takes its time to start; launchers and schedulers do not wait for it.
+  const std::span words = std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0);
+  if (fills_a_run_folder(words)) end_at_stop_signals();
   try {
     Ranks ranks;
-    const auto [code, message] = run(argc, argv, ranks);
+    const auto [code, message] = run(words, argc, argv, ranks);
     return static_cast<int>(ranks.conclude(code, message));
   } catch (const Failure& failure) {  // of ranks that cannot start
     std::fprintf(stderr, "spikesink: %s\n", failure.what());

@@ -1,17 +1,24 @@
 #pragma once
 #include <charconv>
+#include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <string>
 
 namespace spikesink::cli {
 
-/// For CLI::Option::check(): empty if `text` is a whole number from 1 on, else what is wrong.
-inline std::string at_least_one(const std::string& text) {
-  long long value = 0;
+/// For CLI::Option::check(): empty if `text` is a whole number in a range, else what is wrong.
+inline std::string whole_number(const std::string& text, std::int64_t least, std::int64_t most) {
+  std::int64_t value = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc{} && rest == text.data() + text.size();
-  return whole && value >= 1 ? std::string() : text + ", must be a whole number of at least 1";
+  const bool good = error == std::errc{} && rest == text.data() + text.size() && value >= least && value <= most;
+  return good ? "" : text + ", must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
 }
+inline std::string at_least_one(const std::string& text) {
+  return whole_number(text, 1, std::numeric_limits<int>::max());
+}
+/// The same for threads, of which systems start no more.
+inline std::string some_threads(const std::string& text) { return whole_number(text, 1, 1024); }
 
 /// The same for a share in [0, 1).
 inline std::string share_below_one(const std::string& text) {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/plan.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {

@@ -11,7 +11,7 @@
 #include "data/sources.h"
 #include "data/store/prepare.h"
 #include "io/failure.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -119,7 +119,7 @@ void add_prepare_command(CLI::App& app) {
       ->required();
   command->add_option("--tokenizer", options->tokenizer, "bytes, or a tokenizer's file, as data.tokenizer")->required();
   command->add_option("--out", options->out, "folder of the store; data.train: [FOLDER] trains on it")->required();
-  command->add_option("--threads", options->threads, "default: the machine's cores")->check(at_least_one);
+  command->add_option("--threads", options->threads, "default: the machine's cores")->check(some_threads);
   command
       ->add_option("--holdout", options->holdout, "share of documents to validate on, chosen by the hash of their text")
       ->capture_default_str()

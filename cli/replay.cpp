@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +15,11 @@
 #include "cli/terminal_line.h"
 #include "io/atomic_file.h"
 #include "io/file_descriptor.h"
+#include "io/json_integer.h"
+#include "io/json_lines.h"
 #include "io/listing.h"
 #include "trainer/dist/agree.h"
+#include "trainer/readable.h"
 #include "trainer/replay.h"
 
 namespace spikesink::cli {
@@ -51,17 +54,13 @@ std::vector<Item> worth_a_look(const std::vector<Item>& items, auto figures) {
 }
 
 /// The first step that metrics.jsonl has otherwise than it was now: "step 12, which had loss 3.2"; or empty. Sums in
-/// another order, by other ranks or threads, differ far less.
-std::string difference(const RunFolder& folder, const StepReport& r) {
+/// another order, by other ranks or threads, differ far less. Nothing: it has none of the steps.
+std::optional<std::string> difference(const RunFolder& folder, const StepReport& r) {
   constexpr double kRounding = 1e-4;
   std::map<std::int64_t, std::string> found;
-  std::istringstream in(is_there(folder.metrics()) ? read_file(folder.metrics()) : "");
-  for (std::string text; std::getline(in, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!line.is_object() || line.contains("event") || !line.contains("step")) continue;
-    if (!line["step"].is_number_integer()) continue;
-    const auto step = line["step"].get<std::int64_t>();
-    if (step <= r.checkpoint || step > std::min(r.step, r.logged)) continue;
+  for_each_json_line(folder.metrics(), [&](const nlohmann::json& line) {
+    const auto step = integer_of<std::int64_t>(line.at("step"));
+    if (line.contains("event") || step <= r.checkpoint || step > std::min(r.step, r.logged)) return;
     const StepFigures* now = step == r.step ? &r : &r.way.at(static_cast<std::size_t>(step - r.checkpoint - 1));
     std::string& others = found[now->step];
     others.clear();
@@ -76,10 +75,10 @@ std::string difference(const RunFolder& folder, const StepReport& r) {
     note("grad_norm", now->grad_norm, kRounding * std::abs(now->grad_norm));
     if (line.value("samples", nlohmann::json()).is_number_integer() && line["samples"] != now->samples)
       others += others.empty() ? "other samples" : ", and other samples";
-  }
+  });
   for (const auto& [step, others] : found)
     if (!others.empty()) return fmt::format("step {}, which had {}", step, others);
-  return "";
+  return found.empty() ? std::nullopt : std::optional("");
 }
 
 /// What is to be known before the step is taken for the one that the run had, or empty.
@@ -87,32 +86,32 @@ std::string doubt(const RunFolder& folder, const StepReport& r) {
   if (r.diverged && r.where.empty())
     return fmt::format("when the run came to this step it was not finite, first in {}: config or data were others then",
                        *r.diverged);
-  const std::string then = difference(folder, r);
-  return then.empty() ? "" : "the run logged another " + then + ": config or data were others then";
+  const auto then = difference(folder, r);
+  if (!then)
+    return fmt::format("{} has no line of steps {} to {} to hold this against", folder.metrics(), r.checkpoint + 1,
+                       r.step);
+  return then->empty() ? "" : "the run logged another " + *then + ": config or data were others then";
 }
-
-/// NaN has no sign that says anything, but fmt prints it.
-double plain(double value) { return std::isnan(value) ? NAN : value; }
 
 void print(const StepReport& r) {
   fmt::print("step {}: loss {:.6g}, gradient norm {:.6g}, learning rate {:.4g}; reached from {}\n", r.step,
-             plain(r.loss), plain(r.grad_norm), r.lr,
+             readable(r.loss), readable(r.grad_norm), r.lr,
              r.checkpoint > 0 ? fmt::format("the checkpoint of step {}", r.checkpoint) : "the start");
   if (!r.where.empty()) fmt::print("not finite first in {}\n", r.where);
   const auto on_rank = [&](int rank) { return r.ranks > 1 && rank >= 0 ? fmt::format("  on rank {}", rank) : ""; };
   fmt::print("\nsequences of the highest loss             draw         loss\n");
   for (const auto& [draw, loss, rank] : largest(r.sequences, [](const auto& s) { return s.loss; }))
-    fmt::print("{:>46}{:>13.5f}{}\n", draw, plain(loss), on_rank(rank));
+    fmt::print("{:>46}{:>13.5f}{}\n", draw, readable(loss), on_rank(rank));
   const auto of_module = [](const StepReport::Module& m) { return m.output; };
   fmt::print("\n{:<48}{:>12}{:>12}\n", "outputs", "max |x|", "rms");
   for (const auto& [path, output, rank] : worth_a_look(r.modules, of_module))
-    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}{}\n", path, plain(output.max), plain(output.rms), note(output),
+    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{}{}\n", path, readable(output.max), readable(output.rms), note(output),
                on_rank(rank));
   const auto of_gradient = [](const StepReport::Parameter& p) { return p.gradient; };
   fmt::print("\n{:<48}{:>12}{:>12}{:>14}\n", "gradients", "max |g|", "rms", "weight's rms");
   for (const auto& [name, value, gradient] : worth_a_look(r.parameters, of_gradient))
-    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{:>14.5g}{}\n", name, plain(gradient.max), plain(gradient.rms),
-               plain(value.rms), note(gradient));
+    fmt::print("  {:<46}{:>12.5g}{:>12.5g}{:>14.5g}{}\n", name, readable(gradient.max), readable(gradient.rms),
+               readable(value.rms), note(gradient));
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include "data/train_data.h"
 #include "io/failure.h"
 #include "trainer/dist/agree.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -74,17 +74,14 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
 }
 
 void require_same_on_all_ranks(const DataRecord& mine, Communicator& ranks) {
-  const std::string text = ranks.rank() == 0 ? mine.to_json() : "";
-  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(text)));
-  const auto first = DataRecord::from_json({reinterpret_cast<const char*>(heard.data()), heard.size()});
+  const auto first = DataRecord::from_json(text_from_rank_0(ranks, ranks.rank() == 0 ? mine.to_json() : ""));
   std::string problem;
   if (const auto other = difference(first, mine))
     problem = fmt::format(
         "{} is {} on rank {} of {}, but {} on rank 0; let all ranks see the same files, by a path that leads to them "
         "from every rank's node and folder",
         other->what, other->now, ranks.rank(), ranks.world(), other->then);
-  for (const std::string& failure : gather_texts(ranks, problem))
-    if (!failure.empty()) throw DataError(failure);
+  throw_problem<DataError>(ranks, problem);
 }
 
 }  // namespace spikesink::cli

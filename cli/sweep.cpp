@@ -22,7 +22,7 @@
 #include "sweeps/status_table.h"
 #include "sweeps/terminal.h"
 #include "trainer/dist/launch.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 #include "trainer/stop_signals.h"
 
 namespace spikesink::cli {

@@ -24,7 +24,7 @@
 #include "sweeps/local.h"
 #include "sweeps/prepare.h"
 #include "sweeps/slurm.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {

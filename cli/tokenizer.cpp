@@ -19,7 +19,8 @@ void add_tokenizer_command(CLI::App& app) {
   auto options = std::make_shared<TokenizerTraining>();
   train->add_option("INPUT", options->inputs, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz")->required();
   train->add_option("--vocab", options->vocab, "number of tokens, at least 300; give model.vocab_size the same number")
-      ->required();
+      ->required()
+      ->check([](const std::string& text) { return whole_number(text, 300, 1 << 24); });
   train->add_option("--out", options->out, "file to write, FILE.model")->required();
   train->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no tokenizer is made")
       ->capture_default_str()

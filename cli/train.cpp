@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <limits>
 
 #include "analysis/probe.h"
 #include "cli/commands.h"
@@ -31,7 +30,7 @@
 #include "trainer/dist/agree.h"
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -59,15 +58,12 @@ std::vector<std::string> changes_since(const std::string& text, const std::strin
 /// UsageError, the same on all ranks, where one was started with another config than rank 0: they would train different
 /// models, and the run's folder would have rank 0's config. All ranks call.
 void require_same_config_on_all_ranks(const Config& config, Communicator& ranks) {
-  const std::string text = write_config(config);
-  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(text)));
-  const Config first = read_config_text({reinterpret_cast<const char*>(heard.data()), heard.size()}, "rank 0's config");
+  const Config first = read_config_text(text_from_rank_0(ranks, write_config(config)), "rank 0's config");
   std::string problem;
   if (const auto differences = config_difference(first, config); !differences.empty())
     problem = fmt::format("rank {} of {} was started with another config than rank 0: {}; start all with the same",
                           ranks.rank(), ranks.world(), fmt::join(differences, ", "));
-  for (const std::string& failure : gather_texts(ranks, problem))
-    if (!failure.empty()) throw UsageError(failure);
+  throw_problem<UsageError>(ranks, problem);
 }
 
 /// UsageError, the same on all ranks, where one does not see rank 0's folder: it would write its part of each
@@ -80,20 +76,17 @@ void require_one_folder(const RunFolder& folder, Communicator& ranks) {
     FileDescriptor::open(mark, O_WRONLY | O_CREAT | O_EXCL);
     mark = std::filesystem::path(mark).filename().string();
   });
-  const auto heard = ranks.from_rank_0(std::as_bytes(std::span(mark)));
-  const std::string path =
-      folder.checkpoints() + "/" + std::string(reinterpret_cast<const char*>(heard.data()), heard.size());
+  const std::string path = folder.checkpoints() + "/" + text_from_rank_0(ranks, mark);
   const std::string problem =
       is_there(path) ? ""
                      : fmt::format(
                            "{}: not the same folder on rank {} of {} as on rank 0; set run.dir to one that all "
                            "ranks see, on a disk that they share",
                            folder.checkpoints(), ranks.rank(), ranks.world());
-  const std::vector<std::string> problems = gather_texts(ranks, problem);
+  ranks.barrier();  // all have looked
   std::error_code error;
   if (ranks.rank() == 0) std::filesystem::remove(path, error);
-  for (const std::string& failure : problems)
-    if (!failure.empty()) throw UsageError(failure);
+  throw_problem<UsageError>(ranks, problem);
 }
 
 /// Of the run that is in the folder, before it is this config's.
@@ -122,7 +115,7 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
 std::pair<std::string, std::string> config_of_step(std::int64_t step, const RunFolder& folder) {
   const auto whole = whole_checkpoints(folder.checkpoints());
   for (auto at = whole.lower_bound(step); at != whole.end(); ++at) try {
-      return {read_state(at->second, /*first=*/std::numeric_limits<int>::max()).config, at->second + "/state.json"};
+      return {read_state_alone(at->second).config, at->second + "/state.json"};
     } catch (const DataError&) {  // damaged: a later one will do, if the config did not change between
     }
   return {read_file(folder.config()), folder.config()};
@@ -131,9 +124,16 @@ std::pair<std::string, std::string> config_of_step(std::int64_t step, const RunF
 /// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start. All ranks call.
 std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config,
                                              Communicator& ranks) {
-  if (const auto total = config.train.total_steps(config.model.context); step > total)
-    throw UsageError(fmt::format("--replay {}: the run has {}; name one of them", step, counted(total, "step")));
   rank_0_does(ranks, [&] {  // steps between two that are logged leave no trace
+    const Config of_run = read_config_text(read_file(folder.config()), folder.config());
+    const auto total = config.train.total_steps(config.model.context),
+               own = of_run.train.total_steps(of_run.model.context);
+    if (step > std::max(total, own))
+      throw UsageError(fmt::format("--replay {}: the run has {}; name one of them", step, counted(own, "step")));
+    if (step > total)
+      throw UsageError(
+          fmt::format("--replay {}: the config ends at step {}, but the run was trained on to {}; name {} in its place",
+                      step, total, own, folder.config()));
     const auto last = folder.last_step();
     if (step > last + config.metrics.logging.every_steps)
       throw UsageError(fmt::format("--replay {}: the run has come to step {}; --resume trains it further", step, last));

@@ -14,26 +14,6 @@
 namespace spikesink {
 namespace {
 
-bool has_control(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c == 127; });
-}
-
-/// Texts go into scripts, tables and messages, where a line break would begin something else.
-std::string problem_of_texts(SweepKeys keys) {
-  std::string problem;
-  const auto check = [&](const std::string& path, const std::string& text) {
-    if (problem.empty() && has_control(text)) problem = path + ": must be one line without control characters";
-  };
-  walk(keys, [&]<class T>(const std::string& path, const T& member, const char*) {
-    if constexpr (std::is_same_v<T, std::string>) check(path, member);
-    if constexpr (std::is_same_v<T, std::optional<std::string>>)
-      if (member) check(path, *member);
-    if constexpr (std::is_same_v<T, std::vector<std::string>>)
-      for (const std::string& text : member) check(path, text);
-  });
-  return problem;
-}
-
 std::string problem_of_counts(const SweepKeys& keys) {
   struct Count {
     const char* key;
@@ -82,7 +62,7 @@ std::string problem_of(const SweepKeys& keys) {
   std::set<std::int64_t> seeds;
   for (const std::int64_t seed : keys.seeds)
     if (!seeds.insert(seed).second) return fmt::format("seeds: {} is given twice", seed);
-  for (std::string problem : {problem_of_texts(keys), problem_of_counts(keys), problem_of(keys.slurm)})
+  for (std::string problem : {problem_of_counts(keys), problem_of(keys.slurm)})
     if (!problem.empty()) return problem;
   return {};
 }

@@ -40,8 +40,6 @@ WrittenRow read_row(const YAML::Node& node, const Place& rows) {
     if (key == "name") continue;
     if (key == "label") {
       read_value(row.label, value, at, key);
-      if (std::any_of(row.label.begin(), row.label.end(), [](unsigned char c) { return c < ' '; }))
-        refuse(at, key, "must be one line without control characters");
     } else if (key == "config") {
       std::string file;
       read_value(file, value, at, key);

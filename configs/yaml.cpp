@@ -35,11 +35,7 @@ class DocumentStart final : public YAML::EventHandler {
 
 }  // namespace
 
-void refuse(std::string message) {
-  std::replace_if(
-      message.begin(), message.end(), [](unsigned char c) { return c < ' '; }, ' ');
-  throw UsageError(message);
-}
+void refuse(const std::string& message) { throw UsageError(message); }
 
 void refuse(const Place& place, std::string_view key, std::string_view what) {
   refuse(fmt::format("{}: {}: {}", place.text(), key, what));
@@ -54,7 +50,9 @@ std::string open_yaml(const std::string& file, const std::string& kind, const st
   std::error_code error;
   if (!fs::exists(file, error))
     fail("no such file; the path is relative to the " + (mention ? mention->relative_to : "current folder"));
-  if (fs::is_directory(file, error)) fail("is a folder, not a " + kind + " file");
+  if (fs::is_directory(file, error))
+    fail("is a folder, not a " + kind + " file" +
+         (fs::exists(file + "/config.yaml", error) ? "; a run's config is config.yaml in it" : ""));
   if (mention && !fs::is_regular_file(file, error))
     fail("is no plain file: what a file names must end when it is read");
   const fs::path canonical = fs::weakly_canonical(file, error);

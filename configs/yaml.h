@@ -14,6 +14,7 @@
 
 #include "configs/scalars.h"
 #include "configs/schema.h"
+#include "io/failure.h"
 
 // Strict reading of YAML, for configs and sweeps: what both say of a wrong file, key or value. Of this part only.
 namespace spikesink {
@@ -34,8 +35,8 @@ struct Place {
   }
 };
 
-/// A UsageError. A message is one line, whatever a key or file is called.
-[[noreturn]] void refuse(std::string message);
+/// A UsageError.
+[[noreturn]] void refuse(const std::string& message);
 [[noreturn]] void refuse(const Place& place, std::string_view key, std::string_view what);
 
 /// A value and where it was written.
@@ -118,6 +119,9 @@ void read_value(T& member, const YAML::Node& node, const Place& place, const std
   if (!node.IsScalar())
     refuse(place, key, fmt::format("is a {}, but must be {}", node.IsMap() ? "map" : "list", expected));
   const std::string& text = node.Scalar();
+  // Texts go into names of files, scripts, tables and messages, where a line break would begin something else.
+  if constexpr (std::is_same_v<T, std::string>)
+    if (one_line(text) != text) refuse(place, key, "must be one line without control characters");
   if (const auto value = parse<T>(text)) {
     member = *value;
     return;

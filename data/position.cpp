@@ -53,8 +53,7 @@ Position furthest(const std::vector<Position>& positions) {
 }
 
 void damaged_position(const std::string& what) {
-  throw DataError(
-      fmt::format("the checkpoint's position in the data is damaged ({}); resume from an older checkpoint", what));
+  throw DamagedPosition(fmt::format("the checkpoint's position in the data is damaged ({})", what));
 }
 
 void require_step(std::int64_t step, std::int64_t sequences) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "io/failure.h"
+
 namespace spikesink {
 
 /// Where a lane's next window of samples begins: the place of its first token.
@@ -43,10 +45,14 @@ struct Position {
 /// same steps: of every lane the position of the one that is furthest in it.
 Position furthest(const std::vector<Position>& positions);
 
-/// DataError saying what is wrong with a checkpoint's position, in a few words: `what`.
+/// A position that is not one of the data which its fingerprint names.
+struct DamagedPosition : DataError {
+  using DataError::DataError;
+};
+/// DamagedPosition saying what is wrong with a checkpoint's position, in a few words: `what`.
 [[noreturn]] void damaged_position(const std::string& what);
 
-/// DataError unless the samples of `step`, `sequences` a step, can be numbered.
+/// DamagedPosition unless the samples of `step`, `sequences` a step, can be numbered.
 void require_step(std::int64_t step, std::int64_t sequences);
 
 /// The first key in which they differ, if they do.

@@ -54,6 +54,9 @@ Shard checked(const std::string& path, const std::string& key, const std::vector
 
 std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key,
                                const std::vector<std::string>& more_endings) {
+  std::error_code gone;
+  std::string here = fs::current_path(gone).string();
+  if (gone) here = "which is gone";
   if (patterns.empty()) throw DataError(key + ": names no shards; give files or globs, e.g. [data/*.jsonl.zst]");
   std::vector<std::string> paths;
   for (const std::string& pattern : patterns) {
@@ -65,7 +68,7 @@ std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const s
                                     error.message()));
       const bool is_glob = pattern.find_first_of("*?[{") != std::string::npos;
       throw DataError(fmt::format("{}: {} {}; paths start from the folder that spikesink runs in ({})", key, pattern,
-                                  is_glob ? "matches no file" : "does not exist", fs::current_path().string()));
+                                  is_glob ? "matches no file" : "does not exist", here));
     }
     paths.insert(paths.end(), found.begin(), found.end());
   }

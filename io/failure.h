@@ -1,6 +1,7 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace spikesink {
 
@@ -15,10 +16,27 @@ enum class ExitCode : int {
   kPreempted = 75,  ///< stopped by a signal, after a checkpoint: start again with --resume
 };
 
+/// `text` with control characters as C writes them: what users and files name may hold line breaks and what terminals
+/// obey.
+inline std::string one_line(const std::string& text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= ' ' && byte != 127)
+      out += c;
+    else if (c == '\n' || c == '\t')
+      out += c == '\n' ? "\\n" : "\\t";
+    else
+      out += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
+  }
+  return out;
+}
+
 /// Ends the program with one line on stderr and an exit code. The message names what is wrong and where (file:line or
 /// key), why, and how to mend it; it has no trailing full stop or newline.
 struct Failure : std::runtime_error {
-  Failure(ExitCode exit_code, const std::string& message) : std::runtime_error(message), code(exit_code) {}
+  Failure(ExitCode exit_code, const std::string& message) : std::runtime_error(one_line(message)), code(exit_code) {}
   ExitCode code;
 };
 

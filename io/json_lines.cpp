@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cassert>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "io/atomic_file.h"
+#include "io/listing.h"
 
 namespace spikesink {
 
@@ -21,6 +23,16 @@ JsonLines::JsonLines(const std::string& path) : file_(FileDescriptor::open(path,
 void JsonLines::append(std::string_view line) {
   assert(line.find('\n') == std::string_view::npos);
   file_.append(std::string(line) + '\n');
+}
+
+void for_each_json_line(const std::string& path, const std::function<void(const nlohmann::json&)>& f) {
+  std::istringstream in(is_there(path) ? read_file(path) : "");
+  for (std::string line; std::getline(in, line);) {
+    try {
+      f(nlohmann::json::parse(line));
+    } catch (const nlohmann::json::exception&) {
+    }
+  }
 }
 
 JsonLinesCut read_json_lines_cut(const std::string& path, const std::function<LineFate(const nlohmann::json&)>& fate) {

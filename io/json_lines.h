@@ -23,6 +23,11 @@ class JsonLines {
   FileDescriptor file_;
 };
 
+/// f(line) for each line of the file that is JSON, if the file is there. Half a line, of who was killed, is left out,
+/// and so is one of which `f` throws a nlohmann::json::exception: it lacks what `f` asks for. DataError if it cannot be
+/// read.
+void for_each_json_line(const std::string& path, const std::function<void(const nlohmann::json&)>& f);
+
 /// What becomes of a line when a file is cut back.
 enum class LineFate { kStays, kGoes, kDamaged };
 

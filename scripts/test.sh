@@ -58,6 +58,16 @@ script() {
     *) failed 1; grep -a -i -A 3 '^ *fail' "$log" | head -n 40 || true; tail -n 30 "$log"; echo "$1: FAILED, exit code $code"; return 1 ;;
   esac
 }
+# scripts_by_two FILE...: two at a time, since many wait for one thread, and what each prints in one piece.
+scripts_by_two() {
+  printf '%s\n' "$@" | xargs -P 2 -n 1 bash "$0" --script
+}
+in_one_piece() {
+  local code=0 text
+  text=$(script "$1") || code=$?
+  printf '%s\n' "$text"
+  return "$code"
+}
 python() {
   if [ -x .venv/bin/python ]; then echo .venv/bin/python; else echo python3; fi
 }
@@ -143,13 +153,14 @@ stage_reference() {
 }
 
 stage_end_to_end() {
-  local test code=0
-  for test in tests/end_to_end/*_test.sh tests/end_to_end/*_test.py; do
-    [ -f "$test" ] || continue
-    [[ $test != */emulated_* && $test != */cuda_* && $test != */ranks_* && $test != */slurm_* ]] || continue  # of another stage
-    script "$test" || code=1
+  local test tests=()
+  for test in tests/end_to_end/*_test.py; do
+    case $test in
+      */emulated_* | */cuda_* | */ranks_* | */slurm_*) ;;  # of another stage
+      *) tests+=("$test") ;;
+    esac
   done
-  return "$code"
+  scripts_by_two "${tests[@]}"
 }
 
 # Several processes under mpirun.
@@ -219,15 +230,13 @@ stage_emulated() {
 # Whole runs on the CPU that fail, are damaged, hostile or stopped, under the sanitizers of that build; those of leaks are
 # left to the unit tests, since MPI's own are many.
 stage_sanitized() {
-  local test code=0
+  local tests=(faults full_disk resume_damage bad_input hostile_files import replay)
   cmake --preset emulated -DSPIKESINK_TESTS=ON -DSPIKESINK_WERROR=ON
   cmake --build --preset emulated --target spikesink failing_calls failing_reads held_calls small_disk
   export SPIKESINK_BUILT=$PWD/build/emulated/spikesink SPIKESINK_FAULTS=20
   export ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0:verify_asan_link_order=0  # beside libraries that are preloaded
-  for test in faults full_disk resume_damage bad_input hostile_files import replay; do
-    SPIKESINK=$PWD/tests/end_to_end/on_cpu.sh script "tests/end_to_end/${test}_test.py" || code=1
-  done
-  return "$code"
+  tests=("${tests[@]/#/tests/end_to_end/}")
+  SPIKESINK=$PWD/tests/end_to_end/on_cpu.sh scripts_by_two "${tests[@]/%/_test.py}"
 }
 
 # With CUDA's own compiler and libraries; what needs a GPU says that it is skipped.
@@ -302,6 +311,7 @@ while [ $# -gt 0 ]; do
     --no-setup) want=${want/ setup / } ;;
     --list) echo "$STAGES" | awk 'NF { printf "%-12s %3d min  %s\n", $1, $2, $3 }'; exit 0 ;;
     --stage) "stage_$2"; exit ;;
+    --script) in_one_piece "$2"; exit ;;
     -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) usage_error "$1: unknown option" ;;
   esac

@@ -1,6 +1,5 @@
 #include "sweeps/attempts.h"
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "io/json_integer.h"
@@ -29,13 +28,7 @@ void take(std::vector<Attempt>& attempts, const nlohmann::json& line) {
 
 std::vector<Attempt> read_attempts(const std::string& file) {
   std::vector<Attempt> attempts;
-  std::ifstream in(file, std::ios::binary);
-  for (std::string text; std::getline(in, text);) {
-    try {
-      take(attempts, nlohmann::json::parse(text));
-    } catch (const nlohmann::json::exception&) {  // damaged
-    }
-  }
+  for_each_json_line(file, [&](const nlohmann::json& line) { take(attempts, line); });
   return attempts;
 }
 

@@ -20,6 +20,7 @@
 #include "sweeps/command.h"
 #include "sweeps/output.h"
 #include "sweeps/terminal.h"
+#include "trainer/readable.h"
 #include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 

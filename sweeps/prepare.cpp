@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ranges>
@@ -70,9 +69,8 @@ std::optional<Position> position_of(const RunFolder& files) {
   auto older = whole_checkpoints(files.checkpoints());
   if (const auto step = RunFolder::step_of(fs::path(*latest).filename().string()))
     older.erase(older.lower_bound(*step), older.end());
-  constexpr int kNoRank = std::numeric_limits<int>::max();  // nothing but state.json is read
   const auto read = [](const std::string& checkpoint) {
-    return data_position({.checkpoint = checkpoint, .state = read_state(checkpoint, kNoRank)});
+    return data_position({.checkpoint = checkpoint, .state = read_state_alone(checkpoint)});
   };
   try {
     return read(*latest);

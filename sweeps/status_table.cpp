@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink {
 namespace {

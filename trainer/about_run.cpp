@@ -8,7 +8,7 @@
 #include "kernels/core/gpu.h"
 #include "models/layers/attention.h"
 #include "trainer/matrix_rate.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink {
 namespace {

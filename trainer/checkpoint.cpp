@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <system_error>
@@ -14,6 +15,7 @@
 #include "io/failure.h"
 #include "io/json_integer.h"
 #include "io/listing.h"
+#include "trainer/config.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink {
@@ -209,19 +211,29 @@ TrainingState read_state(const std::string& checkpoint, int first, int stride) {
       if (fmt::format("{:08x}", crc32c_of_file(file)) != sum)
         throw DamageError(file + ": checksum differs from state.json, the file is damaged");
     }
-    const auto step = integer_of<std::int64_t>(json.at("step"));
+    const auto number = [&](const char* key, std::int64_t most) {
+      const auto value = integer_of<std::int64_t>(json.at(key));
+      if (value < 0 || value > most)
+        throw DamageError(fmt::format("{}/{}: damaged: {} {}", checkpoint, kStateFile, key, value));
+      return value;
+    };
+    const std::int64_t step = number("step", kMostSteps);
     if (const auto named = RunFolder::step_of(fs::path(checkpoint).filename().string()); named && *named != step)
       throw DamageError(fmt::format("{}/{}: damaged: of step {}, unlike its folder", checkpoint, kStateFile, step));
-    return TrainingState{.step = step,
-                         .tokens = integer_of<std::int64_t>(json.at("tokens")),
-                         .world = integer_of<int>(json.at("world")),
-                         .threads = integer_of<int>(json.at("threads")),
-                         .skipped = json.contains("skipped") ? integer_of<std::int64_t>(json["skipped"])
-                                                             : 0,  // these two not in older checkpoints
-                         .probe_owed = json.value("probe_owed", false),
-                         .config = json.at("config"),
-                         .position = json.at("data").dump()};
+    return TrainingState{
+        .step = step,
+        .tokens = number("tokens", static_cast<std::int64_t>(kMostInputTokens)),
+        .world = integer_of<int>(json.at("world")),
+        .threads = integer_of<int>(json.at("threads")),
+        .skipped = json.contains("skipped") ? number("skipped", kMostSteps) : 0,  // these two not in older checkpoints
+        .probe_owed = json.value("probe_owed", false),
+        .config = json.at("config"),
+        .position = json.at("data").dump()};
   });
+}
+
+TrainingState read_state_alone(const std::string& checkpoint) {
+  return read_state(checkpoint, /*first=*/std::numeric_limits<int>::max());
 }
 
 std::vector<std::string> rank_files(const std::string& checkpoint) {

@@ -80,6 +80,8 @@ std::string find_checkpoint(const std::string& path);
 /// rank's share. DataError names the file that is missing or does not fit, or says that the checkpoint is
 /// gone, UsageError a format that is newer than this program.
 TrainingState read_state(const std::string& checkpoint, int first = 0, int stride = 1);
+/// The same without a look at the files of ranks.
+TrainingState read_state_alone(const std::string& checkpoint);
 /// The files of a checkpoint's ranks, which are all there.
 std::vector<std::string> rank_files(const std::string& checkpoint);
 /// require_weights() of the files of a checkpoint.

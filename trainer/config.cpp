@@ -12,21 +12,40 @@ std::int64_t TrainConfig::total_steps(std::int64_t context) const {
   return static_cast<std::int64_t>(std::ceil(tokens.value_or(0) / step_tokens));
 }
 
+namespace {
+/// Empty if it is a number of steps, `least` or more.
+std::string problem_of_steps(const char* key, std::int64_t steps, std::int64_t least) {
+  std::ostringstream out;
+  if (steps < least || steps > kMostSteps)
+    out << key << ": " << steps << ", must lie between " << least << " and " << kMostSteps;
+  return out.str();
+}
+}  // namespace
+
 std::string problem_of(const TrainConfig& c, std::int64_t context) {
+  if (context < 1) return "";  // which the model's config is refused for
   std::ostringstream out;
   const OptimizerConfig& o = c.optimizer;
   if (c.tokens.has_value() == c.steps.has_value())
     out << "train: " << (c.tokens ? "both tokens and steps are given" : "neither tokens nor steps is given")
         << "; give one of them, e.g. train.steps: 1000";
-  else if (c.steps && *c.steps < 0)
-    out << "train.steps: " << *c.steps << ", must not be negative";
-  else if (c.tokens && !(*c.tokens >= 0 && *c.tokens < 1e18))
-    out << "train.tokens: " << *c.tokens << ", must lie between 0 and 1e18";
-  else if (c.batch_tokens < context)
+  else if (c.steps)
+    out << problem_of_steps("train.steps", *c.steps, 0);
+  else if (!(*c.tokens >= 0 && *c.tokens < kMostInputTokens))
+    out << "train.tokens: " << *c.tokens << ", must lie between 0 and " << kMostInputTokens;
+  if (!out.str().empty()) return out.str();
+  if (c.batch_tokens < context)
     out << "train.batch_tokens: " << c.batch_tokens << " is less than one sequence (model.context " << context
         << "); raise it to a multiple of the context";
   else if (c.batch_tokens > std::int64_t{1} << 36)
     out << "train.batch_tokens: " << c.batch_tokens << ", must be at most " << (std::int64_t{1} << 36);
+  else if (const auto steps = c.total_steps(context); steps > kMostSteps)
+    out << "train.tokens: " << *c.tokens << " are " << steps << " steps, more than " << kMostSteps
+        << "; raise train.batch_tokens";
+  else if (const auto step_tokens = c.sequences(context) * context;
+           static_cast<double>(steps) * static_cast<double>(step_tokens) > kMostInputTokens)
+    out << "train.steps: " << steps << " of " << step_tokens << " tokens are more than " << kMostInputTokens
+        << " tokens; lower them or train.batch_tokens";
   else if (c.micro_batch < 1)
     out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
   else if (c.micro_batch > 1 << 24)
@@ -47,8 +66,9 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
     out << "train.optimizer.weight_decay: " << o.weight_decay << ", must not be negative";
   else if (!(o.clip >= 0))
     out << "train.optimizer.clip: " << o.clip << ", must be positive, or 0 for no clipping";
-  else if (c.schedule.warmup_steps < 0)
-    out << "train.schedule.warmup_steps: " << c.schedule.warmup_steps << ", must not be negative";
+  else if (const std::string warmup = problem_of_steps("train.schedule.warmup_steps", c.schedule.warmup_steps, 0);
+           !warmup.empty())
+    out << warmup;
   else if (!(c.schedule.min_ratio >= 0 && c.schedule.min_ratio <= 1))
     out << "train.schedule.min_ratio: " << c.schedule.min_ratio << ", must lie between 0 and 1";
   else if (!(c.schedule.decay_share > 0 && c.schedule.decay_share <= 1))
@@ -87,21 +107,19 @@ std::string problem_of(const SystemConfig& c) {
 }
 
 std::string problem_of(const CheckpointConfig& c) {
+  if (const std::string every = problem_of_steps("checkpoint.every_steps", c.every_steps, 1); !every.empty())
+    return every;
   std::ostringstream out;
-  if (c.every_steps < 1)
-    out << "checkpoint.every_steps: " << c.every_steps << ", must be at least 1";
-  else if (c.keep < 0)
-    out << "checkpoint.keep: " << c.keep << ", must be positive, or 0 to keep all";
+  if (c.keep < 0) out << "checkpoint.keep: " << c.keep << ", must be positive, or 0 to keep all";
   return out.str();
 }
 
 std::string problem_of(const LoggingConfig& c) {
+  for (const std::string& problem : {problem_of_steps("metrics.every_steps", c.every_steps, 1),
+                                     problem_of_steps("metrics.probe_every_steps", c.probe_every_steps, 0)})
+    if (!problem.empty()) return problem;
   std::ostringstream out;
-  if (c.every_steps < 1)
-    out << "metrics.every_steps: " << c.every_steps << ", must be at least 1";
-  else if (c.probe_every_steps < 0)
-    out << "metrics.probe_every_steps: " << c.probe_every_steps << ", must not be negative";
-  else if (!(c.loss_spike_deviations >= 0))
+  if (!(c.loss_spike_deviations >= 0))
     out << "metrics.loss_spike_deviations: " << c.loss_spike_deviations << ", must not be negative";
   else if (const auto has = [&](Logger logger) { return std::ranges::count(c.loggers, logger) > 0; };
            has(Logger::kWandb) && !has(Logger::kJsonl))

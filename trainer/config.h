@@ -60,6 +60,11 @@ struct ScheduleConfig {
 enum class OnDivergence { kStop, kSkip, kRollback };
 constexpr std::array<std::string_view, 3> names_of(OnDivergence) { return {"stop", "skip", "rollback"}; }
 
+/// No run makes more: by this no sum of steps is too large for 64 bits.
+constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
+/// Nor has one more input tokens.
+constexpr double kMostInputTokens = 1e18;
+
 struct TrainConfig {
   std::optional<double> tokens;
   std::optional<std::int64_t> steps;
@@ -184,7 +189,9 @@ struct LoggingConfig {
     v("probe_every_steps", probe_every_steps,
       "steps between probes; also at step 0, checkpoints and the end; 0: only those");
     v("loss_spike_deviations", loss_spike_deviations,
-      "standard deviations above the mean of the 128 losses before from which a loss is noted as a spike; 0: never");
+      "standard deviations above the mean of the 128 losses before, or 32 at the start, from which a loss is noted as "
+      "a "
+      "spike; 0: never");
     v("loggers", loggers, "any of jsonl, tensorboard, and beside jsonl wandb, which sends it to Weights & Biases");
   }
 };

@@ -39,10 +39,10 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
     if (const auto at = RunFolder::step_of(path.stem().string()); at && !stays(*at, true) && path.extension() == ".h5")
       probes_.push_back(path.string());
   if (logged_every == 0 || !lines_) return;
-  const std::int64_t most = std::max(logged_every, last - before);  // they may have been logged less often before
+  const std::int64_t usual = last - before, most = std::max(logged_every, usual);  // less often before, maybe
   for (const std::int64_t skipped : skipped_steps(folder.divergences()))
     if (skipped > last && skipped <= std::min(step, last + most) && skipped % logged_every == 0) last = skipped;
-  if (step - last > most)
+  if (step - last > most || (step - last == most && usual == most))
     missing_ = fmt::format(
         "{}: has no steps between {} and {}, from which the run goes on: they were lost, or metrics.loggers was "
         "without jsonl",

@@ -6,14 +6,13 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
-#include "io/atomic_file.h"
 #include "io/json_integer.h"
 #include "io/json_lines.h"
 #include "io/listing.h"
+#include "trainer/config.h"
 
 namespace spikesink {
 namespace {
@@ -31,17 +30,6 @@ std::optional<std::int64_t> rolled_back_to(std::string_view action) {
 
 nlohmann::ordered_json samples_of(std::int64_t data_step, std::int64_t sequences) {
   return {{"data_step", data_step}, {"first", data_step * sequences}, {"count", sequences}};
-}
-
-/// f(line) for each line of the file, if it is there. Half a line, of who was killed, and damaged ones are left out.
-void for_each_line(const std::string& file, auto&& f) {
-  std::istringstream in(is_there(file) ? read_file(file) : "");
-  for (std::string text; std::getline(in, text);) {
-    try {
-      f(nlohmann::json::parse(text));
-    } catch (const nlohmann::json::exception&) {
-    }
-  }
 }
 
 }  // namespace
@@ -65,7 +53,7 @@ void note_resumed(const std::string& file, std::int64_t step, std::int64_t data_
 
 std::set<std::int64_t> skipped_steps(const std::string& file) {
   std::set<std::int64_t> steps;
-  for_each_line(file, [&](const nlohmann::json& line) {
+  for_each_json_line(file, [&](const nlohmann::json& line) {
     const auto at = integer_of<std::int64_t>(line.at("step"));
     const auto action = line.value("action", "");
     if (line.at("kind") == "not_finite" && action == "skip") steps.insert(at);
@@ -77,8 +65,7 @@ std::set<std::int64_t> skipped_steps(const std::string& file) {
 
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
                  std::int64_t most) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // by which no sum here is too large
-  most = std::min(most, kMost);
+  most = std::min(most, kMostSteps);  // by which no sum here is too large
   WayToStep last{.ahead = {{from, skipped}}, .diverged = {}};
   std::optional<std::map<std::int64_t, std::int64_t>> when_diverged;
   std::int64_t most_ahead = skipped;                            // of the data
@@ -92,7 +79,7 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
     else if (at < step)
       ahead[at] = by;
   };
-  for_each_line(file, [&](const nlohmann::json& line) {
+  for_each_json_line(file, [&](const nlohmann::json& line) {
     const auto at = integer_of<std::int64_t>(line.at("step"));
     const auto data_step = integer_of<std::int64_t>(line.at("samples").at("data_step"));
     const bool resumed = line.at("kind") == "resumed";
@@ -124,16 +111,17 @@ WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, 
   return last;
 }
 
-std::optional<double> LossWatch::look(double loss) {
+std::optional<LossSpike> LossWatch::look(double loss) {
   if (threshold_ == 0) return std::nullopt;
-  std::optional<double> found;
+  std::optional<LossSpike> found;
   if (losses_.size() >= kFewest) {
     double sum = 0, squares = 0;
     for (const double each : losses_) sum += each;
     const double n = static_cast<double>(losses_.size()), mean = sum / n;
     for (const double each : losses_) squares += (each - mean) * (each - mean);
-    const double deviation = std::sqrt(squares / n), above = loss - mean;
-    if (above > threshold_ * deviation && above > 0) found = above / deviation;
+    // Losses that are all equal deviate by what f32 may have rounded off.
+    const double deviation = std::max(std::sqrt(squares / n), 1e-7 * std::abs(mean)), above = loss - mean;
+    if (deviation > 0 && above > threshold_ * deviation) found = LossSpike{above / deviation, losses_.size()};
   }
   losses_.push_back(loss);
   if (losses_.size() > kWindow) losses_.pop_front();

@@ -53,15 +53,21 @@ struct WayToStep {
 WayToStep way_to(std::int64_t step, const std::string& file, std::int64_t from, std::int64_t skipped,
                  std::int64_t most);
 
+/// A loss that is `deviations` standard deviations above the mean of the `losses` before it.
+struct LossSpike {
+  double deviations;
+  std::size_t losses;
+};
+
 /// Judges each loss by those of the steps before it.
 class LossWatch {
  public:
-  static constexpr std::size_t kWindow = 128, kFewest = 32;  ///< losses that it judges by
+  static constexpr std::size_t kWindow = 128, kFewest = 32;  ///< losses that it judges by: at most, at least
 
   /// `threshold`: standard deviations above the mean that are a spike; 0: none is.
   explicit LossWatch(double threshold) : threshold_(threshold) {}
-  /// How many standard deviations a loss that is a spike is above the mean; nothing for any other. Takes it in.
-  std::optional<double> look(double loss);
+  /// Takes a loss in; what it is if that is a spike.
+  std::optional<LossSpike> look(double loss);
   /// Forgets all, for losses that come again.
   void clear() { losses_.clear(); }
 

@@ -189,10 +189,8 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
   TrainingStep steps(step_setup(job));
   std::int64_t done = 0, skipped = 0;
   if (job.resume) {
-    const Position position = data_position(*job.resume);
-    load_slices(job.stream, job.resume->checkpoint, steps.optimizer().updated_slices());
-    steps.optimizer().slices_written();
-    job.loader.seek(position);
+    steps.load(job.resume->checkpoint);
+    seek(job.loader, *job.resume);
     done = job.resume->state.step;
     skipped = job.resume->state.skipped;
   } else {

@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
-#include <span>
 #include <utility>
 
 #include "io/failure.h"
 #include "io/listing.h"
 #include "trainer/dist/agree.h"
-#include "trainer/run_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink {
 namespace {
@@ -43,6 +42,15 @@ Position data_position(const ResumePoint& point) {
   return position;
 }
 
+void seek(Loader& loader, const ResumePoint& point) {
+  try {
+    loader.seek(data_position(point));
+  } catch (const DamagedPosition& error) {
+    throw DataError(fmt::format("{}/state.json: {}; move its folder away, and the run goes on from the one before",
+                                point.checkpoint, error.what()));
+  }
+}
+
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks, std::int64_t before) {
   std::vector<DamagedCheckpoint> damaged;
   for (std::size_t tried = 0;; ++tried) {
@@ -66,8 +74,7 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
                         damaged.front().problem, folder.path()));
       checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(tried))->second;
     });
-    const auto heard = ranks.from_rank_0(std::as_bytes(std::span(checkpoint)));
-    checkpoint.assign(reinterpret_cast<const char*>(heard.data()), heard.size());
+    checkpoint = text_from_rank_0(ranks, checkpoint);
     if (checkpoint.empty()) return std::nullopt;
     TrainingState state;
     std::string problem, unread;
@@ -79,8 +86,7 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
     } catch (const DataError& error) {
       unread = error.what();
     }
-    for (const std::string& failure : gather_texts(ranks, unread))
-      if (!failure.empty()) throw DataError(failure);
+    throw_problem<DataError>(ranks, unread);
     const std::vector<std::string> problems = gather_texts(ranks, problem);
     const auto bad = std::ranges::find_if_not(problems, &std::string::empty);
     if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};

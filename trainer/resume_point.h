@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/position.h"
+#include "data/loader.h"
 #include "trainer/checkpoint.h"
 #include "trainer/dist/communicator.h"
 #include "trainer/run_folder.h"
@@ -23,6 +23,10 @@ struct ResumePoint {
 
 /// Where the data of a checkpoint stands: `skipped` steps beyond its own. DamageError if it does not.
 Position data_position(const ResumePoint& point);
+
+/// Sets the data where a checkpoint stands. DataError naming the file that says where, if that is no place in this
+/// data.
+void seek(Loader& loader, const ResumePoint& point);
 
 /// The newest sound checkpoint of a run, of a step below `before`, if it has any. All ranks call: rank 0 finds them,
 /// and each verifies the checksums of its share of the files. DataError, the same on all ranks, naming the newest if

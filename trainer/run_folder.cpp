@@ -8,14 +8,16 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <system_error>
 #include <vector>
 
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
+#include "io/json_integer.h"
+#include "io/json_lines.h"
 #include "io/listing.h"
+#include "trainer/config.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -24,13 +26,9 @@ namespace {
 /// The last step that lines of a file tell of; 0: none, or there is no such file.
 std::int64_t last_step_of(const std::string& file) {
   std::int64_t last = 0;
-  if (!is_there(file)) return last;
-  std::istringstream in(read_file(file));
-  for (std::string text; std::getline(in, text);) {
-    const auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (const auto at = line.find("step"); line.is_object() && at != line.end() && at->is_number_integer())
-      last = std::max(last, at->get<std::int64_t>());
-  }
+  for_each_json_line(file, [&](const nlohmann::json& line) {
+    if (const auto step = integer_of<std::int64_t>(line.at("step")); step <= kMostSteps) last = std::max(last, step);
+  });
   return last;
 }
 
@@ -48,7 +46,7 @@ std::optional<std::int64_t> RunFolder::step_of(const std::string& name) {
   std::int64_t step = 0;
   const char *begin = name.data() + kPrefix.size(), *end = name.data() + name.size();
   const auto [rest, error] = std::from_chars(begin, end, step);
-  if (error != std::errc{} || rest != end || step < 0) return std::nullopt;
+  if (error != std::errc{} || rest != end || step < 0 || step > kMostSteps) return std::nullopt;
   return step;
 }
 

@@ -1,5 +1,4 @@
 #pragma once
-#include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
@@ -47,12 +46,5 @@ auto noting_failure(const std::string& log_file, F&& f) {
     throw;
   }
 }
-
-/// 1 h 05 min, 3 min 20 s, 12 s
-std::string duration_text(double seconds);
-/// 1 step, 2 steps
-std::string counted(std::int64_t count, const std::string& name);
-/// 950, 12.3k, 4.56M
-std::string count_text(double count);
 
 }  // namespace spikesink

@@ -12,11 +12,4 @@ struct StepNews {
   bool stop;              ///< it was asked to
 };
 
-/// Seconds of a rank's steps, those in which it did not wait for others, and those in which it waited for its samples.
-struct Busy {
-  double seconds = 0, busy = 0, data = 0;
-  double share() const { return seconds > 0 ? busy / seconds : 0; }
-  double data_share() const { return seconds > 0 ? data / seconds : 0; }
-};
-
 }  // namespace spikesink

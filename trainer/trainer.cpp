@@ -20,6 +20,8 @@
 #include "trainer/matrix_rate.h"
 #include "trainer/metrics_follower.h"
 #include "trainer/metrics_log.h"
+#include "trainer/rates.h"
+#include "trainer/readable.h"
 #include "trainer/run_log.h"
 #include "trainer/sample_identity.h"
 #include "trainer/schedule.h"
@@ -48,7 +50,7 @@ class Loop {
         total_(job.train.total_steps(context_)),
         cost_(cost_of(job.model.config(), job.train.loss_from_position)),
         losses_(job.logging.loss_spike_deviations),
-        busy_(static_cast<std::size_t>(ranks_.world())) {}
+        rates_({ranks_.world(), sequences_ * context_, total_, cost_.flops()}) {}
 
   TrainResult run() {
     start();
@@ -90,8 +92,7 @@ class Loop {
 
   /// Takes the weights, moments and counts of a checkpoint; the data stays where it is.
   void go_to(const std::string& checkpoint, const TrainingState& state) {
-    load_slices(job_.stream, checkpoint, steps_.optimizer().updated_slices());
-    steps_.optimizer().slices_written();
+    steps_.load(checkpoint);
     step_ = saved_step_ = went_to_ = state.step;
     tokens_ = state.tokens;
     probe_owed_ = state.probe_owed;
@@ -100,9 +101,8 @@ class Loop {
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      const Position position = data_position(*job_.resume);
+      seek(job_.loader, *job_.resume);
       go_to(job_.resume->checkpoint, job_.resume->state);
-      job_.loader.seek(position);
       skipped_ = job_.resume->state.skipped;
     } else {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
@@ -117,22 +117,15 @@ class Loop {
     });
     if (metrics_ && !job_.data.empty()) metrics_->data(step_, job_.data);
     if (metrics_ && !job_.follower.empty()) follower_.emplace(job_.follower, job_.folder.follower_log());
-    peak_ = 0;  // of all ranks
-    for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak_ += rate;
+    double peak = 0;  // of all ranks
+    for (const double rate : gather(ranks_, training_peak(job_.stream, job_.precision))) peak += rate;
+    rates_.set_peak(peak);
     memory_ = MemoryUse::of(*job_.stream.pool);
     job_.stream.pool->release_cached();
     job_.stream.pool->reset_peak();
-    for (const std::string& line : about_run(job_, cost_, steps_.share(), peak_)) log_.line(line);
+    for (const std::string& line : about_run(job_, cost_, steps_.share(), peak)) log_.line(line);
     begin_ = Clock::now();
-    begin_rates();
-  }
-
-  /// Rates, and what is left of the run, are taken from here on.
-  void begin_rates() {
-    first_step_ = step_;
-    steps_in_interval_ = 0;
-    rates_begin_ = interval_ = Clock::now();
-    std::ranges::fill(busy_, Busy{});
+    rates_.begin(step_);
   }
 
   /// How metrics, probes and TensorBoard are cut back, of rank 0. All ranks have loaded what they go on from.
@@ -189,16 +182,14 @@ class Loop {
                                 .samples = identity_of(samples, first, count),
                                 .stop = StopSignals::requested()});
     samples_ = 0;
-    for (std::size_t r = 0; r < news.size(); ++r) {
-      busy_[r].seconds += news[r].seconds;
-      busy_[r].busy += news[r].busy_seconds;
-      busy_[r].data += news[r].data_seconds;
-      samples_ += news[r].samples;
-      stop_ = stop_ || news[r].stop;
+    for (const StepNews& of_rank : news) {
+      samples_ += of_rank.samples;
+      stop_ = stop_ || of_rank.stop;
     }
+    rates_.add(news);
     if (!std::isfinite(loss) || !std::isfinite(norm)) return diverged(samples, loss, norm);
     in_doubt_ = false;
-    if (const auto deviations = losses_.look(loss)) note_loss_spike(loss, norm, *deviations);
+    if (const auto spike = losses_.look(loss)) note_loss_spike(loss, norm, *spike);
     report(loss, lr, norm);
     writer_.advance();
     report_writer();
@@ -218,13 +209,13 @@ class Loop {
     if (ranks_.rank() == 0) JsonLines(job_.folder.divergences()).append(divergence.to_json());
   }
 
-  void note_loss_spike(double loss, double norm, double deviations) {
-    Divergence spike = divergence_of("loss_spike", loss, norm);
-    spike.deviations = deviations;
-    record(spike);
+  void note_loss_spike(double loss, double norm, const LossSpike& spike) {
+    Divergence found = divergence_of("loss_spike", loss, norm);
+    found.deviations = spike.deviations;
+    record(found);
     log_.line(
         fmt::format("step {}: the loss is {:.4f}, {:.1f} standard deviations above the mean of the {} steps before",
-                    step_, loss, deviations, LossWatch::kWindow));
+                    step_, loss, spike.deviations, spike.losses));
   }
 
   /// After a step whose loss or gradient norm is not finite. It has changed nothing, so its forward can be seen again.
@@ -234,9 +225,8 @@ class Loop {
     Divergence found = divergence_of("not_finite", loss, norm);
     found.where = bad_loss ? steps_.first_not_finite_activation(samples) : steps_.first_not_finite_gradient(samples);
     const double bad = bad_loss ? loss : norm;
-    const std::string what =
-        fmt::format("step {}: the {} is {}, first in {}", step_, bad_loss ? "loss" : "gradient norm",
-                    std::isnan(bad) ? NAN : bad, found.where);  // whose sign says nothing
+    const std::string what = fmt::format("step {}: the {} is {}, first in {}", step_,
+                                         bad_loss ? "loss" : "gradient norm", readable(bad), found.where);
     const OnDivergence policy = job_.train.on_divergence;
     const bool stops = policy == OnDivergence::kStop || ++divergences_ > job_.train.max_divergences;
     const std::int64_t failed = step_;
@@ -265,7 +255,8 @@ class Loop {
           what +
           (divergences_ > 1 ? fmt::format(", after {} that were passed over (train.max_divergences)", divergences_ - 1)
                             : "") +
-          "; lower train.optimizer.lr or lengthen the warm-up, and --resume from the last checkpoint");
+          "; lower train.optimizer.lr or lengthen the warm-up, and " +
+          (saved_step_ < 0 ? "begin anew with --resume" : "--resume from the last checkpoint"));
     }
     if (policy == OnDivergence::kSkip) {
       found.action = "skip";
@@ -288,7 +279,7 @@ class Loop {
     in_doubt_ = true;
     take_back(point, cut);
     losses_.clear();
-    begin_rates();
+    rates_.begin(step_);
     return false;
   }
 
@@ -329,41 +320,15 @@ class Loop {
 
   void report(double loss, double lr, double norm) {
     const bool log = step_ % job_.logging.every_steps == 0 || step_ == total_;
-    ++steps_in_interval_;
-    const double elapsed = seconds_since(interval_);
-    const auto interval_tokens = static_cast<double>(steps_in_interval_ * sequences_ * context_);
-    const double rate = interval_tokens / elapsed;
-    const double mfu = rate * cost_.flops() / peak_;
-    const double left =
-        seconds_since(rates_begin_) / static_cast<double>(step_ - first_step_) * static_cast<double>(total_ - step_);
-    std::string text = fmt::format("step {}/{}  loss {:.4f}  {} tokens/s  MFU {:.1f} %  left {}", step_, total_, loss,
-                                   count_text(rate), 100 * mfu, duration_text(left));
-    if (!log) return log_.progress(text);
-    const double data_wait = std::ranges::max_element(busy_, {}, &Busy::data_share)->data_share();
-    if (data_wait > 0.01) text += fmt::format("  waited for data {:.0f} %", 100 * data_wait);
-    Scalars scalars{{"tokens", static_cast<double>(tokens_)},
-                    {"loss", loss},
-                    {"lr", lr},
-                    {"grad_norm", norm},
-                    {"tokens_per_second", rate},
-                    {"mfu", mfu},
-                    {"data_wait", data_wait}};
-    std::vector<std::pair<std::string, std::int64_t>> identities{{"samples", samples_}};
-    if (ranks_.world() > 1) {
-      const auto busiest = std::ranges::max_element(busy_, {}, &Busy::share);
-      double mean = 0;
-      for (const Busy& rank : busy_) mean += rank.share() / ranks_.world();
-      scalars.insert(scalars.end(), {{"busiest_rank_share", busiest->share()}, {"mean_rank_share", mean}});
-      identities.emplace_back("busiest_rank", busiest - busy_.begin());
-      text += fmt::format("  rank {} busy {:.0f} %, mean {:.0f} %", busiest - busy_.begin(), 100 * busiest->share(),
-                          100 * mean);
-    }
-    if (metrics_) metrics_->step(step_, scalars, identities);
+    if (!log) return log_.progress(rates_.progress(step_, loss));
+    const auto [text, rates, identities] = rates_.end_interval(step_, loss);
+    Scalars scalars{{"tokens", static_cast<double>(tokens_)}, {"loss", loss}, {"lr", lr}, {"grad_norm", norm}};
+    scalars.insert(scalars.end(), rates.begin(), rates.end());
+    std::vector<std::pair<std::string, std::int64_t>> all{{"samples", samples_}};
+    all.insert(all.end(), identities.begin(), identities.end());
+    if (metrics_) metrics_->step(step_, scalars, all);
     log_.step(text);
     if (follower_) say(follower_->news());
-    std::ranges::fill(busy_, Busy{});
-    steps_in_interval_ = 0;
-    interval_ = Clock::now();
   }
 
   void probe() {
@@ -373,9 +338,9 @@ class Loop {
     probe_owed_ = false;
     std::string text = fmt::format("probe at step {}:", step_);
     for (const auto& [name, value] : scalars)
-      if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, value);
+      if (!name.ends_with("_context")) text += fmt::format("  {} {:.4g}", name, readable(value));
     log_.line(text + fmt::format("  ({:.2f} s)", seconds_since(begin)));
-    interval_ += Clock::now() - begin;  // not training: left out of tokens/s
+    rates_.leave_out(Clock::now() - begin);
   }
 
   /// Says what was left out of the data, when that has grown.
@@ -449,7 +414,7 @@ class Loop {
     if (job_.checkpoint.async || !writer_.has_problem())  // else the next step says what went wrong
       log_.line(fmt::format("checkpoint of step {} ({}; training stood still for {:.2f} s)", step_,
                             job_.checkpoint.async ? "being written" : "written", pause));
-    interval_ += Clock::now() - begin;
+    rates_.leave_out(Clock::now() - begin);
   }
 
   const TrainJob& job_;
@@ -461,7 +426,7 @@ class Loop {
   std::optional<MetricsFollower> follower_;  // of rank 0
   const std::int64_t context_, sequences_, total_;
   const ModelCost cost_;
-  std::int64_t step_ = 0, tokens_ = 0, first_step_ = 0, steps_in_interval_ = 0, broken_lines_ = 0, saved_step_ = -1;
+  std::int64_t step_ = 0, tokens_ = 0, broken_lines_ = 0, saved_step_ = -1;
   std::int64_t went_to_ = -1;     // step of the checkpoint that is gone on from
   std::int64_t skipped_ = 0;      // steps of the data that rollbacks left out
   std::int64_t divergences_ = 0;  // that were passed over
@@ -469,11 +434,10 @@ class Loop {
   bool writer_failed_ = false, save_owed_ = false, stop_ = false;
   bool in_doubt_ = false;    // no step was finite since one diverged
   bool probe_owed_ = false;  // of step_: due, and not measured yet
-  double peak_ = 0;
-  std::vector<Busy> busy_;  // in the interval, by rank
+  Rates rates_;
   std::uint32_t samples_ = 0;
   MemoryUse memory_;
-  Clock::time_point begin_, rates_begin_, interval_;
+  Clock::time_point begin_;
 };
 
 }  // namespace

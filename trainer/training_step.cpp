@@ -7,6 +7,7 @@
 #include <ranges>
 
 #include "models/not_finite.h"
+#include "trainer/checkpoint.h"
 #include "trainer/dist/agree.h"
 
 namespace spikesink {
@@ -22,6 +23,11 @@ TrainingStep::TrainingStep(const StepSetup& s)
       shards_(s.stream, s.model, s.precision, s.communicator, s.shards),
       optimizer_(shards_, s.train.optimizer, s.state_precision, s.seed),
       passes_(s.stream, s.model, shape_) {}
+
+void TrainingStep::load(const std::string& checkpoint) {
+  load_slices(setup_.stream, checkpoint, optimizer_.updated_slices());
+  optimizer_.slices_written();
+}
 
 void TrainingStep::run(std::span<const std::int32_t> samples, double lr, std::int64_t step) {
   shards_.begin_step();

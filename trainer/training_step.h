@@ -48,6 +48,9 @@ class TrainingStep {
   std::string first_not_finite_activation(std::span<const std::int32_t> samples) const;
   std::string first_not_finite_gradient(std::span<const std::int32_t> samples);
 
+  /// Takes the weights and moments of a checkpoint.
+  void load(const std::string& checkpoint);
+
   Optimizer& optimizer() { return optimizer_; }
   const Optimizer& optimizer() const { return optimizer_; }
   Shards& shards() { return shards_; }

@@ -17,12 +17,16 @@ namespace {
 constexpr const char* kArrays = "analysis.h5";
 constexpr const char* kSummary = "summary.json";
 constexpr const char* kSource = "source";
+constexpr const char* kLock = "/analyze.lock";
 
-/// The folder, made if it is not there.
+/// The folder, made if it is not there. One that has other things than results is refused: a run, a checkpoint.
 const std::string& made(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
+  const bool empty = !error && fs::is_empty(folder, error);
   if (error) throw DataError(folder + ": cannot be made: " + error.message() + "; name another folder by --out");
+  if (!empty && !fs::exists(folder + kLock) && !fs::exists(folder + "/" + kArrays))
+    throw UsageError(folder + ": has other things than an analysis; name a new folder by --out");
   return folder;
 }
 
@@ -68,7 +72,7 @@ std::string difference(const ResultsSource& there, const ResultsSource& here) {
 ResultsFolder::ResultsFolder(std::string folder, ResultsSource source)
     : folder_(std::move(folder)),
       source_(std::move(source)),
-      lock_(made(folder_) + "/analyze.lock", "name another folder by --out"),
+      lock_(made(folder_) + kLock, "name another folder by --out"),
       summary_{{kSource, json_of(source_)}} {
   open();
 }

@@ -41,8 +41,8 @@ struct ResultsSource {
 /// replaced as a whole. Held by one process at a time.
 class ResultsFolder {
  public:
-  /// Makes the folder, or opens one. UsageError if it has results of another source. DataError if its files are
-  /// damaged.
+  /// Makes the folder, or opens one. UsageError if it has results of another source, or other things than results.
+  /// DataError if its files are damaged.
   ResultsFolder(std::string folder, ResultsSource source);
 
   /// Adds the results of an analysis, in place of older ones of it; the others stay.

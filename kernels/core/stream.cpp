@@ -16,11 +16,20 @@ Tensor host_tensor(const Shape& shape, DType dtype) {
   const std::shared_ptr<std::byte[]> memory = std::make_shared<std::byte[]>(bytes);
   return {std::shared_ptr<std::byte>(memory, memory.get()), shape, dtype};
 }
+
+int threads_or_default(int threads) {
+  constexpr int kMost = 1024;  // systems start no more
+  if (threads > 0) return threads;
+  if (omp_get_max_threads() > kMost)
+    throw UsageError("OMP_NUM_THREADS: " + std::to_string(omp_get_max_threads()) + ", must be at most " +
+                     std::to_string(kMost));
+  return omp_get_max_threads();
+}
 }  // namespace
 
 Stream Stream::cpu(int threads) {
   return {.pool = std::make_shared<Pool>(),
-          .num_threads = threads > 0 ? threads : omp_get_max_threads(),
+          .num_threads = threads_or_default(threads),
           .libraries = std::make_shared<Libraries>()};
 }
 
@@ -39,9 +48,7 @@ Stream Stream::cuda([[maybe_unused]] int index) {
 
 Stream Stream::dry_run(Device device, int threads) {
   return {.pool = Pool::dry(device),
-          .num_threads = device == Device::kCuda ? 1
-                         : threads > 0           ? threads
-                                                 : omp_get_max_threads(),
+          .num_threads = device == Device::kCuda ? 1 : threads_or_default(threads),
           .device = device,
           .libraries = std::make_shared<Libraries>(),
           .dry = std::make_shared<Work>()};

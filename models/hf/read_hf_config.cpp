@@ -93,7 +93,7 @@ void refuse_what_we_lack(const Keys& keys, const std::string& architecture, cons
   if (keys.find("quantization_config"))
     keys.fail("quantization_config", "the weights are quantised; bring the model with bf16, f16 or f32 weights");
   if (const auto act = keys.text("hidden_act").value_or("silu"); act != "silu" && act != "swish")
-    lacks("hidden_act", fmt::format("the activation {}", act.substr(0, 40)));
+    lacks("hidden_act", "the activation " + Keys::shown(act));
   if (keys.flag("mlp_bias")) lacks("mlp_bias", "biases in the FFN");
   if (architecture != "Qwen2ForCausalLM" && keys.flag("attention_bias"))
     lacks("attention_bias", "a bias of o_proj beside those of q, k and v");
@@ -126,7 +126,7 @@ RopeScalingConfig read_scaling(const Keys& keys, const std::string& key) {
   if (kind == "default") return out;
   const auto needed = [&](const std::string& name) {
     const auto value = keys.real(name);
-    if (!value) keys.fail(name, fmt::format("missing in {} of type {}", key, kind.substr(0, 40)));
+    if (!value) keys.fail(name, fmt::format("missing in {} of type {}", key, Keys::shown(kind)));
     return *value;
   };
   if (kind == "linear") {
@@ -139,8 +139,7 @@ RopeScalingConfig read_scaling(const Keys& keys, const std::string& key) {
     out.high_freq_factor = needed("high_freq_factor");
     out.original_context = keys.needed("original_max_position_embeddings");
   } else {
-    keys.fail("rope_type",
-              fmt::format("'{}' is none of default, linear, llama3; import another model", kind.substr(0, 40)));
+    keys.fail("rope_type", Keys::shown(kind) + " is none of default, linear, llama3; import another model");
   }
   return out;
 }

@@ -73,6 +73,21 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("no held-out document", DATA, ["data.holdout"], "--set", "data.holdout=1e-9")
     refuses("no checkpoint", DATA, ["nowhere"], "eval", home / "nowhere", train=False)
 
+    refuses("a name with a NUL", USAGE, ["run.name", "control characters"], "--set", r'run.name="a\0b"')
+    refuses("a path with a line break", DATA, [r"a\nb.jsonl"], "eval", "a\nb.jsonl", train=False)
+    refuses("a command with a line break", USAGE, [r"tra\nin"], "tra\nin", train=False)
+    refuses("an empty argument", USAGE, ["empty argument behind --out"], "analyze", "runs/x", "--out", "", train=False)
+    refuses("more threads than there can be", USAGE, ["OMP_NUM_THREADS", "1024"], env={**os.environ, "OMP_NUM_THREADS": "5000"})
+    gone = home / "gone"
+    gone.mkdir()
+    refuses("a folder that is gone", DATA, ["none.jsonl", "which is gone"], "--set", "data.train=[none.jsonl]",
+            preexec_fn=lambda: (os.chdir(gone), gone.rmdir()))  # fmt: skip
+    with open("/dev/full", "w") as full:
+        for what, line in {"config": ["config"], "a plan": ["plan", harness.TINY, "--json"], "help": ["--help"]}.items():
+            done = subprocess.run(harness.command(*line), stdout=full, stderr=subprocess.PIPE, text=True)
+            report.check(done.returncode == DATA and "standard output" in done.stderr and done.stderr.count("\n") == 1,
+                         f"{what} that cannot be written: exit {done.returncode}, it said {done.stderr!r}")
+
     refuses("unknown command", USAGE, ["trian", "did you mean train"], "trian", train=False)
     refuses("unknown option", USAGE, ["--stepz"], "train", harness.TINY, "--stepz", "3", train=False)
     left = [p.name for p in home.glob("runs/bad*") if int(p.name[3:]) > found_before_the_run]
@@ -136,9 +151,8 @@ with tempfile.TemporaryDirectory() as temporary:
     harness.run("train", harness.TINY, *long, "--set", "run.name=undisturbed")
     filled = [*long, "--set", "run.name=filled"]
     harness.run("train", harness.TINY, *filled, "--set", "train.steps=6")
-    # Python keeps SIGXFSZ ignored in a child that is not told to restore it: a write then fails as on a full disk.
     refuses("disk fills", DATA, ["checkpoints", "cannot be"], "train", harness.TINY, *filled, "--resume", train=False,
-            preexec_fn=lambda: filling(1_000_000), restore_signals=False)  # fmt: skip
+            preexec_fn=lambda: filling(1_000_000))  # fmt: skip
     harness.run("train", harness.TINY, *filled, "--resume")
 
     def losses(name):

@@ -134,4 +134,16 @@ TEST_CASE("cut_back_json_lines leaves a file alone that needs no cut, and copes 
   CHECK_THAT(message_of([&] { cut_back_json_lines(folder / "none", up_to_2); }), StartsWith(folder / "none"));
 }
 
+TEST_CASE("for_each_json_line passes over what is damaged or lacks what is asked for", "[io]") {
+  const TempFolder folder;
+  const std::string path = folder / "metrics.jsonl";
+  std::vector<int> steps;
+  const auto take = [&](const nlohmann::json& line) { steps.push_back(line.at("step").get<int>()); };
+  for_each_json_line(path, take);  // there is none
+  spill(path, "{\"step\":1}\n\n{\"st{\"step\":2}\n7\n{\"stop\":3}\n{\"step\":\"4\"}\n{\"step\":5}\n{\"step\":6");
+  for_each_json_line(path, take);
+  CHECK(steps == std::vector<int>{1, 5});
+  CHECK_THAT(message_of([&] { for_each_json_line(folder / "", take); }), StartsWith(folder / ""));
+}
+
 }  // namespace spikesink

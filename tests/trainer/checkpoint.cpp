@@ -5,10 +5,13 @@
 
 #include <chrono>
 #include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 #include <thread>
 
+#include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/h5.h"
@@ -260,6 +263,21 @@ TEST_CASE("a damaged or foreign checkpoint is refused with its file's name", "[t
   SECTION("state.json cut short") {
     fs::resize_file(checkpoint + "/state.json", 20);
     CHECK_THROWS_AS(read_state(checkpoint), DataError);
+  }
+  SECTION("numbers of no run in a state.json without a checksum, as older ones are") {
+    const auto [key, value] = GENERATE(table<std::string, std::int64_t>({
+        {"step", -1},
+        {"step", std::numeric_limits<std::int64_t>::max()},
+        {"tokens", -5},
+        {"tokens", std::numeric_limits<std::int64_t>::max()},
+        {"skipped", std::int64_t{1} << 50},
+    }));
+    auto json = nlohmann::json::parse(read_file(checkpoint + "/state.json"));
+    json.erase("state_crc32c");
+    json[key] = value;
+    write_atomically(checkpoint + "/state.json", json.dump());
+    CHECK_THROWS_AS(read_state(checkpoint), DamageError);
+    CHECK_THROWS_WITH(read_state(checkpoint), Catch::Contains(fmt::format("state.json: damaged: {} {}", key, value)));
   }
   SECTION("latest points nowhere") {
     fs::remove_all(checkpoint);

@@ -369,10 +369,27 @@ TEST_CASE("a loss far above those before is a spike; a rise that others had too 
   CHECK_FALSE(watch.look(1));  // below
   watch.clear();
   for (int i = 0; i < 200; ++i) never.look(usual(i)), watch.look(usual(i));
-  const auto deviations = watch.look(3.5);
-  REQUIRE(deviations);
-  CHECK(*deviations == Approx((3.5 - 3.02) / (0.01 * std::sqrt(2.0))).epsilon(0.02));
+  const auto spike = watch.look(3.5);
+  REQUIRE(spike);
+  CHECK(spike->deviations == Approx((3.5 - 3.02) / (0.01 * std::sqrt(2.0))).epsilon(0.02));
+  CHECK(spike->losses == 128);
   CHECK_FALSE(never.look(100));
+}
+
+TEST_CASE("of losses that are all equal a rounding is no spike, and any rise is one of finite size",
+          "[trainer][divergence]") {
+  LossWatch watch(8);
+  for (int i = 0; i < 32; ++i) CHECK_FALSE(watch.look(2));
+  CHECK_FALSE(watch.look(2.0000002));
+  watch.clear();
+  for (int i = 0; i < 40; ++i) CHECK_FALSE(watch.look(2));
+  const auto spike = watch.look(2.1);
+  REQUIRE(spike);
+  CHECK(std::isfinite(spike->deviations));
+  CHECK(spike->losses == 40);
+  watch.clear();
+  for (int i = 0; i < 40; ++i) CHECK_FALSE(watch.look(0));
+  CHECK_FALSE(watch.look(1));  // there is nothing to measure it by
 }
 
 }  // namespace spikesink

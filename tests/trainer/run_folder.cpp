@@ -10,8 +10,8 @@
 #include "trainer/cut_back.h"
 #include "trainer/divergence.h"
 #include "trainer/metrics_log.h"
+#include "trainer/readable.h"
 #include "trainer/resume_point.h"
-#include "trainer/run_log.h"
 
 namespace spikesink {
 namespace {
@@ -30,6 +30,7 @@ TEST_CASE("names of steps go there and back", "[trainer][run_folder]") {
   CHECK(RunFolder::step_name(1000) == "step_00001000");
   CHECK(RunFolder::step_of("step_00001000") == 1000);
   CHECK(RunFolder::step_of(RunFolder::step_name(123456789012)) == 123456789012);
+  CHECK_FALSE(RunFolder::step_of("step_9223372036854775807"));  // no run has so many
   for (const char* name : {"latest", "step_", "step_12x", "step_-1", "step_00000010.unfinished"})
     CHECK_FALSE(RunFolder::step_of(name));
 }
@@ -176,9 +177,25 @@ TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][ru
   CHECK(said(-1, 10).empty());
   write({5, 10});
   CHECK_THAT(said(18, 5), Catch::Contains("has no steps between 10 and 18"));
-  CHECK(said(15, 5).empty());
+  CHECK_THAT(said(15, 5), Catch::Contains("has no steps between 10 and 15"));  // its own line came before it
+  CHECK(said(14, 5).empty());
+  CHECK(said(10, 5).empty());
+  write({7, 14});
+  CHECK(said(20, 5).empty());  // every 7 steps, until now
+  CHECK_THAT(said(21, 5), Catch::Contains("has no steps between 14 and 21"));
   write({10, 20});
   CHECK(said(28, 1).empty());  // every 10 steps, until now
+}
+
+TEST_CASE("a step that no run comes to does not count as the last", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "run");
+  folder.make();
+  std::ofstream(folder.metrics()) << "{\"step\":7}\n{\"step\":9223372036854775807}\n{\"step\":18446744073709551615}\n"
+                                     "{\"step\":\"8\"}\n[9]\n{\"step\":1";
+  std::ofstream(folder.divergences()) << "{\"step\":9223372036854775800}\n{\"step\":6}\n";
+  CHECK(folder.last_step() == 7);
+  CHECK(folder.last_measured() == 7);
 }
 
 TEST_CASE("steps that were skipped are not missed", "[trainer][run_folder]") {
@@ -209,11 +226,12 @@ TEST_CASE("steps that were skipped are not missed", "[trainer][run_folder]") {
   diverged(7, "skip");  // not one that was to be logged
   CHECK(missed(10, 2));
   diverged(8, "skip");
-  CHECK_FALSE(missed(10, 2));
-  CHECK((missed(12, 2) && last == 8));
+  CHECK_FALSE(missed(9, 2));
+  CHECK((missed(10, 2) && last == 8));
   diverged(10, "skip");
   diverged(11, "stop");
-  CHECK_FALSE(missed(12, 2));
+  CHECK_FALSE(missed(11, 2));
+  CHECK((missed(12, 2) && last == 10));
   diverged(14, "none");
   CHECK((missed(14, 2) && last == 10));
   diverged(18, "skip");

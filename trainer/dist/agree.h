@@ -58,6 +58,19 @@ inline std::vector<std::string> gather_texts(Communicator& communicator, const s
   return texts;
 }
 
+/// Rank 0's text, on all ranks.
+inline std::string text_from_rank_0(Communicator& communicator, const std::string& text) {
+  const auto heard = communicator.from_rank_0(std::as_bytes(std::span(text)));
+  return {reinterpret_cast<const char*>(heard.data()), heard.size()};
+}
+
+/// Throws an Error, the same on all ranks, of the first rank's `problem` that is not empty.
+template <class Error>
+void throw_problem(Communicator& communicator, const std::string& problem) {
+  for (const std::string& first : gather_texts(communicator, problem))
+    if (!first.empty()) throw Error(first);
+}
+
 /// After some ranks have found that they cannot go on: all throw the failure of the first of them. `mine`: a Failure,
 /// or none.
 [[noreturn]] inline void throw_first(Communicator& communicator, const std::exception_ptr& mine) {

@@ -116,6 +116,18 @@ TEST_CASE("damaged results are refused in one line that names the file", "[analy
   CHECK_THROWS_AS(ResultsFolder(folder.path, some_source()), DataError);
 }
 
+TEST_CASE("a folder of other things is refused and left as it is", "[analysis][study]") {
+  const Folder folder;
+  fs::create_directories(folder.path);
+  write_atomically(folder.path + "/summary.json", "{}");
+  CHECK_THROWS_WITH(ResultsFolder(folder.path, some_source()), Contains("other things than an analysis"));
+  CHECK_THROWS_AS(ResultsFolder(folder.path, some_source()), UsageError);
+  CHECK(std::distance(fs::directory_iterator(folder.path), {}) == 1);
+  fs::remove(folder.path + "/summary.json");
+  { ResultsFolder(folder.path, some_source()); }  // and stopped before its first result
+  { ResultsFolder(folder.path, some_source()).put("first", some_results(1)); }
+}
+
 TEST_CASE("one process at a time writes into a folder of results", "[analysis][study]") {
   const Folder folder;
   const ResultsFolder held(folder.path, some_source());
