@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "data/held_out.h"
 #include "io/failure.h"
+#include "io/json_text.h"
 #include "trainer/readable.h"
 
 namespace spikesink::cli {
@@ -75,7 +76,7 @@ void run(const EvalOptions& options) {
                              {"sequences", sequences},       {"context", context}, {"loss", measurement.loss},
                              {"unigram_perplexity", unigram}};
   for (const auto& [name, value] : scalars_of(measurement)) out[name] = value;
-  fmt::print("{}\n", out.dump());
+  fmt::print("{}\n", json_text(out));
 }
 
 }  // namespace

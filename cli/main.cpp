@@ -101,6 +101,7 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() != 0) throw UsageError(error.what() + std::string("; see --help"));
       app.exit(error);  // --help, --version
+      words = {};
     }
     if (!fills_a_run_folder(words)) require_output();
     return {ExitCode::kOk};

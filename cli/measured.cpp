@@ -10,6 +10,7 @@
 #include "configs/reader.h"
 #include "configs/writer.h"
 #include "io/failure.h"
+#include "io/json_text.h"
 
 namespace spikesink::cli {
 namespace {
@@ -17,8 +18,8 @@ namespace {
 Config config_of(const MeasuredOptions& options, const TrainingState& state, const std::string& checkpoint) {
   std::vector<std::string> overrides = options.overrides;
   if (!options.data.empty())  // a JSON list is a YAML list, whatever the names hold
-    overrides.push_back("data.validation=" + nlohmann::json(options.data).dump());
-  if (!options.tokenizer.empty()) overrides.push_back("data.tokenizer=" + nlohmann::json(options.tokenizer).dump());
+    overrides.push_back("data.validation=" + json_text(nlohmann::json(options.data)));
+  if (!options.tokenizer.empty()) overrides.push_back("data.tokenizer=" + json_text(nlohmann::json(options.tokenizer)));
   if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
   Config config = read_config_text(state.config, checkpoint + "/state.json", overrides);
   const auto changes = config_difference(read_config_text(state.config, checkpoint + "/state.json"), config);

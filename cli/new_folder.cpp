@@ -11,7 +11,6 @@ namespace spikesink::cli {
 namespace fs = std::filesystem;
 
 NewFolder::NewFolder(const std::string& path) {
-  if (path.empty()) throw UsageError("--out: is empty; name a new folder");
   path_ = (fs::absolute(path) / "").parent_path().string();
   std::error_code error;
   if (fs::exists(path_, error))

@@ -15,7 +15,9 @@ inline std::string whole_number(const std::string& text, std::int64_t least, std
   return good ? "" : text + ", must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
 }
 inline std::string at_least_one(const std::string& text) {
-  return whole_number(text, 1, std::numeric_limits<int>::max());
+  return whole_number(text, 1, std::numeric_limits<std::int64_t>::max()).empty()
+             ? ""
+             : text + ", must be a whole number of at least 1";
 }
 /// The same for threads, of which systems start no more.
 inline std::string some_threads(const std::string& text) { return whole_number(text, 1, 1024); }

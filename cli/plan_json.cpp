@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/plan.h"
+#include "io/json_text.h"
 
 namespace spikesink::cli {
 namespace {
@@ -102,7 +103,7 @@ void print_json(const Plan& plan, bool fit) {
     out["fastest"] = fastest_of(plan, fastest);
     if (!fastest) out["fastest_in_bf16"] = fastest_of(plan, plan.fastest_in_bf16());
   }
-  fmt::print("{}\n", out.dump());
+  fmt::print("{}\n", json_text(out));
 }
 
 }  // namespace spikesink::cli

@@ -85,7 +85,6 @@ void print_summary(const Manifest& m, const std::string& out) {
 }
 
 void run(const PrepareOptions& options) {
-  if (options.out.empty()) throw UsageError("--out: is empty; name a folder for the store");
   const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   const bool was_there = is_store(options.out);
   ProgressLine line;

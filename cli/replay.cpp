@@ -62,11 +62,11 @@ std::optional<std::string> difference(const RunFolder& folder, const StepReport&
     const auto step = integer_of<std::int64_t>(line.at("step"));
     if (line.contains("event") || step <= r.checkpoint || step > std::min(r.step, r.logged)) return;
     const StepFigures* now = step == r.step ? &r : &r.way.at(static_cast<std::size_t>(step - r.checkpoint - 1));
-    std::string& others = found[now->step];
-    others.clear();
+    std::string others;
     const auto note = [&](const char* key, double value, double most) {
       const auto then = line.find(key);
       if (then == line.end() || !then->is_number()) return;
+      found[now->step];  // something to compare
       if (!(std::abs(then->get<double>() - value) <= most))
         others += fmt::format("{}{} {:.6g}", others.empty() ? "" : ", ", key, then->get<double>());
     };
@@ -75,6 +75,7 @@ std::optional<std::string> difference(const RunFolder& folder, const StepReport&
     note("grad_norm", now->grad_norm, kRounding * std::abs(now->grad_norm));
     if (line.value("samples", nlohmann::json()).is_number_integer() && line["samples"] != now->samples)
       others += others.empty() ? "other samples" : ", and other samples";
+    if (const auto at = found.find(now->step); at != found.end()) at->second = others;
   });
   for (const auto& [step, others] : found)
     if (!others.empty()) return fmt::format("step {}, which had {}", step, others);
@@ -87,6 +88,7 @@ std::string doubt(const RunFolder& folder, const StepReport& r) {
     return fmt::format("when the run came to this step it was not finite, first in {}: config or data were others then",
                        *r.diverged);
   const auto then = difference(folder, r);
+  if (!then && r.diverged == r.where) return "";  // as divergences.jsonl has it
   if (!then)
     return fmt::format("{} has no line of steps {} to {} to hold this against", folder.metrics(), r.checkpoint + 1,
                        r.step);

@@ -8,6 +8,7 @@
 #include "data/sources.h"
 #include "data/train_data.h"
 #include "io/failure.h"
+#include "io/json_text.h"
 #include "trainer/dist/agree.h"
 #include "trainer/readable.h"
 
@@ -68,8 +69,7 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
                                     counts.broken_text()));
   for (const std::string& note : notes_on_data(config.data)) out.notes.push_back(note);
   for (const std::string& doubt : doubts_about_data(config.data)) out.notes.push_back("warning: " + doubt);
-  out.json = Json{{"sources", list}, {"validation", validation}, {"validation_sequences", held_out}}.dump(
-      -1, ' ', false, Json::error_handler_t::replace);  // file names need not be UTF-8
+  out.json = json_text(Json{{"sources", list}, {"validation", validation}, {"validation_sequences", held_out}});
   return out;
 }
 

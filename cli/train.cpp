@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "analysis/probe.h"
 #include "cli/commands.h"
@@ -43,10 +44,9 @@ struct TrainOptions {
   std::int64_t replay = 0;  ///< step; 0: none
 };
 
-/// What has changed of the config since `text` of `file` was written; not the samples, or it is refused.
-std::vector<std::string> changes_since(const std::string& text, const std::string& file, const RunFolder& folder,
-                                       const Config& config, const char* flag) {
-  const Config before = read_config_text(text, file);
+/// What has changed of the config since it was `before`; not the samples, or it is refused.
+std::vector<std::string> changes_since(const Config& before, const RunFolder& folder, const Config& config,
+                                       const char* flag) {
   if (const auto changed = changes_of_past_samples(before, config); !changed.empty())
     throw UsageError(
         fmt::format("{}: {} would change what was trained on: {}; take this back, or start a new run "
@@ -95,14 +95,30 @@ std::int64_t steps_between_checkpoints(const RunFolder& folder, const Config& co
   return (has_own ? read_config_text(read_file(folder.config()), folder.config()) : config).checkpoint.every_steps;
 }
 
+/// Goes to a checkpoint's place in the data, if that is the data of this run: what else differs is said later.
+auto going_to(Loader& loader) {
+  return [&loader](const Position& position) {
+    try {
+      loader.seek(position);
+    } catch (const DamagedPosition&) {
+      throw;
+    } catch (const DataError&) {
+    }
+  };
+}
+
 /// The checkpoint to go on from; nothing: there never was one. All ranks call.
-std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Communicator& ranks) {
-  auto point = newest_resume_point(folder, ranks);
+std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Config& config, Loader& loader,
+                                             Communicator& ranks) {
+  auto point = newest_resume_point(folder, ranks, std::numeric_limits<std::int64_t>::max(), going_to(loader));
   if (!point) {
     rank_0_does(ranks, [&] { require_never_saved(folder, steps_between_checkpoints(folder, config)); });
     return point;
   }
-  point->changes = changes_since(point->state.config, point->checkpoint + "/state.json", folder, config, "--resume");
+  const Config before = read_config_text(point->state.config, point->checkpoint + "/state.json");
+  point->changes = changes_since(before, folder, config, "--resume");
+  const LoggingConfig& logging = before.metrics.logging;
+  if (std::ranges::count(logging.loggers, Logger::kJsonl) > 0) point->logged_every = logging.every_steps;
   if (const auto total = config.train.total_steps(config.model.context); total < point->state.step)
     throw UsageError(
         fmt::format("{}: its checkpoint is at step {}, but the config ends at step {}; raise train.steps "
@@ -121,32 +137,35 @@ std::pair<std::string, std::string> config_of_step(std::int64_t step, const RunF
   return {read_file(folder.config()), folder.config()};
 }
 
+UsageError beyond_the_end(std::int64_t step, std::int64_t total, const RunFolder& folder) {
+  const Config of_run = read_config_text(read_file(folder.config()), folder.config());
+  const auto own = of_run.train.total_steps(of_run.model.context);
+  if (step > own)
+    return UsageError(fmt::format("--replay {}: the run has {}; name one of them", step, counted(own, "step")));
+  return UsageError(
+      fmt::format("--replay {}: the config ends at step {}, but the run was trained on to {}; name {} in its place",
+                  step, total, own, folder.config()));
+}
+
 /// The newest checkpoint before a step that is to be seen again; nothing: it is reached from the start. All ranks call.
 std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder& folder, const Config& config,
-                                             Communicator& ranks) {
+                                             Loader& loader, Communicator& ranks) {
   rank_0_does(ranks, [&] {  // steps between two that are logged leave no trace
-    const Config of_run = read_config_text(read_file(folder.config()), folder.config());
-    const auto total = config.train.total_steps(config.model.context),
-               own = of_run.train.total_steps(of_run.model.context);
-    if (step > std::max(total, own))
-      throw UsageError(fmt::format("--replay {}: the run has {}; name one of them", step, counted(own, "step")));
-    if (step > total)
-      throw UsageError(
-          fmt::format("--replay {}: the config ends at step {}, but the run was trained on to {}; name {} in its place",
-                      step, total, own, folder.config()));
+    if (const auto total = config.train.total_steps(config.model.context); step > total)
+      throw beyond_the_end(step, total, folder);
     const auto last = folder.last_step();
     if (step > last + config.metrics.logging.every_steps)
       throw UsageError(fmt::format("--replay {}: the run has come to step {}; --resume trains it further", step, last));
     if (step > last)
       fmt::print("  the last step that the run tells of is {}: it may not have come to {}\n", last, step);
     const auto [text, file] = config_of_step(step, folder);
-    for (const std::string& change : changes_since(text, file, folder, config, "--replay"))
+    for (const std::string& change : changes_since(read_config_text(text, file), folder, config, "--replay"))
       fmt::print("  changed since step {} was made: {}\n", step, change);
   });
-  auto point = newest_resume_point(folder, ranks, step);
+  auto point = newest_resume_point(folder, ranks, step, going_to(loader));
   if (ranks.rank() == 0) {
     if (point)
-      for (const DamagedCheckpoint& newer : point->damaged) fmt::print("  passed over: {}\n", newer.problem);
+      for (const PassedOver& newer : point->passed_over) fmt::print("  passed over: {}\n", newer.problem);
   }
   return point;
 }
@@ -208,8 +227,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
       folder.remove_unfinished();
     });
   if (!replays) require_one_folder(folder, communicator);
-  const auto resume = replays          ? checkpoint_before(options.replay, folder, config, communicator)
-                      : options.resume ? find_resume_point(folder, config, communicator)
+  const auto resume = replays          ? checkpoint_before(options.replay, folder, config, *loader, communicator)
+                      : options.resume ? find_resume_point(folder, config, *loader, communicator)
                                        : std::nullopt;
   rank_0_does(communicator, [&] {
     keep_data_record(folder.data(), record,

@@ -1,7 +1,6 @@
 #include "configs/hyperparameters.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <type_traits>
 
@@ -24,12 +23,6 @@ bool decides_figures(std::string_view key) {
          std::ranges::any_of(kParts, [key](std::string_view part) { return key.starts_with(part); });
 }
 
-/// Bytes that are no UTF-8, as a file's name may have, are replaced.
-std::string valid_text(const std::string& text) {
-  using Json = nlohmann::json;
-  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace)).get<std::string>();
-}
-
 template <class T>
 void add(Hyperparameters& to, const std::string& key, const T& value, bool absent_too) {
   if constexpr (requires { value.has_value(); }) {
@@ -42,7 +35,7 @@ void add(Hyperparameters& to, const std::string& key, const T& value, bool absen
   } else if constexpr (std::is_arithmetic_v<T>) {
     to.push_back({key, static_cast<double>(value)});
   } else if constexpr (std::is_same_v<T, std::string>) {
-    to.push_back({key, valid_text(value)});
+    to.push_back({key, value});
   } else if constexpr (std::is_enum_v<T>) {
     to.push_back({key, std::string(names_of(value)[static_cast<std::size_t>(value)])});
   }

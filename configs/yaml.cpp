@@ -3,11 +3,11 @@
 #include <yaml-cpp/eventhandler.h>
 
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <sstream>
 
 #include "io/failure.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -15,6 +15,7 @@ namespace {
 
 /// Files that name each other twice are read 2^n times, and a long chain takes much of the stack.
 constexpr int kMostFiles = 100;
+constexpr std::size_t kMostBytes = 4 << 20;
 
 /// Only notes where a document begins.
 class DocumentStart final : public YAML::EventHandler {
@@ -48,7 +49,7 @@ std::string open_yaml(const std::string& file, const std::string& kind, const st
                    : file + ": " + what);
   };
   std::error_code error;
-  if (!fs::exists(file, error))
+  if (!is_there(file))
     fail("no such file; the path is relative to the " + (mention ? mention->relative_to : "current folder"));
   if (fs::is_directory(file, error))
     fail("is a folder, not a " + kind + " file" +
@@ -62,8 +63,13 @@ std::string open_yaml(const std::string& file, const std::string& kind, const st
     fail(fmt::format("is one file too many: {} are read already, each as often as it is named; name it once",
                      kMostFiles));
   std::ifstream in(file, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (!in) fail("cannot be read");
+  std::string text, piece(1 << 16, '\0');
+  while (in && text.size() <= kMostBytes) {
+    in.read(piece.data(), std::ssize(piece));
+    text.append(piece, 0, static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.eof() && text.size() <= kMostBytes) fail("cannot be read");
+  if (text.size() > kMostBytes) fail(fmt::format("is larger than {} MiB, as no {} file is", kMostBytes >> 20, kind));
   open.chain.push_back(canonical);
   return text;
 }

@@ -121,7 +121,7 @@ void read_value(T& member, const YAML::Node& node, const Place& place, const std
   const std::string& text = node.Scalar();
   // Texts go into names of files, scripts, tables and messages, where a line break would begin something else.
   if constexpr (std::is_same_v<T, std::string>)
-    if (one_line(text) != text) refuse(place, key, "must be one line without control characters");
+    if (one_line(text) != text) refuse(place, key, "must be one line of UTF-8 without control characters");
   if (const auto value = parse<T>(text)) {
     member = *value;
     return;

@@ -97,7 +97,7 @@ std::string DocumentCounts::broken_text() const {
   for (std::size_t i = 0; i < kNumBroken; ++i)
     if (broken[i] > 0)
       text += fmt::format("{}{} {} (first {})", text.empty() ? "" : ", ", broken[i], name_of(static_cast<Broken>(i)),
-                          first_broken[i]);
+                          one_line(first_broken[i]));
   return text.empty() ? "none" : text;
 }
 

@@ -28,13 +28,16 @@ Lane::Lane(const LaneSource& source, std::int64_t lane, const LaneState& state)
   share_ = share_of(source, lane, state.epoch);
 }
 
+/// Of epochs, lines, tokens and windows: by this none of their sums is too large.
+constexpr std::int64_t kMostInLane = std::int64_t{1} << 56;
+
 void Lane::require_sound(const LaneSource& source, std::int64_t lane, const LaneState& state) {
   for (const auto& [name, value] : {std::pair{"epoch", state.epoch},
                                     {"shard", state.shard},
                                     {"line", state.line},
                                     {"token", state.token},
                                     {"window", state.window}})
-    if (value < 0) damaged_position(fmt::format("lane {}: {} {}, below 0", lane, name, value));
+    if (value < 0 || value > kMostInLane) damaged_position(fmt::format("lane {}: {} {}", lane, name, value));
   const std::int64_t shards = std::ssize(share_of(source, lane, state.epoch));
   if (state.shard >= shards) damaged_position(fmt::format("lane {}: shard {} of {}", lane, state.shard, shards));
 }

@@ -50,13 +50,16 @@ Shard checked(const std::string& path, const std::string& key, const std::vector
   return {path, bytes};
 }
 
+std::string current_folder() {
+  std::error_code gone;
+  const std::string path = fs::current_path(gone).string();
+  return gone ? "which is gone" : path;
+}
+
 }  // namespace
 
 std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const std::string& key,
                                const std::vector<std::string>& more_endings) {
-  std::error_code gone;
-  std::string here = fs::current_path(gone).string();
-  if (gone) here = "which is gone";
   if (patterns.empty()) throw DataError(key + ": names no shards; give files or globs, e.g. [data/*.jsonl.zst]");
   std::vector<std::string> paths;
   for (const std::string& pattern : patterns) {
@@ -68,7 +71,7 @@ std::vector<Shard> find_shards(const std::vector<std::string>& patterns, const s
                                     error.message()));
       const bool is_glob = pattern.find_first_of("*?[{") != std::string::npos;
       throw DataError(fmt::format("{}: {} {}; paths start from the folder that spikesink runs in ({})", key, pattern,
-                                  is_glob ? "matches no file" : "does not exist", here));
+                                  is_glob ? "matches no file" : "does not exist", current_folder()));
     }
     paths.insert(paths.end(), found.begin(), found.end());
   }

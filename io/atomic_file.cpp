@@ -11,6 +11,7 @@
 #include <random>
 
 #include "io/file_descriptor.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -54,6 +55,7 @@ void write_atomically(const std::string& path, std::string_view text) {
 }
 
 std::string read_file(const std::string& path) {
+  if (type_of(path) == fs::file_type::fifo) throw DataError(path + ": is a pipe, where a file is to be");
   FileDescriptor file = FileDescriptor::open(path, O_RDONLY);
   std::string text(static_cast<std::size_t>(file.size()), '\0');
   std::size_t length = file.read(std::as_writable_bytes(std::span(text)));

@@ -1,7 +1,6 @@
 #pragma once
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 namespace spikesink {
 
@@ -16,22 +15,9 @@ enum class ExitCode : int {
   kPreempted = 75,  ///< stopped by a signal, after a checkpoint: start again with --resume
 };
 
-/// `text` with control characters as C writes them: what users and files name may hold line breaks and what terminals
-/// obey.
-inline std::string one_line(const std::string& text) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= ' ' && byte != 127)
-      out += c;
-    else if (c == '\n' || c == '\t')
-      out += c == '\n' ? "\\n" : "\\t";
-    else
-      out += {'\\', 'x', kDigits[byte / 16], kDigits[byte % 16]};
-  }
-  return out;
-}
+/// `text` with control characters, and bytes that are no UTF-8, as C writes them (\n, \x1b): what users and files name
+/// may hold line breaks and what terminals obey.
+std::string one_line(const std::string& text);
 
 /// Ends the program with one line on stderr and an exit code. The message names what is wrong and where (file:line or
 /// key), why, and how to mend it; it has no trailing full stop or newline.

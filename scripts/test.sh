@@ -64,6 +64,7 @@ scripts_by_two() {
 }
 in_one_piece() {
   local code=0 text
+  echo "$1 begins"
   text=$(script "$1") || code=$?
   printf '%s\n' "$text"
   return "$code"

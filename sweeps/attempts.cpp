@@ -4,6 +4,7 @@
 
 #include "io/json_integer.h"
 #include "io/json_lines.h"
+#include "io/json_text.h"
 
 namespace spikesink {
 namespace {
@@ -36,7 +37,7 @@ void note_start(const std::string& file, const Attempt& attempt) {
   nlohmann::ordered_json line{{"event", "start"}, {"time", attempt.began}, {"host", attempt.host}};
   if (!attempt.job.empty()) line["job"] = attempt.job;
   if (attempt.process != 0) line["process"] = attempt.process;
-  JsonLines(file).append(line.dump());
+  JsonLines(file).append(json_text(line));
 }
 
 void note_end(const std::string& file, double time, int code) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -12,7 +13,7 @@ constexpr std::streamoff kRead = 64 << 10;  // more of it is not what was said l
 constexpr std::size_t kLongest = 400;
 constexpr std::string_view kError = "spikesink: ";
 
-std::string one_line(std::string_view text) {
+std::string shortened(std::string_view text) {
   std::string line(text.substr(0, kLongest));
   if (text.size() > kLongest) line += "...";
   std::ranges::replace_if(
@@ -22,6 +23,8 @@ std::string one_line(std::string_view text) {
 }  // namespace
 
 OutputEnd end_of_output(const std::string& file) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) return {};
   std::ifstream in(file, std::ios::binary | std::ios::ate);
   if (!in) return {};
   in.seekg(std::max<std::streamoff>(0, std::streamoff{in.tellg()} - kRead));
@@ -34,9 +37,9 @@ OutputEnd end_of_output(const std::string& file) {
     if (line.starts_with(kAttemptMark))
       end = {};
     else if (line.starts_with(kError))
-      end.error = one_line(line.substr(kError.size()));
+      end.error = shortened(line.substr(kError.size()));
     if (line.find_first_not_of(" \t\r") != std::string_view::npos && !line.starts_with(kAttemptMark))
-      end.last_line = one_line(line);
+      end.last_line = shortened(line);
   }
   return end;
 }

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 #include <deque>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
+
+#include "io/atomic_file.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace {
@@ -31,9 +32,8 @@ double median(std::deque<double> values) {
 
 RunMetrics read_run_metrics(const std::string& file) {
   RunMetrics metrics;
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return metrics;
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  if (!is_there(file)) return metrics;
+  const std::string text = read_file(file);
   std::deque<double> rates;
   std::size_t number = 0, damaged = 0, first_damaged = 0;
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {

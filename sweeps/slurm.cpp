@@ -11,6 +11,7 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
+#include "io/json_text.h"
 #include "sweeps/command.h"
 
 namespace spikesink {
@@ -26,15 +27,9 @@ struct Submission {
 /// Oldest first; lines that are damaged are left out.
 std::vector<Submission> read_submissions(const SweepFolder& folder) {
   std::vector<Submission> submissions;
-  std::ifstream file(notes_of(folder));
-  for (std::string line; std::getline(file, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object()) continue;
-    try {
-      submissions.push_back({json.at("job"), json.at("script"), json.at("runs")});
-    } catch (const nlohmann::json::exception&) {
-    }
-  }
+  for_each_json_line(notes_of(folder), [&](const nlohmann::json& line) {
+    submissions.push_back({line.at("job"), line.at("script"), line.at("runs")});
+  });
   return submissions;
 }
 
@@ -89,12 +84,11 @@ std::string submit(const Sweep& sweep, const SweepFolder& folder, const SweepPla
   for (const SweepRun* run : plan.start) runs.push_back(run->name);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   try {
-    notes.append(nlohmann::json{
-        {"job", job},
-        {"time", std::chrono::duration_cast<std::chrono::seconds>(now).count()},
-        {"script", std::filesystem::path(file).filename().string()},
-        {"runs",
-         runs}}.dump());
+    const nlohmann::json note{{"job", job},
+                              {"time", std::chrono::duration_cast<std::chrono::seconds>(now).count()},
+                              {"script", std::filesystem::path(file).filename().string()},
+                              {"runs", runs}};
+    notes.append(json_text(note));
   } catch (const DataError& error) {
     throw DataError(
         fmt::format("{}; job {} was submitted without being noted: end it with scancel {}", error.what(), job, job));

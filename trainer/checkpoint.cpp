@@ -171,14 +171,14 @@ std::optional<std::string> latest_checkpoint(const std::string& folder) {
                               latest, name, why));
 }
 
-std::optional<DamagedCheckpoint> broken_latest(const std::string& folder) {
+std::optional<PassedOver> broken_latest(const std::string& folder) {
   const std::string latest = folder + "/" + kLatest;
   if (type_of(latest, false) != fs::file_type::symlink) return std::nullopt;
   const std::string name = fs::read_symlink(latest).string(), target = folder + "/" + name;
   if (!RunFolder::step_of(name)) return std::nullopt;  // leads elsewhere
   if (is_there(target + "/" + kStateFile)) return std::nullopt;
-  return DamagedCheckpoint{is_there(target) ? target : "",
-                           fmt::format("{}: the newest checkpoint has no {}", target, kStateFile)};
+  return PassedOver{is_there(target) ? target : "",
+                    fmt::format("{}: the newest checkpoint has no {}", target, kStateFile)};
 }
 
 std::string set_aside(const std::string& checkpoint) { return renamed(checkpoint, checkpoint + ".damaged"); }

@@ -59,12 +59,12 @@ std::optional<std::string> latest_checkpoint(const std::string& folder);
 void settle_latest(const std::string& folder);
 
 /// A checkpoint that a run did not go on from.
-struct DamagedCheckpoint {
+struct PassedOver {
   std::string checkpoint;  ///< folder; empty: there is none
   std::string problem;     ///< one line
 };
 /// The checkpoint beside it that `latest` points to, if that is not whole.
-std::optional<DamagedCheckpoint> broken_latest(const std::string& folder);
+std::optional<PassedOver> broken_latest(const std::string& folder);
 /// Renames a checkpoint that is damaged, so that it is none any more and nothing of it is lost; its new name:
 /// CHECKPOINT.damaged, or where an earlier one has that, .damaged.2 and so on. DataError if it cannot be renamed.
 std::string set_aside(const std::string& checkpoint);

@@ -40,12 +40,12 @@ std::string problem_of(const TrainConfig& c, std::int64_t context) {
   else if (c.batch_tokens > std::int64_t{1} << 36)
     out << "train.batch_tokens: " << c.batch_tokens << ", must be at most " << (std::int64_t{1} << 36);
   else if (const auto steps = c.total_steps(context); steps > kMostSteps)
-    out << "train.tokens: " << *c.tokens << " are " << steps << " steps, more than " << kMostSteps
-        << "; raise train.batch_tokens";
+    out << "train.tokens: " << steps << " steps of " << c.sequences(context) * context << " tokens, more than "
+        << kMostSteps << "; raise train.batch_tokens";
   else if (const auto step_tokens = c.sequences(context) * context;
            static_cast<double>(steps) * static_cast<double>(step_tokens) > kMostInputTokens)
-    out << "train.steps: " << steps << " of " << step_tokens << " tokens are more than " << kMostInputTokens
-        << " tokens; lower them or train.batch_tokens";
+    out << (c.steps ? "train.steps: " : "train.tokens: ") << steps << " steps of " << step_tokens
+        << " tokens are more than " << kMostInputTokens << " tokens; lower it or train.batch_tokens";
   else if (c.micro_batch < 1)
     out << "train.micro_batch: " << c.micro_batch << ", must be at least 1";
   else if (c.micro_batch > 1 << 24)

@@ -189,9 +189,9 @@ struct LoggingConfig {
     v("probe_every_steps", probe_every_steps,
       "steps between probes; also at step 0, checkpoints and the end; 0: only those");
     v("loss_spike_deviations", loss_spike_deviations,
-      "standard deviations above the mean of the 128 losses before, or 32 at the start, from which a loss is noted as "
-      "a "
-      "spike; 0: never");
+      "standard deviations above the mean of the 128 losses before (32 at least) from which a loss is noted as a "
+      "spike; "
+      "0: never");
     v("loggers", loggers, "any of jsonl, tensorboard, and beside jsonl wandb, which sends it to Weights & Biases");
   }
 };

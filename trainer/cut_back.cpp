@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
-#include <utility>
 
 #include "io/failure.h"
 #include "io/file_descriptor.h"
@@ -23,13 +22,14 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
   const auto stays = [&](std::int64_t at, bool is_probe) {
     return at < step || (at == step && !(probe_too && is_probe));
   };
-  std::int64_t last = 0, before = 0;  // logged steps
+  std::int64_t last = 0, began = 0;  // logged; the last start on the way here
   const auto fate = [&](const nlohmann::json& line) {
     const auto at = line.find("step");
     if (at == line.end() || !at->is_number_integer() || at->get<std::int64_t>() < 0) return LineFate::kDamaged;
     const auto event = line.value("event", nlohmann::json());
     if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
-    if (event.is_null()) before = std::exchange(last, at->get<std::int64_t>());
+    if (event.is_null()) last = *at;
+    if (event == "data" && *at < step) began = *at;
     return LineFate::kStays;
   };
   if (is_there(metrics_)) lines_ = read_json_lines_cut(metrics_, fate);
@@ -38,15 +38,12 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
   for (const fs::path& path : entries_of(folder.probes()))
     if (const auto at = RunFolder::step_of(path.stem().string()); at && !stays(*at, true) && path.extension() == ".h5")
       probes_.push_back(path.string());
-  if (logged_every == 0 || !lines_) return;
-  const std::int64_t usual = last - before, most = std::max(logged_every, usual);  // less often before, maybe
+  if (logged_every == 0) return;
   for (const std::int64_t skipped : skipped_steps(folder.divergences()))
-    if (skipped > last && skipped <= std::min(step, last + most) && skipped % logged_every == 0) last = skipped;
-  if (step - last > most || (step - last == most && usual == most))
-    missing_ = fmt::format(
-        "{}: has no steps between {} and {}, from which the run goes on: they were lost, or metrics.loggers was "
-        "without jsonl",
-        metrics_, last, step);
+    if (skipped <= step && skipped == last - last % logged_every + logged_every) last = skipped;
+  if (const std::int64_t due = step - step % logged_every; due > std::max(last, began))
+    missing_ = fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost", metrics_,
+                           last, step);
 }
 
 std::vector<std::string> CutBack::make() const {

@@ -17,7 +17,8 @@ class CutBack {
  public:
   /// Reads all of it. Nothing may be logged from here on. `step`: the last that stays; -1 for a run that starts again
   /// from nothing. `probe_too`: the probe of `step` itself goes too, which is to be measured again. `logged_every`:
-  /// metrics.jsonl is to have every so many steps; 0: none. DataError from what cannot be listed or read.
+  /// metrics.jsonl is to have every so many steps since the last start of the run before `step`; 0: none. DataError
+  /// from what cannot be listed or read.
   CutBack(const RunFolder& folder, std::int64_t step, bool probe_too = false, std::int64_t logged_every = 0);
   /// Makes it. Returns lines for the log: what was damaged, and which steps metrics.jsonl lacks. DataError from what
   /// cannot be written or removed.

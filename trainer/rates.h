@@ -26,7 +26,7 @@ class Rates {
   void set_peak(double peak) { peak_ = peak; }
   /// From here on, behind step `step`, rates and what is left of the run are taken.
   void begin(std::int64_t step);
-  /// One more step is done: what each rank tells of it.
+  /// One more step is done, which was finite: what each rank tells of it.
   void add(std::span<const StepNews> news);
   /// Time that was no training: not of tokens/s.
   void leave_out(Clock::duration time) { interval_ += time; }

@@ -190,7 +190,7 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
   std::int64_t done = 0, skipped = 0;
   if (job.resume) {
     steps.load(job.resume->checkpoint);
-    seek(job.loader, *job.resume);
+    job.loader.seek(data_position(*job.resume));
     done = job.resume->state.step;
     skipped = job.resume->state.skipped;
   } else {

@@ -42,24 +42,16 @@ Position data_position(const ResumePoint& point) {
   return position;
 }
 
-void seek(Loader& loader, const ResumePoint& point) {
-  try {
-    loader.seek(data_position(point));
-  } catch (const DamagedPosition& error) {
-    throw DataError(fmt::format("{}/state.json: {}; move its folder away, and the run goes on from the one before",
-                                point.checkpoint, error.what()));
-  }
-}
-
-std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks, std::int64_t before) {
-  std::vector<DamagedCheckpoint> damaged;
+std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks, std::int64_t before,
+                                               const std::function<void(const Position&)>& go_to) {
+  std::vector<PassedOver> passed_over;
   for (std::size_t tried = 0;; ++tried) {
     std::string checkpoint;
     rank_0_does(ranks, [&] {
       const auto latest = latest_checkpoint(folder.checkpoints());
       if (!latest) return;
       if (auto broken = tried == 0 ? broken_latest(folder.checkpoints()) : std::nullopt)
-        damaged.push_back(std::move(*broken));
+        passed_over.push_back(std::move(*broken));
       auto all = whole_checkpoints(folder.checkpoints());
       const auto step = RunFolder::step_of(std::filesystem::path(*latest).filename().string());
       if (step) all.erase(all.upper_bound(*step), all.end());
@@ -70,8 +62,8 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
         throw DataError(
             fmt::format("{}: none of {} can be used; the newest: {}; put a sound one there, or remove {} to "
                         "begin anew",
-                        folder.checkpoints(), counted(std::ssize(damaged), "damaged checkpoint"),
-                        damaged.front().problem, folder.path()));
+                        folder.checkpoints(), counted(std::ssize(passed_over), "damaged checkpoint"),
+                        passed_over.front().problem, folder.path()));
       checkpoint = std::next(all.rbegin(), static_cast<std::ptrdiff_t>(tried))->second;
     });
     checkpoint = text_from_rank_0(ranks, checkpoint);
@@ -80,17 +72,20 @@ std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communic
     std::string problem, unread;
     try {
       state = read_state(checkpoint, ranks.rank(), ranks.world());
-      static_cast<void>(data_position({checkpoint, state}));  // which can be damaged too
+      const Position position = data_position({checkpoint, state});  // which can be damaged too
+      if (go_to) go_to(position);
     } catch (const DamageError& error) {
       problem = error.damage;
+    } catch (const DamagedPosition& error) {
+      problem = fmt::format("{}/state.json: {}", checkpoint, error.what());
     } catch (const DataError& error) {
       unread = error.what();
     }
     throw_problem<DataError>(ranks, unread);
     const std::vector<std::string> problems = gather_texts(ranks, problem);
     const auto bad = std::ranges::find_if_not(problems, &std::string::empty);
-    if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(damaged)};
-    damaged.push_back({checkpoint, *bad});
+    if (bad == problems.end()) return ResumePoint{std::move(checkpoint), std::move(state), std::move(passed_over)};
+    passed_over.push_back({checkpoint, *bad});
   }
 }
 
@@ -108,7 +103,7 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
                    const std::function<void(const std::string&)>& say) {
   auto whole = whole_checkpoints(folder.checkpoints());  // before anything is changed
   folder.note_checkpoint(point.state.step);              // who was killed before had not come to it
-  for (const auto& [newer, problem] : point.damaged) {
+  for (const auto& [newer, problem] : point.passed_over) {
     std::erase_if(whole, [&](const auto& other) { return other.second == newer; });
     say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
   }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/loader.h"
+#include "data/position.h"
 #include "trainer/checkpoint.h"
 #include "trainer/dist/communicator.h"
 #include "trainer/run_folder.h"
@@ -17,22 +17,21 @@ namespace spikesink {
 struct ResumePoint {
   std::string checkpoint;  ///< folder
   TrainingState state;
-  std::vector<DamagedCheckpoint> damaged = {};  ///< newer ones
-  std::vector<std::string> changes = {};        ///< of the config since, for the log
+  std::vector<PassedOver> passed_over = {};  ///< newer ones
+  std::vector<std::string> changes = {};     ///< of the config since, for the log
+  std::int64_t logged_every = 0;             ///< steps between its run's lines of metrics.jsonl; 0: none, or not known
 };
 
 /// Where the data of a checkpoint stands: `skipped` steps beyond its own. DamageError if it does not.
 Position data_position(const ResumePoint& point);
 
-/// Sets the data where a checkpoint stands. DataError naming the file that says where, if that is no place in this
-/// data.
-void seek(Loader& loader, const ResumePoint& point);
-
 /// The newest sound checkpoint of a run, of a step below `before`, if it has any. All ranks call: rank 0 finds them,
-/// and each verifies the checksums of its share of the files. DataError, the same on all ranks, naming the newest if
-/// all are damaged, or what cannot be read, which is not taken for damage.
+/// and each verifies the checksums of its share of the files, and goes to its place in the data by `go_to`, if given,
+/// which throws DamagedPosition where there is none. DataError, the same on all ranks, naming the newest if all are
+/// damaged, or what cannot be read, which is not taken for damage.
 std::optional<ResumePoint> newest_resume_point(const RunFolder& folder, Communicator& ranks,
-                                               std::int64_t before = std::numeric_limits<std::int64_t>::max());
+                                               std::int64_t before = std::numeric_limits<std::int64_t>::max(),
+                                               const std::function<void(const Position&)>& go_to = {});
 
 /// Lines for the log of a run that goes on from `point` with so many ranks and threads of each: what has changed.
 std::vector<std::string> about(const ResumePoint& point, int world, int threads);

@@ -45,8 +45,8 @@ std::optional<std::int64_t> RunFolder::step_of(const std::string& name) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
   std::int64_t step = 0;
   const char *begin = name.data() + kPrefix.size(), *end = name.data() + name.size();
-  const auto [rest, error] = std::from_chars(begin, end, step);
-  if (error != std::errc{} || rest != end || step < 0 || step > kMostSteps) return std::nullopt;
+  const std::errc error = std::from_chars(begin, end, step).ec;
+  if (error != std::errc{} || step < 0 || step > kMostSteps || step_name(step) != name) return std::nullopt;
   return step;
 }
 

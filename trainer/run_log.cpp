@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <new>
+#include <system_error>
 
 #include "kernels/core/gpu.h"
 #include "trainer/dist/launch.h"
@@ -46,8 +48,9 @@ RunLog::RunLog(const std::string& file) : impl_(std::make_unique<Impl>(file)) {}
 RunLog::RunLog() = default;
 RunLog::~RunLog() { close_progress(); }
 
-void RunLog::line(const std::string& text) {
+void RunLog::line(const std::string& said) {
   if (!impl_) return;
+  const std::string text = one_line(said);  // names of files are in it
   impl_->end_progress();
   std::printf("%s\n", text.c_str());
   std::fflush(stdout);
@@ -55,7 +58,7 @@ void RunLog::line(const std::string& text) {
 }
 
 void RunLog::note(const std::string& text) {
-  if (impl_) impl_->logger.info(text);
+  if (impl_) impl_->logger.info(one_line(text));
 }
 
 void RunLog::step(const std::string& text) {
@@ -86,7 +89,15 @@ Ending ending_of(const std::exception& error) {
   if (const auto* failure = dynamic_cast<const Failure*>(&error)) return {failure->code, failure->what()};
   if (dynamic_cast<const CudaOutOfMemory*>(&error)) return {ExitCode::kUsage, error.what() + std::string(kMend)};
   if (dynamic_cast<const std::bad_alloc*>(&error)) return {ExitCode::kUsage, std::string("out of memory") + kMend};
-  return {ExitCode::kInternal, std::string("internal error: ") + error.what()};
+  if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
+    return {ExitCode::kData, one_line(fmt::format("{}: {}; look at the path and its permissions",
+                                                  file->path1().string(), file->code().message()))};
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system && system->code() == std::errc::resource_unavailable_try_again)
+    return {ExitCode::kUsage,
+            "no more threads or processes can be started; lower data.threads, --threads or OMP_NUM_THREADS, or raise "
+            "the limits (ulimit -u, -v)"};
+  return {ExitCode::kInternal, "internal error: " + one_line(error.what())};
 }
 
 void note_ending(const std::string& log_file, const std::exception& error) noexcept {

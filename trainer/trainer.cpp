@@ -101,14 +101,14 @@ class Loop {
   void start() {
     for (const std::string& note : job_.notes) log_.line(note);
     if (job_.resume) {
-      seek(job_.loader, *job_.resume);
+      job_.loader.seek(data_position(*job_.resume));
       go_to(job_.resume->checkpoint, job_.resume->state);
       skipped_ = job_.resume->state.skipped;
     } else {
       if (job_.resuming) log_.line(job_.folder.path() + ": no checkpoint to resume from: starting at step 0");
       steps_.optimizer().init();
     }
-    take_back(job_.resume, read_cut(job_.resume ? step_ : -1, probe_owed_));
+    take_back(job_.resume, job_.resume ? read_cut(step_, probe_owed_, job_.resume->logged_every) : read_cut(-1));
     if (job_.resume)
       for (const std::string& line : about(*job_.resume, ranks_.world(), job_.stream.num_threads)) log_.line(line);
     rank_0_does(ranks_, [&] {
@@ -129,11 +129,10 @@ class Loop {
   }
 
   /// How metrics, probes and TensorBoard are cut back, of rank 0. All ranks have loaded what they go on from.
-  std::optional<CutBack> read_cut(std::int64_t step, bool probe_too = false) {
+  std::optional<CutBack> read_cut(std::int64_t step, bool probe_too = false, std::int64_t logged_every = 0) {
     ranks_.barrier();
     std::optional<CutBack> cut;
-    const bool has_lines = std::ranges::count(job_.logging.loggers, Logger::kJsonl) > 0;
-    rank_0_does(ranks_, [&] { cut.emplace(job_.folder, step, probe_too, has_lines ? job_.logging.every_steps : 0); });
+    rank_0_does(ranks_, [&] { cut.emplace(job_.folder, step, probe_too, logged_every); });
     return cut;
   }
   /// What came after the point that the run goes on from, a checkpoint or none, goes away. What is logged from here on
@@ -186,9 +185,9 @@ class Loop {
       samples_ += of_rank.samples;
       stop_ = stop_ || of_rank.stop;
     }
-    rates_.add(news);
     if (!std::isfinite(loss) || !std::isfinite(norm)) return diverged(samples, loss, norm);
     in_doubt_ = false;
+    rates_.add(news);
     if (const auto spike = losses_.look(loss)) note_loss_spike(loss, norm, *spike);
     report(loss, lr, norm);
     writer_.advance();
@@ -255,8 +254,8 @@ class Loop {
           what +
           (divergences_ > 1 ? fmt::format(", after {} that were passed over (train.max_divergences)", divergences_ - 1)
                             : "") +
-          "; lower train.optimizer.lr or lengthen the warm-up, and " +
-          (saved_step_ < 0 ? "begin anew with --resume" : "--resume from the last checkpoint"));
+          (failed == 1 ? "; no update came before it: look at model.init_std, and begin anew"
+                       : "; lower train.optimizer.lr or lengthen the warm-up, and go on with --resume"));
     }
     if (policy == OnDivergence::kSkip) {
       found.action = "skip";
@@ -301,9 +300,9 @@ class Loop {
     } catch (const DataError&) {  // the same on all ranks
     }
     if (!point) return last;
-    last->damaged.push_back(
+    last->passed_over.push_back(
         {last->checkpoint, last->checkpoint + ": the step behind it diverged twice, on other samples"});
-    point->damaged.insert(point->damaged.begin(), last->damaged.begin(), last->damaged.end());
+    point->passed_over.insert(point->passed_over.begin(), last->passed_over.begin(), last->passed_over.end());
     return point;
   }
 

@@ -9,6 +9,8 @@
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/h5.h"
+#include "io/json_text.h"
+#include "io/listing.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -25,7 +27,7 @@ const std::string& made(const std::string& folder) {
   fs::create_directories(folder, error);
   const bool empty = !error && fs::is_empty(folder, error);
   if (error) throw DataError(folder + ": cannot be made: " + error.message() + "; name another folder by --out");
-  if (!empty && !fs::exists(folder + kLock) && !fs::exists(folder + "/" + kArrays))
+  if (!empty && !is_there(folder + kLock) && !is_there(folder + "/" + kArrays))
     throw UsageError(folder + ": has other things than an analysis; name a new folder by --out");
   return folder;
 }
@@ -62,8 +64,8 @@ std::string difference(const ResultsSource& there, const ResultsSource& here) {
     if (key != "checkpoint" && was.at(key) != value)
       return key == "text_sum" ? "of another text"
              : key == "checkpoint_sum"
-                 ? fmt::format("of another checkpoint, {}", was.at("checkpoint").dump())
-                 : fmt::format("with {} {}, this run has {}", key, was.at(key).dump(), value.dump());
+                 ? fmt::format("of another checkpoint, {}", json_text(was.at("checkpoint")))
+                 : fmt::format("with {} {}, this run has {}", key, json_text(was.at(key)), json_text(value));
   return "";
 }
 
@@ -78,11 +80,11 @@ ResultsFolder::ResultsFolder(std::string folder, ResultsSource source)
 }
 
 void ResultsFolder::open() {
-  if (!fs::exists(file(kArrays))) return;
+  if (!is_there(file(kArrays))) return;
   if (const std::string other = difference(read_source(H5File::open(file(kArrays))), source_); !other.empty())
     throw UsageError(
         fmt::format("{}: has results {}; name another folder by --out, or take this one away", folder_, other));
-  if (!fs::exists(file(kSummary))) return;
+  if (!is_there(file(kSummary))) return;
   const auto old = nlohmann::ordered_json::parse(read_file(file(kSummary)), nullptr, /*allow_exceptions=*/false);
   if (!old.is_object())
     throw DataError(file(kSummary) + ": is no JSON object; take the folder away and run the analyses again");
@@ -94,7 +96,7 @@ void ResultsFolder::put(const std::string& name, const Results& results) {
   const std::string unfinished = file(kArrays) + std::string(".unfinished");
   {
     std::optional<H5File> old;
-    if (fs::exists(file(kArrays))) old = H5File::open(file(kArrays));
+    if (is_there(file(kArrays))) old = H5File::open(file(kArrays));
     H5File out = H5File::create(unfinished);
     source_.fields([&](const char* key, const auto& value) { out.attribute("/", key, value); });
     if (old)
@@ -105,7 +107,7 @@ void ResultsFolder::put(const std::string& name, const Results& results) {
   }
   commit_file(unfinished, file(kArrays));
   summary_[name] = results.summary;
-  write_atomically(file(kSummary), summary_.dump(2) + "\n");
+  write_atomically(file(kSummary), json_text(summary_, 2) + "\n");
 }
 
 }  // namespace spikesink

@@ -53,10 +53,5 @@ TEST_CASE("hyperparameters without a value or an effect are left out, and order 
   CHECK(place("model.n_layers") < place("train.steps"));
 }
 
-TEST_CASE("a hyperparameter's text is UTF-8 whatever a file is called", "[configs]") {
-  CHECK(value(of({"data.tokenizer=\"b\xC3\xA4\xFFr.model\""}), "data.tokenizer") ==
-        HyperparameterValue(std::string("b\xC3\xA4\xEF\xBF\xBDr.model")));
-}
-
 }  // namespace
 }  // namespace spikesink

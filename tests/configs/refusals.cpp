@@ -144,10 +144,11 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       {"data: {train: [a]}\ntrain: {steps: 9223372036854775807}\n",
        "x.yaml:2: train.steps: 9223372036854775807, must lie between 0 and 1099511627776"},
       {"data: {train: [a]}\ntrain: {steps: 1000000000000, batch_tokens: 2097152}\n",
-       "x.yaml:2: train.steps: 1000000000000 of 2097152 tokens are more than 1e+18 tokens; lower them or "
+       "x.yaml:2: train.steps: 1000000000000 steps of 2097152 tokens are more than 1e+18 tokens; lower it or "
        "train.batch_tokens"},
       {"data: {train: [a]}\nmodel: {context: 8}\ntrain: {tokens: 1e17, batch_tokens: 8}\n",
-       "x.yaml:3: train.tokens: 1e+17 are 12500000000000000 steps, more than 1099511627776; raise train.batch_tokens"},
+       "x.yaml:3: train.tokens: 12500000000000000 steps of 8 tokens, more than 1099511627776; raise "
+       "train.batch_tokens"},
       {"data: {train: [a]}\ntrain: {steps: 3}\ncheckpoint: {every_steps: 9223372036854775807}\n",
        "x.yaml:3: checkpoint.every_steps: 9223372036854775807, must lie between 1 and 1099511627776"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nmetrics: {probe_every_steps: -1}\n",
@@ -155,9 +156,9 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       {"data: {train: [a]}\ntrain: {steps: 3, schedule: {warmup_steps: 9223372036854775807}}\n",
        "x.yaml:2: train.schedule.warmup_steps: 9223372036854775807, must lie between 0 and 1099511627776"},
       {"data: {train: [a]}\nrun: {name: \"a\\0b\"}\ntrain: {steps: 3}\n",
-       "x.yaml:2: run.name: must be one line without control characters"},
+       "x.yaml:2: run.name: must be one line of UTF-8 without control characters"},
       {"data: {train: [\"a\\nb\"]}\ntrain: {steps: 3}\n",
-       "x.yaml:1: data.train: must be one line without control characters"},
+       "x.yaml:1: data.train: must be one line of UTF-8 without control characters"},
       {"data: {train: [a]}\ntrain: {steps: 3, micro_batch: 9223372036854775807}\n",
        "x.yaml:2: train.micro_batch: 9223372036854775807, must be at most 16777216"},
       {"data: {train: [a]}\ntrain: {steps: 3}\nmetrics: {sequences: 9223372036854775807}\n",

@@ -76,7 +76,7 @@ TEST_CASE("a text with control characters is written so that it is refused for t
   Config c = complete();
   c.data.tokenizer = GENERATE("tab\there", "line\nbreak", "\x01", "a\x7f");
   CHECK_THROWS_WITH(read_config_text(write_config(c), "text"),
-                    Catch::Matchers::EndsWith("data.tokenizer: must be one line without control characters"));
+                    Catch::Matchers::EndsWith("data.tokenizer: must be one line of UTF-8 without control characters"));
 }
 
 TEST_CASE("keys stand in schema order, without those that are absent or have no effect", "[configs]") {

@@ -291,7 +291,7 @@ TEST_CASE("data without a usable document, and data that changed under a checkpo
   CHECK_THAT(resumed({.line = 500}), Catch::Contains("has fewer lines"));
   CHECK_THAT(resumed({.line = 0, .token = 999}), Catch::Contains("the shard has changed"));
   CHECK_THAT(resumed({.shard = 2}), Catch::Contains("position in the data is damaged (lane 0: shard 2 of "));
-  CHECK_THAT(resumed({.line = -1}), Catch::Contains("lane 0: line -1, below 0"));
+  CHECK_THAT(resumed({.line = -1}), Catch::Contains("position in the data is damaged (lane 0: line -1)"));
 }
 
 }  // namespace spikesink

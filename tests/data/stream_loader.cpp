@@ -251,6 +251,8 @@ TEST_CASE("a damaged position is refused at once, and the loader stays where it 
   CHECK_THAT(refused([](Position& p) { p.lanes[1].shard = 4; }), damaged("lane 1: shard 4 of "));
   CHECK_THAT(refused([](Position& p) { p.lanes[1].shard = -1; }), damaged("lane 1: shard -1"));
   CHECK_THAT(refused([](Position& p) { p.lanes[0].epoch = -1; }), damaged("lane 0: epoch"));
+  CHECK_THAT(refused([](Position& p) { p.lanes[0].epoch = std::numeric_limits<std::int64_t>::max(); }),
+             damaged("lane 0: epoch 9223372036854775807"));
   CHECK_THAT(refused([](Position& p) { p.lanes[0].line = -7; }), damaged("lane 0: line"));
   CHECK_THAT(refused([](Position& p) { p.lanes[0].token = -1; }), damaged("lane 0: token"));
   CHECK_THAT(refused([](Position& p) { p.lanes[0].window += 10; }), damaged("lane 0: window "));

@@ -76,6 +76,11 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("a name with a NUL", USAGE, ["run.name", "control characters"], "--set", r'run.name="a\0b"')
     refuses("a path with a line break", DATA, [r"a\nb.jsonl"], "eval", "a\nb.jsonl", train=False)
     refuses("a command with a line break", USAGE, [r"tra\nin"], "tra\nin", train=False)
+    odd = b"q\xff.yaml"
+    refuses("a name that is no UTF-8", USAGE, [r"q\xff.yaml", "no such file"], "train", os.fsdecode(odd), train=False)
+    os.symlink("loop.yaml", home / "loop.yaml")
+    refuses("a config that cannot be looked at", DATA, ["loop.yaml", "symbolic links"], "train", home / "loop.yaml", train=False)
+    refuses("a config without an end", USAGE, ["/dev/zero", "4 MiB"], "config", "/dev/zero", train=False)
     refuses("an empty argument", USAGE, ["empty argument behind --out"], "analyze", "runs/x", "--out", "", train=False)
     refuses("more threads than there can be", USAGE, ["OMP_NUM_THREADS", "1024"], env={**os.environ, "OMP_NUM_THREADS": "5000"})
     gone = home / "gone"
@@ -83,7 +88,7 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("a folder that is gone", DATA, ["none.jsonl", "which is gone"], "--set", "data.train=[none.jsonl]",
             preexec_fn=lambda: (os.chdir(gone), gone.rmdir()))  # fmt: skip
     with open("/dev/full", "w") as full:
-        for what, line in {"config": ["config"], "a plan": ["plan", harness.TINY, "--json"], "help": ["--help"]}.items():
+        for what, line in {"config": ["config"], "a plan": ["plan", harness.TINY, "--json"], "help": ["--help"], "help of train": ["train", "--help"]}.items():
             done = subprocess.run(harness.command(*line), stdout=full, stderr=subprocess.PIPE, text=True)
             report.check(done.returncode == DATA and "standard output" in done.stderr and done.stderr.count("\n") == 1,
                          f"{what} that cannot be written: exit {done.returncode}, it said {done.stderr!r}")

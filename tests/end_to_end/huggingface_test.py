@@ -248,7 +248,7 @@ def check_reading(home):
     model = load(exported, trust_remote_code=True)
     model.save_pretrained(saved)
     close(their_logits(load(saved, trust_remote_code=True), tokens), their_logits(model, tokens), "saved by transformers")
-    for words, said in ((("--out", ""), "--out: is empty"), (("--out", home.new("x"), "--shard-gb", 10**10), "--shard-gb")):
+    for words, said in ((("--out", ""), "empty argument behind --out"), (("--out", home.new("x"), "--shard-gb", 10**10), "--shard-gb")):
         done = harness.run("export", run, *words, check=False)
         report.check(done.returncode == 2 and done.stderr.count("\n") == 1 and said in done.stderr, f"{words}: {done.stderr}")
 
@@ -345,7 +345,7 @@ def check_refusals(home):
     refused("hidden_act", "gelu", hidden_act="gelu")
     refused("mlp_bias", mlp_bias=True)
     refused("attention_bias", "o_proj", attention_bias=True)
-    refused("rope_scaling.rope_type", "'yarn' is none of", rope_scaling={"rope_type": "yarn", "factor": 4.0})
+    refused("rope_scaling.rope_type", '"yarn" is none of', rope_scaling={"rope_type": "yarn", "factor": 4.0})
     refused("rope_scaling.factor", "missing", rope_scaling={"type": "linear"})
     refused("partial_rotary_factor", rope_parameters={"rope_type": "default", "partial_rotary_factor": 0.5})
     refused("use_sliding_window", architectures=["Qwen2ForCausalLM"], use_sliding_window=True, sliding_window=16)

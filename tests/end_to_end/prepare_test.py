@@ -138,7 +138,7 @@ with tempfile.TemporaryDirectory() as temporary:
 
     # An --out that is empty is no folder; a store that has lost a file is not said to be whole.
     nowhere = harness.run("prepare", home.shards, "--tokenizer", "bytes", "--out", "", check=False)
-    report.check(nowhere.returncode == 2 and nowhere.stderr == "spikesink: --out: is empty; name a folder for the store\n", f"{nowhere}")
+    report.check(nowhere.returncode == 2 and nowhere.stderr == "spikesink: an empty argument behind --out; is a variable of the shell unset?\n", f"{nowhere}")
     none = home.prepare("none", "--min-bytes", 10**6)
     report.check(none.returncode == 3 and none.stderr.count("\n") == 1 and "no document is left of" in none.stderr, f"{none}")
     report.check(not (home.folder / "none/manifest.json").exists(), "a store of nothing is no store")

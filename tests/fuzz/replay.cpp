@@ -40,7 +40,7 @@ TEST_CASE("a corpus that no target reads is noticed", "[fuzz]") {
 
 TEST_CASE("a target's run tells a failure of one line from all else", "[fuzz]") {
   CHECK_NOTHROW(fuzz::run({"", [](std::string_view) { throw DataError("x: is broken; mend it"); }}, ""));
-  CHECK_THROWS(fuzz::run({"", [](std::string_view) { throw DataError("x: is\nbroken"); }}, ""));
+  CHECK_THROWS(fuzz::run({"", [](std::string_view) { throw DataError(""); }}, ""));
   CHECK_THROWS(fuzz::run({"", [](std::string_view) { throw std::out_of_range("vector"); }}, ""));
 }
 

@@ -303,6 +303,17 @@ TEST_CASE("what cannot be read is not taken for damage, and of damage no excepti
   const std::string checkpoint = *latest_checkpoint(run.checkpoints()), state = checkpoint + "/state.json",
                     tensors = checkpoint + "/rank_0000.h5";
   const auto point = [&] { return newest_resume_point(run, Writer::one()); };
+  SECTION("a place that the data does not have") {
+    const auto go_to = [](const Position& position) {
+      if (position.step == 7) throw DamagedPosition("no such place");
+    };
+    const auto found = newest_resume_point(run, Writer::one(), std::numeric_limits<std::int64_t>::max(), go_to);
+    REQUIRE(found);
+    CHECK(found->state.step == 6);
+    REQUIRE(found->passed_over.size() == 1);
+    CHECK(found->passed_over[0].checkpoint == checkpoint);
+    CHECK(found->passed_over[0].problem == state + ": no such place");
+  }
   SECTION("a loop of links, a folder") {
     const std::string file = GENERATE_COPY(state, tensors);
     fs::remove(file);
@@ -325,9 +336,9 @@ TEST_CASE("what cannot be read is not taken for damage, and of damage no excepti
     const auto found = point();
     REQUIRE(found);
     CHECK(found->state.step == 6);
-    REQUIRE(found->damaged.size() == 1);
-    CHECK(found->damaged[0].checkpoint == checkpoint);
-    CHECK_THAT(found->damaged[0].problem,
+    REQUIRE(found->passed_over.size() == 1);
+    CHECK(found->passed_over[0].checkpoint == checkpoint);
+    CHECK_THAT(found->passed_over[0].problem,
                Catch::Contains(says) && !Catch::Contains("json.exception") && !Catch::Contains("use an older"));
     fs::remove(found->checkpoint + "/rank_0000.h5");
     CHECK_THROWS_WITH(point(), Catch::StartsWith(run.checkpoints() + ": none of 2 damaged checkpoints can be used") &&

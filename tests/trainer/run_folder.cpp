@@ -31,7 +31,8 @@ TEST_CASE("names of steps go there and back", "[trainer][run_folder]") {
   CHECK(RunFolder::step_of("step_00001000") == 1000);
   CHECK(RunFolder::step_of(RunFolder::step_name(123456789012)) == 123456789012);
   CHECK_FALSE(RunFolder::step_of("step_9223372036854775807"));  // no run has so many
-  for (const char* name : {"latest", "step_", "step_12x", "step_-1", "step_00000010.unfinished"})
+  for (const char* name :
+       {"latest", "step_", "step_5", "step_12x", "step_-1", "step_00000010.unfinished", "step_000000010"})
     CHECK_FALSE(RunFolder::step_of(name));
 }
 
@@ -169,7 +170,8 @@ TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][ru
     for (const std::int64_t step : steps) file << R"({"step":)" << step << "}\n";
     if (!steps.empty()) file << R"({"step":18,"event":"probe"})" << '\n';
   };
-  CHECK(said(20, 10).empty());  // metrics.loggers had no jsonl until now
+  CHECK_THAT(said(20, 10), Catch::Contains("metrics.jsonl: has no steps between 0 and 20"));  // the file itself
+  CHECK(said(9, 10).empty());
   write({});
   CHECK_THAT(said(20, 10), Catch::Contains("metrics.jsonl: has no steps between 0 and 20"));
   CHECK(said(20, 0).empty());
@@ -181,10 +183,14 @@ TEST_CASE("logged steps that a checkpoint is ahead of are missed", "[trainer][ru
   CHECK(said(14, 5).empty());
   CHECK(said(10, 5).empty());
   write({7, 14});
-  CHECK(said(20, 5).empty());  // every 7 steps, until now
-  CHECK_THAT(said(21, 5), Catch::Contains("has no steps between 14 and 21"));
+  CHECK(said(20, 7).empty());
+  CHECK_THAT(said(21, 7), Catch::Contains("has no steps between 14 and 21"));
+  std::ofstream(folder.metrics()) << R"({"step":0,"event":"data"})" << '\n' << R"({"step":110,"event":"data"})" << '\n';
+  CHECK(said(110, 1000).empty());
+  CHECK(said(111, 2).empty());  // every 1000 steps, until the start at 110
+  CHECK_THAT(said(112, 2), Catch::Contains("has no steps between 0 and 112"));
   write({10, 20});
-  CHECK(said(28, 1).empty());  // every 10 steps, until now
+  CHECK(said(28, 10).empty());
 }
 
 TEST_CASE("a step that no run comes to does not count as the last", "[trainer][run_folder]") {
