@@ -160,7 +160,7 @@ std::optional<ResumePoint> checkpoint_before(std::int64_t step, const RunFolder&
       fmt::print("  the last step that the run tells of is {}: it may not have come to {}\n", last, step);
     const auto [text, file] = config_of_step(step, folder);
     for (const std::string& change : changes_since(read_config_text(text, file), folder, config, "--replay"))
-      fmt::print("  changed since step {} was made: {}\n", step, change);
+      fmt::print("  changed since step {} was made: {}; --set it as it was to see the step as it was\n", step, change);
   });
   auto point = newest_resume_point(folder, ranks, step, going_to(loader));
   if (ranks.rank() == 0) {

@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 
 #include "io/failure.h"
@@ -13,6 +13,7 @@
 #include "io/listing.h"
 #include "trainer/divergence.h"
 #include "trainer/metrics_log.h"
+#include "trainer/readable.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;
@@ -22,13 +23,14 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
   const auto stays = [&](std::int64_t at, bool is_probe) {
     return at < step || (at == step && !(probe_too && is_probe));
   };
-  std::int64_t last = 0, began = 0;  // logged; the last start on the way here
+  std::set<std::int64_t> told = skipped_steps(folder.divergences());  // logged or skipped
+  std::int64_t began = 0;                                             // the last start on the way here
   const auto fate = [&](const nlohmann::json& line) {
     const auto at = line.find("step");
     if (at == line.end() || !at->is_number_integer() || at->get<std::int64_t>() < 0) return LineFate::kDamaged;
     const auto event = line.value("event", nlohmann::json());
     if (!stays(at->get<std::int64_t>(), event == "probe")) return LineFate::kGoes;
-    if (event.is_null()) last = *at;
+    if (event.is_null()) told.insert(at->get<std::int64_t>());
     if (event == "data" && *at < step) began = *at;
     return LineFate::kStays;
   };
@@ -39,11 +41,16 @@ CutBack::CutBack(const RunFolder& folder, std::int64_t step, bool probe_too, std
     if (const auto at = RunFolder::step_of(path.stem().string()); at && !stays(*at, true) && path.extension() == ".h5")
       probes_.push_back(path.string());
   if (logged_every == 0) return;
-  for (const std::int64_t skipped : skipped_steps(folder.divergences()))
-    if (skipped <= step && skipped == last - last % logged_every + logged_every) last = skipped;
-  if (const std::int64_t due = step - step % logged_every; due > std::max(last, began))
-    missing_ = fmt::format("{}: has no steps between {} and {}, from which the run goes on: they were lost", metrics_,
-                           last, step);
+  std::int64_t missing = step / logged_every - began / logged_every,
+               first = began - began % logged_every + logged_every;
+  for (auto at = told.upper_bound(began); at != told.end() && *at <= step; ++at) {
+    if (*at % logged_every != 0) continue;
+    if (*at == first) first += logged_every;
+    --missing;
+  }
+  if (missing > 0)
+    missing_ = fmt::format("{}: {} on the way to step {}, where the run goes on, {} lost, from step {} on", metrics_,
+                           counted(missing, "logged step"), step, missing == 1 ? "is" : "are", first);
 }
 
 std::vector<std::string> CutBack::make() const {

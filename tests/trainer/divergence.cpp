@@ -229,7 +229,7 @@ TEST_CASE("a run that goes on from a step that was skipped says nothing of it", 
   CHECK(run.logged() == Steps{1, 2, 3, 4, 5, 6});
   std::ifstream log(run.folder().log());
   const std::string text{std::istreambuf_iterator<char>(log), {}};
-  CHECK_THAT(text, Contains("at step 8") && !Contains("has no steps between"));
+  CHECK_THAT(text, Contains("at step 8") && !Contains("logged step"));
 }
 
 TEST_CASE("a run that diverges more often than max_divergences stops", "[trainer][divergence]") {
