@@ -141,7 +141,7 @@ TEST_CASE("a config.json that says less than a class needs, or more than models 
   CHECK_THAT(with({{"rope_parameters", {{"full_attention", {{"rope_theta", 500.0}}}}}}),
              StartsWith("c.json: rope_parameters.full_attention: rotary positions that differ by layer"));
   CHECK_THAT(with({{"rope_scaling", {{"type", "dynamic"}, {"factor", 2.0}}}}),
-             Contains("rope_scaling.rope_type: 'dynamic' is none"));
+             Contains("rope_scaling.rope_type: \"dynamic\" is none"));
   CHECK_THAT(with({{"rope_scaling", 3}}), Contains("rope_scaling: 3 is no object"));
   CHECK_THAT(with({{"num_experts", 8}}), Contains("num_experts: a mixture of experts"));
   CHECK_THAT(with({{"vocab_size", 1e9}}), Contains("vocab_size: 1000000000.0 is no whole number"));
