@@ -134,7 +134,7 @@ unit_tests() {  # preset [options of ctest...]
   return "$code"
 }
 stage_unit() {
-  unit_tests cpu
+  unit_tests cpu --parallel "$(nproc)"
 }
 
 stage_house() {
@@ -203,14 +203,19 @@ stage_fuzz() {
 # What has threads of its own: loaders, the checkpoint writer, ranks that watch each other, the followers of loggers; less
 # the test that races on purpose, and the one of memory, of which this sanitizer takes four times as much.
 stage_threads() {
-  local log=$LOGS/cases-threads.log counts
+  local log=$LOGS/cases-threads.log counts data trainer
   export OMP_NUM_THREADS=1 TSAN_OPTIONS="halt_on_error=0 suppressions=$PWD/tests/tsan.supp"
-  cmake --preset tsan && cmake --build --preset tsan --target test_data test_trainer
-  { build/tsan/tests/test_data '[loader],[store]' && build/tsan/tests/test_trainer '[checkpoint]~[memory],[dist]~[races],a follower*'; } |
-    sed 's/^/1: /' | tee "$log"
+  cmake --preset tsan && cmake --build --preset tsan --target test_threads
+  build/tsan/tests/test_threads '[loader],[store]' >"$log.data" 2>&1 &
+  data=$!
+  build/tsan/tests/test_threads '[checkpoint]~[memory],[dist]~[races],a follower*' >"$log.trainer" 2>&1 &
+  trainer=$!
+  wait $data || data=failed
+  wait $trainer || trainer=failed
+  sed 's/^/1: /' "$log.data" "$log.trainer" | tee "$log"
   read -r -a counts <<<"$(count_cases "$log")"
   passed "${counts[0]}"
-  [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]
+  [ "$data $trainer" = "${data%failed} ${trainer%failed}" ] && [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]
 }
 
 # The CUDA code on the host, see tests/cuda_emulation/README.md: all unit tests, the CPU's and CUDA's, under the address and

@@ -16,17 +16,17 @@ using test::failure_of;
 namespace fs = std::filesystem;
 
 namespace {
-std::string line_with(const std::string& text) { return fmt::format("{{\"text\": \"{}\"}}\n", text); }
+std::string document_line(const std::string& text) { return fmt::format("{{\"text\": \"{}\"}}\n", text); }
 
 /// Three shards, of which the last is broken off, so that a preparation ends with the others done.
 struct Begun {
   test::Scratch folder;
   std::unique_ptr<Tokenizer> bytes = make_tokenizer("bytes");
-  std::string last = test::gzip_member(line_with("last"));
+  std::string last = test::gzip_member(document_line("last"));
 
   Begun() {
-    test::write(folder / "a.jsonl", line_with("once") + line_with("more"));
-    test::write(folder / "b.jsonl", line_with("then") + line_with("once"));
+    test::write(folder / "a.jsonl", document_line("once") + document_line("more"));
+    test::write(folder / "b.jsonl", document_line("then") + document_line("once"));
     test::write(folder / "c.jsonl.gz", last.substr(0, last.size() - 3));
   }
   PrepareOptions options(const std::string& out, bool deduplicate) const {
@@ -73,7 +73,7 @@ TEST_CASE("a shard that was replaced by one of equal size between runs is prepar
   const bool deduplicate = GENERATE(false, true);
   const auto options = begun.options("s", deduplicate);
   REQUIRE_THAT(failure_of([&] { prepare_store(options); }), Contains("c.jsonl.gz: broken near byte"));
-  begun.replace("a.jsonl", line_with("late") + line_with("then"));
+  begun.replace("a.jsonl", document_line("late") + document_line("then"));
   test::write(begun.folder / "c.jsonl.gz", begun.last);
   prepare_store(options);
   CHECK(begun.text("s") == (deduplicate ? "latethenoncelast" : "latethenthenoncelast"));
@@ -89,7 +89,7 @@ TEST_CASE("a shard that is replaced after documents were compared is compared an
       .inputs = options.inputs, .tokenizer = stops, .out = options.out, .holdout = 0, .deduplicate = true};
   REQUIRE_THAT(failure_of([&] { prepare_store(until_then); }), Contains("stopped"));
   REQUIRE(fs::exists(parts.duplicates(0)));
-  begun.replace("a.jsonl", line_with("last") + line_with("then"));
+  begun.replace("a.jsonl", document_line("last") + document_line("then"));
   prepare_store(options);
   CHECK(begun.text("s") == "lastthenonce");
 }

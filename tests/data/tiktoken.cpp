@@ -67,7 +67,7 @@ std::vector<std::int32_t> merged(const std::vector<RankTable::Token>& tokens, co
   return ids;
 }
 
-std::vector<std::int32_t> encoded(const Tokenizer& tokenizer, std::string_view text) {
+std::vector<std::int32_t> ids_of(const Tokenizer& tokenizer, std::string_view text) {
   std::vector<std::int32_t> ids;
   tokenizer.encode(text, ids);
   return ids;
@@ -120,15 +120,15 @@ TEST_CASE("a ranks file and its sidecar make a tokenizer", "[data][tiktoken]") {
   CHECK(tokenizer->end_of_text() == 300);
   CHECK_FALSE(tokenizer->begin_of_text());
   CHECK_THAT(tokenizer->name(), Catch::StartsWith("t.tiktoken "));
-  CHECK(encoded(*tokenizer, "abc ab").size() == 2);
-  CHECK(encoded(*tokenizer, "<end>").size() == 5);  // no text makes a special token
-  CHECK(encoded(*tokenizer, "").empty());
+  CHECK(ids_of(*tokenizer, "abc ab").size() == 2);
+  CHECK(ids_of(*tokenizer, "<end>").size() == 5);  // no text makes a special token
+  CHECK(ids_of(*tokenizer, "").empty());
   CHECK(tokenizer->decode(std::vector<std::int32_t>{310, 258, 300, 290, 266, 9999}) == "abc ab");  // 290: no token's
   for (const std::string& text :
        {std::string("caf\xC3\xA9 \xF0\x9F\x98\x80"), std::string("a\0b", 3), std::string("\n\n \t")})
-    CHECK(tokenizer->decode(encoded(*tokenizer, text)) == text);
+    CHECK(tokenizer->decode(ids_of(*tokenizer, text)) == text);
   // As Python's errors="replace": three starts of characters that go wrong.
-  CHECK(encoded(*tokenizer, "a\xFF\xE2\x82z\xC3") == encoded(*tokenizer, "a\xEF\xBF\xBD\xEF\xBF\xBDz\xEF\xBF\xBD"));
+  CHECK(ids_of(*tokenizer, "a\xFF\xE2\x82z\xC3") == ids_of(*tokenizer, "a\xEF\xBF\xBD\xEF\xBF\xBDz\xEF\xBF\xBD"));
 
   // Another pattern gives other ids, so the name must be another.
   std::string other = kSidecar;
@@ -150,7 +150,7 @@ TEST_CASE("a special token that has a rank is not made from text either", "[data
   test::write(path, ranks_text(tokens));
   test::write(path + ".json", kSidecar);
   const auto tokenizer = make_tokenizer(path);
-  CHECK(encoded(*tokenizer, "abab") == std::vector<std::int32_t>{256, 256});
+  CHECK(ids_of(*tokenizer, "abab") == std::vector<std::int32_t>{256, 256});
   CHECK(tokenizer->decode(std::vector<std::int32_t>{256, 300}) == "ab");
 }
 
@@ -161,7 +161,7 @@ TEST_CASE("a FILE.model of ranks is told from one of sentencepiece", "[data][tik
   CHECK_THAT(test::failure_of([&] { make_tokenizer(path); }),
              Contains("known by its content") && Contains("tokenizer.model.json"));
   test::write(path + ".json", R"({"encoding": "llama3"})");
-  CHECK(encoded(*make_tokenizer(path), "abc") == std::vector<std::int32_t>{258});
+  CHECK(ids_of(*make_tokenizer(path), "abc") == std::vector<std::int32_t>{258});
   CHECK(looks_like_ranks("IQ== 0\n"));
   CHECK(looks_like_ranks("IQ== 12 \r\nany"));
   for (const char* text : {"", "\n\x0E\n\x05<unk>", "IQ==", "IQ== x", "I 0", "IQ== 0 1"})

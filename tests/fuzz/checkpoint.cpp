@@ -51,7 +51,7 @@ void use(const std::string& checkpoint) {
   read_config_text(state.config, "state.json");
 }
 
-void read(std::string_view input) {
+void feed_checkpoint(std::string_view input) {
   if (input.starts_with('{')) {
     static const std::string folder = [] {
       const std::string made = scratch("sound_checkpoint");
@@ -73,7 +73,7 @@ void read(std::string_view input) {
   use(folder);
 }
 
-const Registration kCheckpoint{{"checkpoint", read}};
+const Registration kCheckpoint{{"checkpoint", feed_checkpoint}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

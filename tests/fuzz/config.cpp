@@ -7,7 +7,7 @@
 namespace spikesink::fuzz {
 namespace {
 
-void read(std::string_view input) {
+void feed_config(std::string_view input) {
   static const std::string base = write_scratch("base.yaml", kBaseConfig);  // for extends
   const std::string file = write_scratch("config.yaml", take_until(input, '\0'));
   std::vector<std::string> overrides;
@@ -16,7 +16,7 @@ void read(std::string_view input) {
   require(write_config(read_config_text(resolved, "resolved")) == resolved, "the resolved config reads as another");
 }
 
-const Registration kConfig{{"config", read}};
+const Registration kConfig{{"config", feed_config}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

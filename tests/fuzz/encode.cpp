@@ -60,7 +60,7 @@ const Tokenizer& tiktoken() {
   return *made;
 }
 
-void read(std::string_view input) {
+void feed_encode(std::string_view input) {
   const std::size_t choice = Choices(input).below(kPatterns.size() + 3);
   const std::string_view text = input.substr(std::min<std::size_t>(1, input.size()));
   std::vector<std::int32_t> ids;
@@ -79,7 +79,7 @@ void read(std::string_view input) {
   }
 }
 
-const Registration kEncode{{"encode", read}};
+const Registration kEncode{{"encode", feed_encode}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

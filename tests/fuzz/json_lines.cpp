@@ -12,7 +12,7 @@ std::string_view ending(std::string_view input) {
   return input.starts_with("\x1F\x8B") ? ".jsonl.gz" : ".jsonl";
 }
 
-void read(std::string_view input) {
+void feed_json_lines(std::string_view input) {
   const std::string path = write_scratch("shard" + std::string(ending(input)), input);
   DocumentTally tally(1.0);
   DocumentReader reader(path, tally);
@@ -30,7 +30,7 @@ void read(std::string_view input) {
   require(skipping.line() == reader.line() && skipped == std::min<std::int64_t>(3, reader.line()), "lines miscounted");
 }
 
-const Registration kJsonLines{{"json_lines", read}};
+const Registration kJsonLines{{"json_lines", feed_json_lines}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

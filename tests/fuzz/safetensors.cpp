@@ -19,7 +19,7 @@ void make_shard(const std::string& folder) {
   std::filesystem::rename(folder + "/model.safetensors", folder + "/shard.safetensors");
 }
 
-void read(std::string_view input) {
+void feed_safetensors(std::string_view input) {
   const bool is_index = input.starts_with("{\"");
   const std::string folder = scratch(is_index ? "sharded" : "single");
   static const bool made = (make_shard(scratch("sharded")), true);
@@ -35,7 +35,7 @@ void read(std::string_view input) {
   require(is_index || bytes < static_cast<std::int64_t>(input.size()), "more values than the file has");
 }
 
-const Registration kSafetensors{{"safetensors", read}};
+const Registration kSafetensors{{"safetensors", feed_safetensors}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

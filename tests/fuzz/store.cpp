@@ -104,14 +104,14 @@ void read_hostile(std::string_view input) {
   use(folder);
 }
 
-void read(std::string_view input) {
+void feed_store(std::string_view input) {
   if (!input.starts_with('{')) return read_hostile(input);
   static const Manifest sound = sound_store(scratch("sound"));
   write_scratch("sound/manifest.json", input);
   use(scratch("sound"));
 }
 
-const Registration kStore{{"store", read}};
+const Registration kStore{{"store", feed_store}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

@@ -6,7 +6,7 @@
 namespace spikesink::fuzz {
 namespace {
 
-void read(std::string_view input) {
+void feed_sweep(std::string_view input) {
   static const std::string base = write_scratch("sweeps/baseline.yaml", kBaseConfig);
   const std::string file = write_scratch("sweeps/sweep.yaml", take_until(input, '\0'));
   std::vector<std::string> overrides;
@@ -21,7 +21,7 @@ void read(std::string_view input) {
   }
 }
 
-const Registration kSweep{{"sweep", read}};
+const Registration kSweep{{"sweep", feed_sweep}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

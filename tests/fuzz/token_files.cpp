@@ -43,7 +43,7 @@ void use(const std::string& path, std::optional<std::int64_t> pad) {
   require(documents.counts().documents == count, "documents miscounted");
 }
 
-void read(std::string_view input) {
+void feed_token_files(std::string_view input) {
   constexpr std::string_view kIndex = "MMIDIDX", kTar = "ustar", kMark = "|BIN|";
   if (input.starts_with(kIndex)) {
     const std::size_t mark = input.find(kMark);
@@ -58,7 +58,7 @@ void read(std::string_view input) {
   }
 }
 
-const Registration kTokenFiles{{"token_files", read}};
+const Registration kTokenFiles{{"token_files", feed_token_files}};
 
 }  // namespace
 }  // namespace spikesink::fuzz

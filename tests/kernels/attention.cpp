@@ -50,15 +50,15 @@ std::array<Tensor, 3> run(const Stream& stream, const Tensor& qkv, const Tensor&
 }
 
 /// The T x T softmax, and its textbook gradient: dS = P (dP - sum P dP).
-struct Reference {
+struct AttentionReference {
   std::vector<double> out, lse, dqkv;
 };
-Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& d, const Tensor& starts = {}) {
+AttentionReference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& d, const Tensor& starts = {}) {
   const std::int64_t N = qkv.shape()[0], T = d.length, D = d.d_head, W = d.qkv_width(), O = d.out_width();
   const auto x = values(qkv), g = values(dout);
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  Reference r{std::vector<double>(size(N * O), 0), std::vector<double>(size(N * d.n_heads), 0),
-              std::vector<double>(size(N * W), 0)};
+  AttentionReference r{std::vector<double>(size(N * O), 0), std::vector<double>(size(N * d.n_heads), 0),
+                       std::vector<double>(size(N * W), 0)};
   for (std::int64_t b = 0; b < N / T; ++b)
     for (std::int64_t h = 0; h < d.n_heads; ++h) {
       const std::int64_t kv = h / (d.n_heads / d.n_kv_heads);
@@ -98,7 +98,7 @@ Reference reference(const Tensor& qkv, const Tensor& dout, const AttentionDims& 
 /// Scores have a standard deviation of 1 and sums of D terms; dk and dv gather the queries of a group. In bf16 each
 /// probability is rounded (half a unit of 2^-8 relative), and so is what is stored; the gradient of a score also has
 /// the rounding of `out` in it, through dout . out. cuDNN's backward came to 2.1 units at d_head 256.
-void check_against(const Reference& want, const std::array<Tensor, 3>& got) {
+void check_against(const AttentionReference& want, const std::array<Tensor, 3>& got) {
   const auto& [out, lse, dqkv] = got;
   const bool is_bf16 = out.dtype() == DType::kBF16;
   check_close(out, want.out, is_bf16 ? 1 : 16);

@@ -13,15 +13,16 @@ Tensor run_forward(const Stream& stream, const Tensor& x, const Tensor& weight, 
   return y;
 }
 
-struct Backward {
+struct DynamicTanhGradients {
   Tensor dx, dweight, dbias, dalpha;
 };
 /// `dx` may be given, dy too or, to be accumulated to, a tensor; the sums start at `sums`.
-Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight,
-                      const Tensor& alpha, bool biased, double sums = 0, Tensor dx = {}, bool accumulate = false) {
+DynamicTanhGradients run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                  const Tensor& alpha, bool biased, double sums = 0, Tensor dx = {},
+                                  bool accumulate = false) {
   if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
   const auto start = [&](Shape shape) { return on(stream, filled(shape, acc_dtype(x.dtype()), sums)); };
-  Backward out{dx, start(weight.shape()), biased ? start(weight.shape()) : Tensor(), start({1})};
+  DynamicTanhGradients out{dx, start(weight.shape()), biased ? start(weight.shape()) : Tensor(), start({1})};
   kernels::dynamic_tanh_backward(stream, {.dx = out.dx,
                                           .dweight = out.dweight,
                                           .dbias = out.dbias,

@@ -6,7 +6,7 @@ using namespace spikesink;
 using namespace spikesink::test;
 
 namespace {
-constexpr double kEps = 1e-5;
+constexpr double kLayerNormEps = 1e-5;
 
 struct Forward {
   Tensor y, mean, rstd;
@@ -17,20 +17,20 @@ Forward run_forward(const Stream& stream, const Tensor& x, const Tensor& weight,
   Forward f{y ? y : on(stream, poisoned(x.shape(), x.dtype())), on(stream, poisoned(rows, acc)),
             on(stream, poisoned(rows, acc))};
   kernels::layer_norm_forward(
-      stream, {.y = f.y, .mean = f.mean, .rstd = f.rstd, .x = x, .weight = weight, .bias = bias, .eps = kEps});
+      stream, {.y = f.y, .mean = f.mean, .rstd = f.rstd, .x = x, .weight = weight, .bias = bias, .eps = kLayerNormEps});
   return f;
 }
 
-struct Backward {
+struct LayerNormGradients {
   Tensor dx, dweight, dbias;
 };
 /// `dx` may be given, dy too or, to be accumulated to, a tensor; the sums start at `sums`.
-Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight, double sums = 0,
-                      Tensor dx = {}, bool accumulate = false) {
+LayerNormGradients run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight,
+                                double sums = 0, Tensor dx = {}, bool accumulate = false) {
   const Forward f = run_forward(stream, x, weight, weight);
   if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
   const Tensor start = filled(weight.shape(), acc_dtype(x.dtype()), sums);
-  Backward out{dx, on(stream, copy(start)), on(stream, copy(start))};
+  LayerNormGradients out{dx, on(stream, copy(start)), on(stream, copy(start))};
   kernels::layer_norm_backward(stream, {.dx = out.dx,
                                         .dweight = out.dweight,
                                         .dbias = out.dbias,
@@ -66,7 +66,7 @@ TEST_CASE("layer_norm_forward is (x - mean) / std * weight + bias", "[kernels][n
     const double m = sum / static_cast<double>(C);
     for (std::size_t c = 0; c < columns; ++c) squares += (xs[row + c] - m) * (xs[row + c] - m);
     want_mean.push_back(m);
-    want_rstd.push_back(1 / std::sqrt(squares / static_cast<double>(C) + kEps));
+    want_rstd.push_back(1 / std::sqrt(squares / static_cast<double>(C) + kLayerNormEps));
     for (std::size_t c = 0; c < columns; ++c) want_y.push_back((xs[row + c] - m) * want_rstd.back() * ws[c] + bs[c]);
   }
   const double sum_error = std::sqrt(static_cast<double>(C));  // C terms, in any order
@@ -87,7 +87,7 @@ TEST_CASE("layer_norm keeps its digits where the mean is far above the deviation
   const Tensor ones = on(stream, filled({C}, DType::kF32, 1)), zeros = on(stream, filled({C}, DType::kF32, 0));
   const Forward f = run_forward(stream, on(stream, x), ones, zeros);
   CHECK(values(f.mean)[0] == 4096.5);
-  CHECK(values(f.rstd)[0] == Approx(1 / std::sqrt(0.25 + kEps)).epsilon(1e-6));
+  CHECK(values(f.rstd)[0] == Approx(1 / std::sqrt(0.25 + kLayerNormEps)).epsilon(1e-6));
 }
 
 TEST_CASE("layer_norm_backward is the formula's, into a place of its own, dy's, or added", "[kernels][norm]") {
@@ -110,7 +110,7 @@ TEST_CASE("layer_norm_backward is the formula's, into a place of its own, dy's, 
     double m = 0, squares = 0, sum = 0, dot = 0;
     for (std::size_t c = 0; c < ws.size(); ++c) m += xs[row + c] / columns;
     for (std::size_t c = 0; c < ws.size(); ++c) squares += (xs[row + c] - m) * (xs[row + c] - m);
-    const double r = 1 / std::sqrt(squares / columns + kEps);
+    const double r = 1 / std::sqrt(squares / columns + kLayerNormEps);
     for (std::size_t c = 0; c < ws.size(); ++c) {
       sum += ws[c] * dys[row + c];
       dot += ws[c] * dys[row + c] * (xs[row + c] - m) * r;

@@ -18,14 +18,14 @@ Problem problem(std::int64_t N, std::int64_t C, std::int64_t V, DType dtype, boo
   return {random({N, C}, dtype, 1), random({V, C}, dtype, 2), ids(targets)};
 }
 
-struct Result {
+struct HeadLoss {
   Tensor loss, dx, dweight;
 };
-Result run(const Stream& stream, const Problem& p, double grad_scale, std::int64_t chunk_elements) {
+HeadLoss run(const Stream& stream, const Problem& p, double grad_scale, std::int64_t chunk_elements) {
   const auto [N, C] = matrix_dims(p.x);
   const DType sums = acc_dtype(p.x.dtype());
-  Result r{on(stream, poisoned({N}, sums)), on(stream, poisoned({N, C}, p.x.dtype())),
-           on(stream, filled(p.weight.shape(), sums, 1))};
+  HeadLoss r{on(stream, poisoned({N}, sums)), on(stream, poisoned({N, C}, p.x.dtype())),
+             on(stream, filled(p.weight.shape(), sums, 1))};
   kernels::linear_cross_entropy(stream, {.loss = r.loss,
                                          .dx = r.dx,
                                          .dweight = r.dweight,
@@ -46,15 +46,15 @@ double rounded(double value, DType dtype) {
 }
 
 /// In double, but for what bf16 stores on the way: the logits, and their gradients.
-struct Reference {
+struct HeadLossReference {
   std::vector<double> loss, dx, dweight;
 };
-Reference reference(const Problem& p, double grad_scale) {
+HeadLossReference reference(const Problem& p, double grad_scale) {
   const DType dtype = p.x.dtype();
   const auto [N, C] = matrix_dims(p.x);
   const std::int64_t V = p.weight.shape()[0];
   const auto x = values(p.x), w = values(p.weight);
-  Reference r{{}, std::vector<double>(x.size(), 0), std::vector<double>(w.size(), 1)};
+  HeadLossReference r{{}, std::vector<double>(x.size(), 0), std::vector<double>(w.size(), 1)};
   for (std::int64_t n = 0; n < N; ++n) {
     const std::int32_t target = p.targets.data<std::int32_t>()[n];
     if (target < 0) {
@@ -96,9 +96,9 @@ TEST_CASE("linear_cross_entropy is logsumexp - logit of the target, with its gra
   const std::int64_t chunk_rows = GENERATE(2, 1000);
   CAPTURE(name_of(stream.device), name_of(dtype), N, C, V, holes, chunk_rows, stream.num_threads);
   const Problem host = problem(N, C, V, dtype, holes), p = moved(stream, host);
-  const Reference want = reference(host, 0.25);
+  const HeadLossReference want = reference(host, 0.25);
   const auto [loss, dx, dweight] = repeated(stream, [&, V = V] {
-    const Result r = run(stream, p, 0.25, chunk_rows * V);
+    const HeadLoss r = run(stream, p, 0.25, chunk_rows * V);
     return std::array{r.loss, r.dx, r.dweight};
   });
   // Logits of up to 20 in size carry their absolute error into loss and probabilities. In bf16 a gradient of a logit
@@ -121,9 +121,9 @@ TEST_CASE("linear_cross_entropy goes through rows longer than a block's stride",
   Problem host = problem(3, 2, V, dtype, false);
   host.targets = ids({0, static_cast<std::int32_t>(V) - 1, -1});
   const Problem p = moved(stream, host);
-  const Reference want = reference(host, 1);
+  const HeadLossReference want = reference(host, 1);
   const auto [loss, dx, dweight] = repeated(stream, [&] {
-    const Result r = run(stream, p, 1, 0);
+    const HeadLoss r = run(stream, p, 1, 0);
     return std::array{r.loss, r.dx, r.dweight};
   });
   check_close(loss, want.loss, 64);
@@ -135,7 +135,7 @@ TEST_CASE("the gradient of linear_cross_entropy is that of grad_scale * the summ
   const bool holes = GENERATE(false, true);
   const Stream stream = Stream::cpu(2);
   const Problem p = problem(9, 6, 13, DType::kF64, holes);
-  const Result r = run(stream, p, 0.5, 30);
+  const HeadLoss r = run(stream, p, 0.5, 30);
   const Tensor dweight = from_values({13, 6}, DType::kF64, [&] {
     auto g = values(r.dweight);
     for (double& v : g) v -= 1;  // what it was added to
@@ -153,13 +153,13 @@ TEST_CASE("linear_cross_entropy stands huge logits and rows that all do not coun
   const Stream stream = GENERATE(from_range(streams()));
   Problem p = moved(
       stream, Problem{filled({2, 1}, DType::kF32, 1000), from_values({3, 1}, DType::kF32, {1, -1, 0.5}), ids({0, 1})});
-  const Result r = run(stream, p, 1, 100);
+  const HeadLoss r = run(stream, p, 1, 100);
   CHECK(values(r.loss)[0] == 0);
   CHECK(values(r.loss)[1] == 2000);
   CHECK(values(r.dx)[1] == 2);  // all mass on 1, and the target is -1
 
   p.targets = on(stream, ids({-1, -1}));
-  const Result none = run(stream, p, 1, 100);
+  const HeadLoss none = run(stream, p, 1, 100);
   check_close(none.loss, {0, 0}, 0);
   check_close(none.dx, {0, 0}, 0);
   check_close(none.dweight, {1, 1, 1}, 0);

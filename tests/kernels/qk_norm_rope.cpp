@@ -9,7 +9,7 @@ using namespace spikesink::test;
 using kernels::QkNormMode;
 
 namespace {
-constexpr double kEps = 1e-5, kTheta = 500;
+constexpr double kQkNormRopeEps = 1e-5, kTheta = 500;
 
 /// H query and K key-value heads of D channels, sequences of T.
 struct Case {
@@ -42,20 +42,21 @@ Forward run_forward(const Stream& stream, const Case& c, const Tensor& x, const 
                                          .length = c.T,
                                          .theta = kTheta,
                                          .scaling = c.scaling,
-                                         .eps = kEps,
+                                         .eps = kQkNormRopeEps,
                                          .mode = c.mode});
   return f;
 }
 
-struct Backward {
+struct QkNormRopeGradients {
   Tensor dx, dq_weight, dk_weight;
 };
-Backward run_backward(const Stream& stream, const Case& c, const Tensor& dy, const Tensor& x, const Tensor& q_weight,
-                      const Tensor& k_weight, double sums = 0, Tensor dx = {}) {
+QkNormRopeGradients run_backward(const Stream& stream, const Case& c, const Tensor& dy, const Tensor& x,
+                                 const Tensor& q_weight, const Tensor& k_weight, double sums = 0, Tensor dx = {}) {
   const Forward f = run_forward(stream, c, x, q_weight, k_weight);
   if (!dx) dx = on(stream, poisoned(x.shape(), x.dtype()));
   const DType acc = acc_dtype(x.dtype());
-  Backward out{dx, on(stream, filled(q_weight.shape(), acc, sums)), on(stream, filled(k_weight.shape(), acc, sums))};
+  QkNormRopeGradients out{dx, on(stream, filled(q_weight.shape(), acc, sums)),
+                          on(stream, filled(k_weight.shape(), acc, sums))};
   kernels::qk_norm_rope_backward(stream, {.dx = out.dx,
                                           .dq_weight = out.dq_weight,
                                           .dk_weight = out.dk_weight,
@@ -97,7 +98,7 @@ Tensor unfused_forward(const Stream& stream, const Case& c, const Tensor& x, con
   const auto norm = [&](std::int64_t from, std::int64_t width, const Tensor& weight) {
     const Tensor part = columns(x, from, width, weight.numel());
     const Tensor rstd = poisoned({part.shape()[0]}, x.dtype());
-    kernels::rms_norm_forward(stream, {.y = part, .rstd = rstd, .x = part, .weight = weight, .eps = kEps});
+    kernels::rms_norm_forward(stream, {.y = part, .rstd = rstd, .x = part, .weight = weight, .eps = kQkNormRopeEps});
     put_columns(y, from, width, part);
   };
   norm(0, c.H * c.D, q_weight);
@@ -107,9 +108,9 @@ Tensor unfused_forward(const Stream& stream, const Case& c, const Tensor& x, con
       {.y = y, .x = y, .num_heads = c.H + c.K, .d_head = c.D, .length = c.T, .theta = kTheta, .scaling = c.scaling});
   return y;
 }
-Backward unfused_backward(const Stream& stream, const Case& c, const Tensor& dy, const Tensor& x,
-                          const Tensor& q_weight, const Tensor& k_weight) {
-  Backward out{copy(dy), filled(q_weight.shape(), x.dtype(), 0), filled(k_weight.shape(), x.dtype(), 0)};
+QkNormRopeGradients unfused_backward(const Stream& stream, const Case& c, const Tensor& dy, const Tensor& x,
+                                     const Tensor& q_weight, const Tensor& k_weight) {
+  QkNormRopeGradients out{copy(dy), filled(q_weight.shape(), x.dtype(), 0), filled(k_weight.shape(), x.dtype(), 0)};
   kernels::rope_backward(stream, {.dx = out.dx,
                                   .dy = out.dx,
                                   .num_heads = c.H + c.K,
@@ -120,7 +121,7 @@ Backward unfused_backward(const Stream& stream, const Case& c, const Tensor& dy,
   const auto norm = [&](std::int64_t from, std::int64_t width, const Tensor& weight, const Tensor& dweight) {
     const Tensor part = columns(x, from, width, weight.numel()), grad = columns(out.dx, from, width, weight.numel());
     const Tensor rstd = poisoned({part.shape()[0]}, x.dtype()), y = poisoned(part.shape(), x.dtype());
-    kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = part, .weight = weight, .eps = kEps});
+    kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = part, .weight = weight, .eps = kQkNormRopeEps});
     kernels::rms_norm_backward(stream,
                                {.dx = grad, .dweight = dweight, .dy = grad, .x = part, .weight = weight, .rstd = rstd});
     put_columns(out.dx, from, width, grad);
@@ -143,7 +144,7 @@ std::vector<double> reference(const Case& c, const Tensor& x, const Tensor& q_we
       double squares = 0;
       for (std::int64_t i = first * c.D; i < (first + heads) * c.D; ++i)
         squares += std::pow(xs[size(n * c.width() + i)], 2);
-      const double rstd = 1 / std::sqrt(squares / static_cast<double>(heads * c.D) + kEps);
+      const double rstd = 1 / std::sqrt(squares / static_cast<double>(heads * c.D) + kQkNormRopeEps);
       for (std::int64_t i = 0; i < c.D / 2; ++i) {
         const std::size_t low = size(n * c.width() + h * c.D + i), high = low + size(c.D / 2);
         const std::size_t w = size((h - first) * c.D + i);
@@ -207,11 +208,12 @@ TEST_CASE("qk_norm_rope_backward is that in double on the CPU, into a place of i
                dy = on(stream, random({c.rows(), c.width()}, dtype, 2)), qw = on(stream, c.q_weight(dtype)),
                kw = on(stream, c.k_weight(dtype));
   const auto [dx, dq_weight, dk_weight] = repeated(stream, [&] {
-    const Backward d = run_backward(stream, c, dy, x, qw, kw, 2);
+    const QkNormRopeGradients d = run_backward(stream, c, dy, x, qw, kw, 2);
     return std::array{d.dx, d.dq_weight, d.dk_weight};
   });
   const auto in_double = [](const Tensor& t) { return from_values(t.shape(), DType::kF64, values(t)); };
-  const Backward want = run_backward(Stream::cpu(1), c, in_double(dy), in_double(x), in_double(qw), in_double(kw), 2);
+  const QkNormRopeGradients want =
+      run_backward(Stream::cpu(1), c, in_double(dy), in_double(x), in_double(qw), in_double(kw), 2);
   // Where a group is two channels, dx cancels: its terms, of size rstd, are the scale. Angles are off by 1e-7.
   check_close(dx, values(want.dx), stored(dtype, 64), dtype == DType::kBF16 ? 0.25 : 4);
   const double sum_size = std::sqrt(static_cast<double>(c.rows() * (c.H + c.K)));
@@ -231,7 +233,8 @@ TEST_CASE("qk_norm_rope is rms_norm and then rope, forward and backward", "[kern
   const Forward f = run_forward(stream, c, x, qw, kw);
   check_close(f.y, values(unfused_forward(stream, c, x, qw, kw)), 16);
   for (const double r : values(f.rstd)) CHECK(std::isfinite(r));
-  const Backward got = run_backward(stream, c, dy, x, qw, kw), want = unfused_backward(stream, c, dy, x, qw, kw);
+  const QkNormRopeGradients got = run_backward(stream, c, dy, x, qw, kw),
+                            want = unfused_backward(stream, c, dy, x, qw, kw);
   const double sum_size = std::sqrt(static_cast<double>(c.rows() * (c.H + c.K)));
   check_close(got.dx, values(want.dx), 64);
   check_close(got.dq_weight, values(want.dq_weight), 32, sum_size);
@@ -266,7 +269,7 @@ TEST_CASE("qk_norm_rope_backward is the gradient of its forward in x and both we
   const DType f64 = DType::kF64;
   const Tensor x = random({c.rows(), c.width()}, f64, 1), dy = random({c.rows(), c.width()}, f64, 2),
                qw = c.q_weight(f64), kw = c.k_weight(f64);
-  const Backward d = run_backward(stream, c, dy, x, qw, kw);
+  const QkNormRopeGradients d = run_backward(stream, c, dy, x, qw, kw);
   const auto loss = [&] { return dot(run_forward(stream, c, x, qw, kw).y, dy); };
   CHECK(gradient_error(loss, x, d.dx, 3) < 1e-6);
   CHECK(gradient_error(loss, qw, d.dq_weight, 4) < 1e-6);
@@ -279,15 +282,15 @@ TEST_CASE("qk_norm_rope_backward adds to the weights' gradients, with the same b
   const DType f32 = DType::kF32;
   const Tensor x = random({c.rows(), c.width()}, f32, 1), dy = random({c.rows(), c.width()}, f32, 2),
                qw = c.q_weight(f32), kw = c.k_weight(f32);
-  const Backward one = run_backward(Stream::cpu(1), c, dy, x, qw, kw);
+  const QkNormRopeGradients one = run_backward(Stream::cpu(1), c, dy, x, qw, kw);
   for (const int threads : {1, 2, 3, 4}) {
     CAPTURE(threads);
-    const Backward again = run_backward(Stream::cpu(threads), c, dy, x, qw, kw);
+    const QkNormRopeGradients again = run_backward(Stream::cpu(threads), c, dy, x, qw, kw);
     CHECK(same_bits(again.dx, one.dx));
     CHECK(same_bits(again.dq_weight, one.dq_weight));
     CHECK(same_bits(again.dk_weight, one.dk_weight));
   }
-  const Backward added = run_backward(Stream::cpu(2), c, dy, x, qw, kw, 2);
+  const QkNormRopeGradients added = run_backward(Stream::cpu(2), c, dy, x, qw, kw, 2);
   auto want = values(one.dk_weight);
   for (double& d : want) d += 2;
   check_close(added.dk_weight, want, 8);

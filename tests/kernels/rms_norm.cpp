@@ -6,16 +6,16 @@ using namespace spikesink;
 using namespace spikesink::test;
 
 namespace {
-constexpr double kEps = 1e-5;
+constexpr double kRmsNormEps = 1e-5;
 
-struct Backward {
+struct RmsNormGradients {
   Tensor dx, dweight;
 };
-Backward run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight) {
+RmsNormGradients run_backward(const Stream& stream, const Tensor& dy, const Tensor& x, const Tensor& weight) {
   const auto [N, C] = matrix_dims(x);
   const Tensor y = poisoned(x.shape(), x.dtype()), rstd = poisoned({N}, x.dtype());
-  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
-  Backward out{poisoned(x.shape(), x.dtype()), filled({C}, x.dtype(), 0)};
+  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kRmsNormEps});
+  RmsNormGradients out{poisoned(x.shape(), x.dtype()), filled({C}, x.dtype(), 0)};
   kernels::rms_norm_backward(stream,
                              {.dx = out.dx, .dweight = out.dweight, .dy = dy, .x = x, .weight = weight, .rstd = rstd});
   return out;
@@ -31,7 +31,7 @@ TEST_CASE("rms_norm_forward is x / rms(x) * weight", "[kernels][norm]") {
   const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2));
   const auto [y, rstd] = repeated(stream, [&, N = N, C = C] {
     const Tensor out = on(stream, poisoned({N, C}, dtype)), kept = on(stream, poisoned({N}, acc_dtype(dtype)));
-    kernels::rms_norm_forward(stream, {.y = out, .rstd = kept, .x = x, .weight = weight, .eps = kEps});
+    kernels::rms_norm_forward(stream, {.y = out, .rstd = kept, .x = x, .weight = weight, .eps = kRmsNormEps});
     return std::array{out, kept};
   });
 
@@ -40,7 +40,7 @@ TEST_CASE("rms_norm_forward is x / rms(x) * weight", "[kernels][norm]") {
   for (std::int64_t n = 0; n < N; ++n) {
     double squares = 0;
     for (std::int64_t c = 0; c < C; ++c) squares += std::pow(xs[static_cast<std::size_t>(n * C + c)], 2);
-    want_rstd.push_back(1 / std::sqrt(squares / static_cast<double>(C) + kEps));
+    want_rstd.push_back(1 / std::sqrt(squares / static_cast<double>(C) + kRmsNormEps));
     for (std::int64_t c = 0; c < C; ++c)
       want_y.push_back(xs[static_cast<std::size_t>(n * C + c)] * want_rstd.back() * ws[static_cast<std::size_t>(c)]);
   }
@@ -49,7 +49,8 @@ TEST_CASE("rms_norm_forward is x / rms(x) * weight", "[kernels][norm]") {
   check_close(y, want_y, stored(dtype, 8 + sum_error), 0);
 
   const Tensor in_place = copy(x), again = copy(rstd);
-  kernels::rms_norm_forward(stream, {.y = in_place, .rstd = again, .x = in_place, .weight = weight, .eps = kEps});
+  kernels::rms_norm_forward(stream,
+                            {.y = in_place, .rstd = again, .x = in_place, .weight = weight, .eps = kRmsNormEps});
   CHECK(same_bits(in_place, y));
 }
 
@@ -62,7 +63,7 @@ TEST_CASE("rms_norm_backward is the formula's, into a place of its own or dy's",
   const Tensor x = on(stream, random({N, C}, dtype, 1)), weight = on(stream, random({C}, dtype, 2)),
                dy = on(stream, random({N, C}, dtype, 3)), y = on(stream, poisoned({N, C}, dtype)),
                rstd = on(stream, poisoned({N}, acc_dtype(dtype)));
-  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
+  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kRmsNormEps});
   const auto [dx, dweight] = repeated(stream, [&, N = N, C = C] {
     const Tensor out = on(stream, poisoned({N, C}, dtype)), sum = on(stream, filled({C}, acc_dtype(dtype), 2));
     kernels::rms_norm_backward(stream, {.dx = out, .dweight = sum, .dy = dy, .x = x, .weight = weight, .rstd = rstd});
@@ -78,7 +79,7 @@ TEST_CASE("rms_norm_backward is the formula's, into a place of its own or dy's",
       squares += xs[row + c] * xs[row + c];
       dot += ws[c] * dys[row + c] * xs[row + c];
     }
-    const double r = 1 / std::sqrt(squares / static_cast<double>(C) + kEps);
+    const double r = 1 / std::sqrt(squares / static_cast<double>(C) + kRmsNormEps);
     for (std::size_t c = 0; c < ws.size(); ++c) {
       want_dx[row + c] = r * (ws[c] * dys[row + c] - xs[row + c] * r * r * dot / static_cast<double>(C));
       want_dweight[c] += dys[row + c] * xs[row + c] * r;
@@ -137,7 +138,7 @@ TEST_CASE("rms_norm_backward is the gradient of its forward in x and weight", "[
                rstd = poisoned({N}, DType::kF64);
   const auto [dx, dweight] = run_backward(stream, dy, x, weight);
   const auto loss = [&] {
-    kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
+    kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kRmsNormEps});
     return dot(y, dy);
   };
   CHECK(gradient_error(loss, x, dx, 4) < 1e-6);
@@ -168,7 +169,7 @@ TEST_CASE("rms_norm_backward adds to dweight and may write dx over dy", "[kernel
   const auto want = run_backward(stream, dy, x, weight);
   const Tensor y = empty({9, 20}, DType::kF64), rstd = empty({9}, DType::kF64), dx = copy(dy),
                dweight = filled({20}, DType::kF64, 2);
-  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kEps});
+  kernels::rms_norm_forward(stream, {.y = y, .rstd = rstd, .x = x, .weight = weight, .eps = kRmsNormEps});
   kernels::rms_norm_backward(stream, {.dx = dx, .dweight = dweight, .dy = dx, .x = x, .weight = weight, .rstd = rstd});
   CHECK(same_bits(dx, want.dx));
   auto sums = values(want.dweight);
@@ -182,10 +183,10 @@ TEST_CASE("rms_norm shows NaN in its row only, and a row of zeros stays finite",
   x.data<float>()[40 + 11] = NAN;
   std::fill_n(x.data<float>() + 80, 40, 0.0f);
   kernels::rms_norm_forward(Stream::cpu(1),
-                            {.y = y, .rstd = rstd, .x = x, .weight = filled({40}, DType::kF32, 1), .eps = kEps});
+                            {.y = y, .rstd = rstd, .x = x, .weight = filled({40}, DType::kF32, 1), .eps = kRmsNormEps});
   for (std::size_t i = 0; i < 120; ++i) CHECK(std::isnan(values(y)[i]) == (i / 40 == 1));
   CHECK(values(y)[100] == 0);
-  CHECK(values(rstd)[2] == Approx(1 / std::sqrt(kEps)));
+  CHECK(values(rstd)[2] == Approx(1 / std::sqrt(kRmsNormEps)));
 }
 
 TEST_CASE("rms_norm names the argument that does not fit", "[kernels][norm]") {

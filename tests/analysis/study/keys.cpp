@@ -12,10 +12,9 @@ namespace {
 using test::check_same;
 using test::doubles;
 using test::integers;
+using test::kD, test::kH, test::kK, test::kS, test::kT;
 
 using Rows = std::vector<std::vector<double>>;
-
-constexpr std::int64_t S = 5, T = 12, H = 4, K = 2, D = 6;
 
 std::vector<std::vector<double>> covariance(const Rows& rows) {
   const std::size_t d = rows.front().size();
@@ -43,15 +42,15 @@ double ratio(const Rows& rows) {
 /// q of head h (0 to H - 1) or k of key head h - H.
 std::vector<double> row_of(const test::Seen& seen, std::size_t layer, std::int64_t n, std::int64_t h) {
   const auto& qkv = seen.heads[layer].qkv;
-  const auto begin = qkv.begin() + n * (H + 2 * K) * D + h * D;
-  return {begin, begin + D};
+  const auto begin = qkv.begin() + n * (kH + 2 * kK) * kD + h * kD;
+  return {begin, begin + kD};
 }
 
 double logit(const test::Seen& seen, std::size_t layer, std::int64_t q, std::int64_t k, std::int64_t h) {
-  const auto a = row_of(seen, layer, q, h), b = row_of(seen, layer, k, H + h / (H / K));
+  const auto a = row_of(seen, layer, q, h), b = row_of(seen, layer, k, kH + h / (kH / kK));
   double sum = 0;
   for (std::size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-  return sum / std::sqrt(static_cast<double>(D));
+  return sum / std::sqrt(static_cast<double>(kD));
 }
 
 }  // namespace
@@ -73,8 +72,8 @@ TEST_CASE("dimension and logits of sink keys are those of plain loops, with docu
   for (std::size_t v = 0; v < 11; ++v) embedding[v * 16 + 1] = 1;
   embedding[3 * 16] = 5;
   for (const std::string path : {"model.layers.0.self_attn.", "model.layers.1.self_attn."}) {
-    for (const std::size_t h : {0, 2}) test::weights(small.model, path + "q_proj.weight")[(h * D + 2) * 16 + 1] += 2;
-    for (std::size_t k = 0; k < K; ++k) test::weights(small.model, path + "k_proj.weight")[(k * D + 2) * 16] += 2;
+    for (const std::size_t h : {0, 2}) test::weights(small.model, path + "q_proj.weight")[(h * kD + 2) * 16 + 1] += 2;
+    for (std::size_t k = 0; k < kK; ++k) test::weights(small.model, path + "k_proj.weight")[(k * kD + 2) * 16] += 2;
   }
   if (documents) small.study.end_of_text = small.tokens[4];
   small.study.sink_epsilon = 0.35;
@@ -82,19 +81,19 @@ TEST_CASE("dimension and logits of sink keys are those of plain loops, with docu
   key_geometry(small.study, r);
   const test::Seen seen(small.study);
 
-  std::vector<std::vector<std::int64_t>> votes(S, std::vector<std::int64_t>(T));
-  std::vector<double> shares(2 * H);
+  std::vector<std::vector<std::int64_t>> votes(kS, std::vector<std::int64_t>(kT));
+  std::vector<double> shares(2 * kH);
   for (std::size_t l = 0; l < 2; ++l)
-    for (std::int64_t h = 0; h < H; ++h)
-      for (std::int64_t s = 0; s < S; ++s) {
+    for (std::int64_t h = 0; h < kH; ++h)
+      for (std::int64_t s = 0; s < kS; ++s) {
         const auto A = seen.probabilities(l, s, h);
-        std::vector<double> alpha(T / 2);
+        std::vector<double> alpha(kT / 2);
         for (const auto& row : A)
-          for (std::size_t k = 0; k < alpha.size(); ++k) alpha[k] += row[k] / T;
+          for (std::size_t k = 0; k < alpha.size(); ++k) alpha[k] += row[k] / kT;
         const auto top = std::ranges::max_element(alpha);
         if (*top <= 0.35) continue;
         ++votes[static_cast<std::size_t>(s)][static_cast<std::size_t>(top - alpha.begin())];
-        shares[l * H + static_cast<std::size_t>(h)] += 1.0 / S;
+        shares[l * kH + static_cast<std::size_t>(h)] += 1.0 / kS;
       }
   std::vector<std::int64_t> sinks;
   for (const auto& row : votes) sinks.push_back(std::ranges::max_element(row) - row.begin());
@@ -103,16 +102,16 @@ TEST_CASE("dimension and logits of sink keys are those of plain loops, with docu
 
   double gaps[2] = {}, heads[2] = {};
   for (std::size_t l = 0; l < 2; ++l)
-    for (std::int64_t h = 0; h < H; ++h) {
-      const std::size_t at = l * H + static_cast<std::size_t>(h);
+    for (std::int64_t h = 0; h < kH; ++h) {
+      const std::size_t at = l * kH + static_cast<std::size_t>(h);
       CAPTURE(l, h);
       CHECK(doubles(r, "sink_share")[at] == Approx(shares[at]).margin(1e-12));
       Rows sink, others;
       double on_sink = 0, on_others = 0, queries = 0;
-      for (std::int64_t n = 0; n < S * T; ++n) {
-        const std::int64_t t = n % T, p = sinks[static_cast<std::size_t>(n / T)],
+      for (std::int64_t n = 0; n < kS * kT; ++n) {
+        const std::int64_t t = n % kT, p = sinks[static_cast<std::size_t>(n / kT)],
                            start = seen.first_keys[static_cast<std::size_t>(n)];
-        (t == p ? sink : others).push_back(row_of(seen, l, n, H + h / (H / K)));
+        (t == p ? sink : others).push_back(row_of(seen, l, n, kH + h / (kH / kK)));
         if (t <= p || start > p) continue;
         ++queries;
         on_sink += logit(seen, l, n, n - t + p, h);
@@ -160,7 +159,7 @@ TEST_CASE("sequences without a sink are not counted as having it at the first po
   key_geometry(small.study, all);
   const auto& positions = integers(all, "sink_position");
   CHECK(all.summary.at("sink_at_first_position").get<double>() ==
-        Approx(static_cast<double>(std::ranges::count(positions, 0)) / static_cast<double>(S)));
+        Approx(static_cast<double>(std::ranges::count(positions, 0)) / static_cast<double>(kS)));
 }
 
 TEST_CASE("drawn points keep the variance of the first two principal components", "[analysis][study]") {
@@ -174,9 +173,9 @@ TEST_CASE("drawn points keep the variance of the first two principal components"
     CAPTURE(l, h);
     // So few tokens that all of them are drawn.
     Rows all, drawn;
-    for (std::int64_t n = 0; n < S * T; ++n) {
+    for (std::int64_t n = 0; n < kS * kT; ++n) {
       all.push_back(row_of(seen, l, n, h));
-      all.push_back(row_of(seen, l, n, H + h / (H / K)));
+      all.push_back(row_of(seen, l, n, kH + h / (kH / kK)));
     }
     for (const char* kind : {"points/q", "points/sink_keys", "points/other_keys"}) {
       const auto& dims = r.at(kind).dims;

@@ -20,10 +20,9 @@ namespace {
 using test::check_same;
 using test::doubles;
 using test::integers;
+using test::kC, test::kS, test::kT;
 
 using Matrix = std::vector<std::vector<double>>;
-
-constexpr std::size_t S = 5, T = 12, C = 16;
 
 Matrix matrix(const Decoder& model, const std::string& name) {
   const Tensor t = parameter(model, name);
@@ -49,7 +48,7 @@ std::vector<double> times(const Matrix& m, const std::vector<double>& x) {
   for (const auto& row : m) y.push_back(dot(row, x));
   return y;
 }
-std::vector<double> row_of(const std::vector<double>& x, std::size_t n, std::size_t cols = C) {
+std::vector<double> row_of(const std::vector<double>& x, std::size_t n, std::size_t cols = kC) {
   return {x.begin() + static_cast<std::ptrdiff_t>(n * cols), x.begin() + static_cast<std::ptrdiff_t>((n + 1) * cols)};
 }
 double frobenius(const Matrix& m) {
@@ -96,7 +95,7 @@ Matrix folded(const Decoder& model, std::size_t block, const char* name) {
   Matrix m = matrix(model, model.blocks()[block].branch + name);
   if (const std::string& norm = model.blocks()[block].input_norm; !norm.empty())
     for (auto& row : m)
-      for (std::size_t c = 0; c < C; ++c) row[c] *= test::weights(model, norm + ".weight")[c];
+      for (std::size_t c = 0; c < kC; ++c) row[c] *= test::weights(model, norm + ".weight")[c];
   return m;
 }
 
@@ -165,23 +164,23 @@ TEST_CASE("norms, spectra and predictions of S_k are those of explicit matrices"
                  up = folded(small.model, block, ".up_proj.weight"),
                  down = matrix(small.model, small.model.blocks()[block].branch + ".down_proj.weight");
     std::vector<Matrix> forms;
-    for (std::size_t k = 0; k < C; ++k) {
-      Matrix U(C, std::vector<double>(C)), symmetric = U;
+    for (std::size_t k = 0; k < kC; ++k) {
+      Matrix U(kC, std::vector<double>(kC)), symmetric = U;
       for (std::size_t i = 0; i < gate.size(); ++i)
-        for (std::size_t a = 0; a < C; ++a)
-          for (std::size_t b = 0; b < C; ++b) U[a][b] += down[k][i] * gate[i][a] * up[i][b];
-      for (std::size_t a = 0; a < C; ++a)
-        for (std::size_t b = 0; b < C; ++b) symmetric[a][b] = (U[a][b] + U[b][a]) / 2;
-      CHECK(doubles(r, "norm")[f * C + k] == Approx(frobenius(U)).epsilon(1e-10));
-      CHECK(doubles(r, "symmetric_norm")[f * C + k] == Approx(frobenius(symmetric)).epsilon(1e-10));
+        for (std::size_t a = 0; a < kC; ++a)
+          for (std::size_t b = 0; b < kC; ++b) U[a][b] += down[k][i] * gate[i][a] * up[i][b];
+      for (std::size_t a = 0; a < kC; ++a)
+        for (std::size_t b = 0; b < kC; ++b) symmetric[a][b] = (U[a][b] + U[b][a]) / 2;
+      CHECK(doubles(r, "norm")[f * kC + k] == Approx(frobenius(U)).epsilon(1e-10));
+      CHECK(doubles(r, "symmetric_norm")[f * kC + k] == Approx(frobenius(symmetric)).epsilon(1e-10));
       forms.push_back(symmetric);
     }
     // Channels: spike channels, then the others by their norms.
     std::vector<std::int64_t> rest;
-    for (std::int64_t k = 0; k < static_cast<std::int64_t>(C); ++k)
+    for (std::int64_t k = 0; k < static_cast<std::int64_t>(kC); ++k)
       if (std::ranges::find(places.channels, k) == places.channels.end()) rest.push_back(k);
     std::ranges::sort(rest, std::greater{},
-                      [&](std::int64_t k) { return doubles(r, "norm")[f * C + static_cast<std::size_t>(k)]; });
+                      [&](std::int64_t k) { return doubles(r, "norm")[f * kC + static_cast<std::size_t>(k)]; });
     std::vector<std::int64_t> channels = places.channels;
     channels.insert(channels.end(), rest.begin(), rest.begin() + std::min<std::ptrdiff_t>(std::ssize(rest), 8));
     REQUIRE(channels.size() == n);
@@ -207,11 +206,11 @@ TEST_CASE("norms, spectra and predictions of S_k are those of explicit matrices"
       for (const std::size_t kind : {0, 1})
         for (const std::size_t of : {0, 1, 2}) {
           std::vector<double> p, t;
-          for (std::size_t token = 0; token < S * T; ++token) {
+          for (std::size_t token = 0; token < kS * kT; ++token) {
             if (of < 2 && (places.is_spike[token] != 0) != (of == 0)) continue;
             auto x = row_of(seen.residual[block - 1], token);
             double factor = 1;
-            if (variant == 0) factor = 1 / std::sqrt(dot(x, x) / C + 1e-5);
+            if (variant == 0) factor = 1 / std::sqrt(dot(x, x) / kC + 1e-5);
             for (double& value : x) value *= factor;
             if (variant == 1) {
               const double alpha = test::weights(small.model, small.model.blocks()[block].input_norm + ".alpha")[0];
@@ -221,7 +220,7 @@ TEST_CASE("norms, spectra and predictions of S_k are those of explicit matrices"
             p.push_back(kind == 0 ? dot(x, times(forms[static_cast<std::size_t>(channels[i])], x))
                                   : pairs[i].values[0] * along * along);
             t.push_back(
-                seen.of.at(small.model.blocks()[block].branch)[token * C + static_cast<std::size_t>(channels[i])]);
+                seen.of.at(small.model.blocks()[block].branch)[token * kC + static_cast<std::size_t>(channels[i])]);
           }
           const auto count = static_cast<double>(p.size());
           double pm = 0, tm = 0, pp = 0, tt = 0, pt = 0, wrong = 0;
@@ -258,10 +257,10 @@ TEST_CASE("each vocabulary item alone has the magnitudes of a pass of its own", 
       std::vector<double> h = seen.residual[b];
       for (double& value : h) value = std::abs(value);
       std::ranges::sort(h);
-      spike = spike || (h[C - 1] > 1 && h[C - 1] > 4 * h[(C - 1) / 2]);
-      by_block[b].push_back(h[C - 1]);
-      if (h[C - 1] > most) block = static_cast<std::int64_t>(b) + 1;
-      most = std::max(most, h[C - 1]);
+      spike = spike || (h[kC - 1] > 1 && h[kC - 1] > 4 * h[(kC - 1) / 2]);
+      by_block[b].push_back(h[kC - 1]);
+      if (h[kC - 1] > most) block = static_cast<std::int64_t>(b) + 1;
+      most = std::max(most, h[kC - 1]);
     }
     const auto at = static_cast<std::size_t>(v);
     CHECK(doubles(r, "max")[at] == Approx(most).epsilon(1e-6));
@@ -306,14 +305,14 @@ TEST_CASE("W_VO is the explicit sum over heads, and attention's output at positi
     const std::string path = small.model.blocks()[2 * l].branch;
     const Matrix value = matrix(small.model, path + ".v_proj.weight"),
                  out = matrix(small.model, path + ".o_proj.weight");
-    Matrix map(C, std::vector<double>(C)), square = map;
+    Matrix map(kC, std::vector<double>(kC)), square = map;
     for (std::size_t h = 0; h < 4; ++h)
-      for (std::size_t a = 0; a < C; ++a)
-        for (std::size_t b = 0; b < C; ++b)
+      for (std::size_t a = 0; a < kC; ++a)
+        for (std::size_t b = 0; b < kC; ++b)
           for (std::size_t i = 0; i < 6; ++i) map[a][b] += out[a][h * 6 + i] * value[h / 2 * 6 + i][b];
-    for (std::size_t a = 0; a < C; ++a)
-      for (std::size_t b = 0; b < C; ++b)
-        for (std::size_t i = 0; i < C; ++i) square[a][b] += map[i][a] * map[i][b];
+    for (std::size_t a = 0; a < kC; ++a)
+      for (std::size_t b = 0; b < kC; ++b)
+        for (std::size_t i = 0; i < kC; ++i) square[a][b] += map[i][a] * map[i][b];
     const Eigenpairs pairs = reference_eigenpairs(square);
     for (std::size_t i = 0; i < kSingularValues; ++i) {
       CHECK(doubles(r, "singular_values")[l * kSingularValues + i] == Approx(std::sqrt(pairs.values[i])).epsilon(1e-7));
@@ -323,11 +322,11 @@ TEST_CASE("W_VO is the explicit sum over heads, and attention's output at positi
     CHECK(abs_cosine(row_of(doubles(r, "right"), l), pairs.vectors[0]) == Approx(1).epsilon(1e-8));
     CHECK(abs_cosine(row_of(doubles(r, "left"), l), times(map, pairs.vectors[0])) == Approx(1).epsilon(1e-8));
     double sums[2][2] = {};  // outputs and stream, at position 1 and at others
-    for (std::size_t n = 0; n < S * T; ++n) {
-      sums[0][n % T == 0 ? 0 : 1] += abs_cosine(row_of(seen.of.at(path), n), lead.s);
-      sums[1][n % T == 0 ? 0 : 1] += abs_cosine(row_of(seen.residual[2 * l], n), lead.s);
+    for (std::size_t n = 0; n < kS * kT; ++n) {
+      sums[0][n % kT == 0 ? 0 : 1] += abs_cosine(row_of(seen.of.at(path), n), lead.s);
+      sums[1][n % kT == 0 ? 0 : 1] += abs_cosine(row_of(seen.residual[2 * l], n), lead.s);
     }
-    const double counts[] = {S, S * (T - 1)};
+    const double counts[] = {kS, kS * (kT - 1)};
     for (const std::size_t place : {0, 1}) {
       CHECK(doubles(r, "output_alignment")[l * 2 + place] == Approx(sums[0][place] / counts[place]).epsilon(1e-8));
       CHECK(doubles(r, "stream_alignment")[2 * l * 2 + place] == Approx(sums[1][place] / counts[place]).epsilon(1e-8));
@@ -383,11 +382,11 @@ TEST_CASE("delimiters' embeddings and their attention to themselves are those of
   for (std::size_t l = 0; l < 2; ++l)
     for (std::int64_t h = 0; h < 4; ++h) {
       double sums[2] = {}, counts[2] = {};
-      for (std::size_t s = 0; s < S; ++s) {
+      for (std::size_t s = 0; s < kS; ++s) {
         const auto A = seen.probabilities(l, static_cast<std::int64_t>(s), h);
-        for (std::size_t t = 0; t < T; ++t) {
-          if (seen.first_keys[s * T + t] == static_cast<std::int32_t>(t)) continue;
-          const std::size_t kind = is_one(small.tokens[s * T + t]) ? 0 : 1;
+        for (std::size_t t = 0; t < kT; ++t) {
+          if (seen.first_keys[s * kT + t] == static_cast<std::int32_t>(t)) continue;
+          const std::size_t kind = is_one(small.tokens[s * kT + t]) ? 0 : 1;
           sums[kind] += A[t][t];
           ++counts[kind];
         }

@@ -15,6 +15,9 @@
 // pass, from which they compute the same figures with plain loops.
 namespace spikesink::test {
 
+/// Of study_config() and SmallStudy: sequences, tokens of each, channels, heads, key heads, channels of a head.
+inline constexpr int kS = 5, kT = 12, kC = 16, kH = 4, kK = 2, kD = 6;
+
 inline ModelConfig study_config() {
   ModelConfig c;
   c.d_model = 16;

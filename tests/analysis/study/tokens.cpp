@@ -11,8 +11,7 @@ namespace {
 
 using test::check_same;
 using test::doubles;
-
-constexpr std::size_t S = 5, T = 12, C = 16;
+using test::kC, test::kS, test::kT;
 
 double mean(const std::vector<double>& values) {
   double sum = 0;
@@ -21,7 +20,7 @@ double mean(const std::vector<double>& values) {
 }
 
 /// Row n of an (N, C) matrix.
-std::vector<double> row(const std::vector<double>& x, std::size_t n, std::size_t cols = C) {
+std::vector<double> row(const std::vector<double>& x, std::size_t n, std::size_t cols = kC) {
   return {x.begin() + static_cast<std::ptrdiff_t>(n * cols), x.begin() + static_cast<std::ptrdiff_t>((n + 1) * cols)};
 }
 double dot(const std::vector<double>& a, const std::vector<double>& b) {
@@ -45,7 +44,7 @@ TEST_CASE("cosine and norm ratio of SiLU are those of every token's gate, by cla
     for (const bool spike : {true, false}) {
       std::vector<double> cosines, ratios;
       const auto& gate_up = seen.gate_up.at("model.layers." + std::to_string(l) + ".mlp");
-      for (std::size_t n = 0; n < S * T; ++n) {
+      for (std::size_t n = 0; n < kS * kT; ++n) {
         if ((places.is_spike[n] != 0) != spike) continue;
         const std::vector<double> gate = row(gate_up, 2 * n, 24);
         std::vector<double> silu;
@@ -77,7 +76,7 @@ TEST_CASE("what blocks read after the norm is described as plain loops do, for e
   test::SmallStudy small(config);
   for (const Param& param : small.model.params().all())  // scales start at one, where they cannot be told from none
     if (param.name().ends_with("layernorm.weight"))
-      for (std::size_t i = 0; i < C; ++i) param.value.span<double>()[i] = 0.5 + 0.1 * static_cast<double>(i);
+      for (std::size_t i = 0; i < kC; ++i) param.value.span<double>()[i] = 0.5 + 0.1 * static_cast<double>(i);
   Results results;
   normed_tokens(small.study, results);
   const test::Seen seen(small.study);
@@ -87,9 +86,9 @@ TEST_CASE("what blocks read after the norm is described as plain loops do, for e
                            : 1;
   std::vector<std::vector<double>> before(1);  // the stream before each block, after the last
   for (const std::int32_t token : small.tokens)
-    for (std::size_t c = 0; c < C; ++c)
+    for (std::size_t c = 0; c < kC; ++c)
       before[0].push_back(
-          scale * test::weights(small.model, "model.embed_tokens.weight")[static_cast<std::size_t>(token) * C + c]);
+          scale * test::weights(small.model, "model.embed_tokens.weight")[static_cast<std::size_t>(token) * kC + c]);
   before.insert(before.end(), seen.residual.begin(), seen.residual.end());
 
   for (std::size_t p = 0; p < 5; ++p)
@@ -97,7 +96,7 @@ TEST_CASE("what blocks read after the norm is described as plain loops do, for e
       CAPTURE(p, spike);
       std::vector<double> maxima, shares, participation, cosines;
       double most = 0, most_scaled = 0;
-      for (std::size_t n = 0; n < S * T; ++n) {
+      for (std::size_t n = 0; n < kS * kT; ++n) {
         if ((places.is_spike[n] != 0) != spike) continue;
         const auto x = row(before[p], n);
         for (std::size_t m = 0; m < n; ++m)
@@ -107,7 +106,7 @@ TEST_CASE("what blocks read after the norm is described as plain loops do, for e
         const std::string& path = small.model.blocks()[p].input_norm;
         auto y = row(seen.of.at(path), n);
         for (const double value : y) most_scaled = std::max(most_scaled, std::abs(value));
-        for (std::size_t c = 0; c < C; ++c) y[c] /= test::weights(small.model, path + ".weight")[c];
+        for (std::size_t c = 0; c < kC; ++c) y[c] /= test::weights(small.model, path + ".weight")[c];
         double top = 0, fourths = 0, on_spikes = 0;
         for (const double value : y) {
           top = std::max(top, std::abs(value));
@@ -239,8 +238,8 @@ TEST_CASE("sinks and spikes of every sequence are those of plain loops, and thei
         }
       for (const auto& h : seen.residual) {
         std::vector<double> all;
-        for (std::size_t i = 0; i < time * C; ++i)
-          all.push_back(std::abs(h[static_cast<std::size_t>(s) * time * C + i]));
+        for (std::size_t i = 0; i < time * kC; ++i)
+          all.push_back(std::abs(h[static_cast<std::size_t>(s) * time * kC + i]));
         std::ranges::sort(all);
         if (all.back() <= largest) continue;
         largest = all.back();
