@@ -13,18 +13,18 @@ constexpr int kOwn = std::numeric_limits<int>::max();
 }  // namespace
 
 void ConfigLayers::add_file(const std::string& file, const std::optional<Mention>& mention) {
-  OpenFiles open;
+  FileChain open;
   add_file(file, mention, open);
 }
 
-void ConfigLayers::add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open) {
+void ConfigLayers::add_file(const std::string& file, const std::optional<Mention>& mention, FileChain& open) {
   add_document(open_yaml(file, "config", mention, open), file, &open);
   open.chain.pop_back();
 }
 
 void ConfigLayers::add_text(const std::string& text, const std::string& name) { add_document(text, name, nullptr); }
 
-void ConfigLayers::add_document(const std::string& text, const std::string& name, OpenFiles* open) {
+void ConfigLayers::add_document(const std::string& text, const std::string& name, FileChain* open) {
   const Place top{name, 1, {}};
   const YAML::Node document = parse_yaml(text, top);
   if (!document.IsNull()) {

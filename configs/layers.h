@@ -50,9 +50,9 @@ class ConfigLayers {
     int rank;  ///< what is inherited 0, 1, ... in the order of inherit(), then kOwn
   };
 
-  void add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open);
+  void add_file(const std::string& file, const std::optional<Mention>& mention, FileChain& open);
   /// `open`: null for a text that is no file's, which extends nothing.
-  void add_document(const std::string& text, const std::string& name, OpenFiles* open);
+  void add_document(const std::string& text, const std::string& name, FileChain* open);
   void add_member(const std::string& prefix, const std::string& key, const Written& written);
   void put(const std::string& key, const Written& written, int rank);
   bool drop_one_without_effect();

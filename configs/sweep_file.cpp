@@ -77,11 +77,11 @@ std::string first_word(const std::string& path) { return path.substr(0, path.fin
 }  // namespace
 
 void SweepFile::add_file(const std::string& file) {
-  OpenFiles open;
+  FileChain open;
   add_file(file, std::nullopt, open);
 }
 
-void SweepFile::add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open) {
+void SweepFile::add_file(const std::string& file, const std::optional<Mention>& mention, FileChain& open) {
   file_ = file;
   const std::string text = open_yaml(file, "sweep", mention, open);
   const Place top{file, 1, {}};

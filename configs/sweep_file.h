@@ -28,7 +28,7 @@ class SweepFile {
   const ConfigLayers& overrides() const { return overrides_; }
 
  private:
-  void add_file(const std::string& file, const std::optional<Mention>& mention, OpenFiles& open);
+  void add_file(const std::string& file, const std::optional<Mention>& mention, FileChain& open);
   void inherit(const SweepFile& base);
   void add_key(const std::string& path, const Written& written);
   void put(const std::string& path, const Written& written);

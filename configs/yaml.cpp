@@ -43,7 +43,7 @@ void refuse(const Place& place, std::string_view key, std::string_view what) {
 }
 
 std::string open_yaml(const std::string& file, const std::string& kind, const std::optional<Mention>& mention,
-                      OpenFiles& open) {
+                      FileChain& open) {
   const auto fail = [&](const std::string& what) {
     refuse(mention ? fmt::format("{}: {}: {}: {}", mention->place.text(), mention->key, file, what)
                    : file + ": " + what);

@@ -53,7 +53,7 @@ struct Mention {
 };
 
 /// Files that are being read for one that was named.
-struct OpenFiles {
+struct FileChain {
   std::vector<std::filesystem::path> chain;  ///< the one that is being read and those that extend it
   int num_read = 0;                          ///< so far, a file as often as it is named
 };
@@ -61,7 +61,7 @@ struct OpenFiles {
 /// The text of a `kind` ("config") file, which is added to `open`; refused if it is in the chain already, or if too
 /// many have been read.
 std::string open_yaml(const std::string& file, const std::string& kind, const std::optional<Mention>& mention,
-                      OpenFiles& open);
+                      FileChain& open);
 
 /// The one document of `text`; null if it is empty.
 YAML::Node parse_yaml(const std::string& text, const Place& place);

@@ -139,7 +139,7 @@ stage_unit() {
 
 stage_house() {
   local rule code=0
-  for rule in include_directions text_rules cuda_versions headers_alone; do
+  for rule in include_directions text_rules one_definition cuda_versions headers_alone; do
     script tests/house/"$rule".py || code=1
   done
   return "$code"
@@ -166,12 +166,7 @@ stage_end_to_end() {
 
 # Several processes under mpirun.
 stage_ranks() {
-  local code=0
-  script tests/end_to_end/ranks_test.py || code=1
-  script tests/end_to_end/ranks_train_test.py || code=1
-  script tests/end_to_end/ranks_replay_test.py || code=1
-  script tests/end_to_end/ranks_signals_test.py || code=1
-  return "$code"
+  scripts_by_two tests/end_to_end/ranks_*test.py
 }
 
 # Sweeps on a Slurm cluster of one node, which the test starts.
@@ -228,9 +223,7 @@ stage_emulated() {
   SPIKESINK_EMULATION_KERNELS=$ran \
     unit_tests emulated --parallel "$(nproc)" --tests-regex "^($(IFS='|'; echo "${parts[*]}")|cuda_faults)\$"
   script tests/cuda_emulation/kernels_run.py build/emulated/tests/test_kernels "$ran/test_kernels"
-  script tests/end_to_end/emulated_training_test.py
-  script tests/end_to_end/emulated_ranks_test.py
-  script tests/end_to_end/emulated_ranks_train_test.py
+  scripts_by_two tests/end_to_end/emulated_*_test.py
 }
 
 # Whole runs on the CPU that fail, are damaged, hostile or stopped, under the sanitizers of that build; those of leaks are

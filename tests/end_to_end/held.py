@@ -46,7 +46,7 @@ def has_taken(pid, number):
     while time.monotonic() < end:
         try:
             status = Path(f"/proc/{pid}/status").read_text()
-        except FileNotFoundError:  # it has ended
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
             return
         if "\nState:\tZ" in status or not any(int(mask, 16) & bit for mask in re.findall(r"^(?:SigPnd|ShdPnd):\s*(\w+)", status, re.M)):
             return
