@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import statistics
 import subprocess
 import time
 
@@ -64,14 +65,15 @@ def prepare_data(program, records, runs, data):
 
 
 def expected_minutes(scale, records, runs, jobs):
-    """(minutes, of what that is known): by the records of the same rows, then of any, then by the scale."""
+    """(minutes, of what that is known): by the records of the same rows, then of any, then by the scale. Medians: a run beside
+    which the machine had other work says little of the next."""
     known = {}
     for file in sorted(records.folder.glob("*_seed*.json")) if records.folder.is_dir() else []:
         row, seed = file.stem.rsplit("_seed", 1)
         known.setdefault(row, []).append(records.read(row, int(seed)).content["seconds"] / 60)
     all_known = [minutes for of_row in known.values() for minutes in of_row]
-    other = sum(all_known) / len(all_known) if all_known else scale.minutes
-    total = sum(sum(known[row]) / len(known[row]) if row in known else other for row, _ in runs)
+    other = statistics.median(all_known) if all_known else scale.minutes
+    total = sum(statistics.median(known[row]) if row in known else other for row, _ in runs)
     return total / jobs, "as the recorded runs took" if all_known else f"at {scale.minutes} minutes a run on {scale.on}"
 
 
