@@ -1,5 +1,5 @@
 # SPIKESINK_CUDA: where the .cu files go. Sets SPIKESINK_CUDA_SOURCES for spikesink_library() and the target spikesink_cuda.
-set(SPIKESINK_CUDA "OFF" CACHE STRING "OFF: no CUDA; ON: nvcc compiles the .cu files; EMULATED: the host compiler does, to test them without a GPU")
+set(SPIKESINK_CUDA "OFF" CACHE STRING "OFF: no CUDA; ON: nvcc compiles the .cu files, less those that only call a library; EMULATED: the host compiler does, to test them without a GPU")
 set_property(CACHE SPIKESINK_CUDA PROPERTY STRINGS OFF ON EMULATED)
 add_library(spikesink_cuda INTERFACE)
 
@@ -74,14 +74,16 @@ function(spikesink_cuda_sources variable)
   list(GET folder -1 folder)
   if(SPIKESINK_CUDA)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cu)
-    foreach(source ${sources})  # files that call a library have a twin that stands in for it, and no kernels
+    foreach(source ${sources})  # files that only call a library have a twin that stands in for it, and must hold no kernels
       cmake_path(GET source STEM name)
       set(twin ${PROJECT_SOURCE_DIR}/tests/cuda_emulation/twins/${name}.cpp)
-      if(EXISTS ${twin} AND SPIKESINK_CUDA STREQUAL "EMULATED")
-        list(REMOVE_ITEM sources ${source})
-        list(APPEND sources ${twin})
-      elseif(EXISTS ${twin})  # nvcc takes twice as long for the host's code
-        set_source_files_properties(${source} PROPERTIES LANGUAGE CXX SKIP_UNITY_BUILD_INCLUSION ON)
+      if(EXISTS ${twin})
+        if(SPIKESINK_CUDA STREQUAL "EMULATED")
+          list(REMOVE_ITEM sources ${source})
+          list(APPEND sources ${twin})
+        else()  # nvcc takes twice as long for the host's code
+          set_source_files_properties(${source} PROPERTIES LANGUAGE CXX SKIP_UNITY_BUILD_INCLUSION ON)
+        endif()
       endif()
     endforeach()
     if(SPIKESINK_CUDA STREQUAL "EMULATED")

@@ -20,7 +20,8 @@ function(spikesink_library name)
   endif()
 endfunction()
 
-# spikesink_cold(target): optimised little, and not at all under sanitizers, whose checks are what takes long to optimise.
+# spikesink_cold(target): optimised little, and not at all under sanitizers, whose checks are what takes long to optimise. Not for
+# what shares inline functions that take time with other libraries: the linker keeps one copy of each.
 function(spikesink_cold target)
   if(SPIKESINK_SANITIZE)
     set(level -O0)

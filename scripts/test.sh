@@ -191,22 +191,27 @@ stage_read_back() {
 # All that reads files against inputs of libFuzzer, from tests/fuzz/corpus on, which stage unit replays.
 stage_fuzz() {
   command -v clang++-14 >/dev/null || { echo "no clang 14: skipped"; skipped 1; return 0; }
-  cmake --preset fuzz && cmake --build --preset fuzz
+  cmake --preset fuzz
+  cmake --build --preset fuzz
   script tests/fuzz/fuzz.py build/fuzz/tests/fuzz/fuzz "$FUZZ_SECONDS"
 }
 
 # What has threads of its own: loaders, the checkpoint writer, ranks that watch each other, the followers of loggers; less
 # the test that races on purpose, and the one of memory, of which this sanitizer takes four times as much.
 stage_threads() {
-  local log=$LOGS/cases-threads.log code=0 counts pid pids=()
+  local log=$LOGS/cases-threads.log code=0 counts part
+  local -A running
   export OMP_NUM_THREADS=1 TSAN_OPTIONS="halt_on_error=0 suppressions=$PWD/tests/tsan.supp"
-  cmake --preset tsan && cmake --build --preset tsan --target test_threads
+  cmake --preset tsan
+  cmake --build --preset tsan --target test_threads  # the files that tests/CMakeLists.txt takes by these tags
   build/tsan/tests/test_threads '[loader],[store]' >"$log.data" 2>&1 &
-  pids+=($!)
+  running[data]=$!
   build/tsan/tests/test_threads '[checkpoint]~[memory],[dist]~[races],a follower*' >"$log.trainer" 2>&1 &
-  pids+=($!)
-  for pid in "${pids[@]}"; do wait "$pid" || code=1; done
-  sed 's/^/1: /' "$log.data" "$log.trainer" | tee "$log"
+  running[trainer]=$!
+  for part in "${!running[@]}"; do
+    wait "${running[$part]}" || { code=1; tail -n 30 "$log.$part"; }
+  done
+  sed 's/^/1: /' "$log.data" "$log.trainer" >"$log"
   read -r -a counts <<<"$(count_cases "$log")"
   passed "${counts[0]}"
   [ "$code" = 0 ] && [ "${counts[0]}" -gt 0 ] && [ "${counts[1]}" = 0 ]

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "analysis/study/study.h"
+#include "tests/analysis/arrays.h"
 #include "tests/models/support.h"
 
 namespace spikesink::test {
@@ -64,9 +65,5 @@ struct Studied {
   Decoder model;
   std::vector<std::int32_t> tokens;
 };
-
-inline const std::vector<double>& doubles(const Results& results, const std::string& name) {
-  return std::get<std::vector<double>>(results.at(name).values);
-}
 
 }  // namespace spikesink::test

@@ -9,6 +9,7 @@
 #include "analysis/study/study.h"
 #include "kernels/core/random.h"
 #include "models/sample_loss.h"
+#include "tests/analysis/arrays.h"
 #include "tests/kernels/support.h"
 
 // What tests of the analyses share: a small model with the text of a study, and all that it shows of itself in one
@@ -20,24 +21,24 @@ inline constexpr int kS = 5, kT = 12, kC = 16, kH = 4, kK = 2, kD = 6;
 
 inline ModelConfig study_config() {
   ModelConfig c;
-  c.d_model = 16;
+  c.d_model = kC;
   c.n_layers = 2;
-  c.context = 12;
+  c.context = kT;
   c.vocab_size = 11;
   c.init_std = 0.3;
-  c.attention = {.n_heads = 4, .n_kv_heads = 2, .d_head = 6};
+  c.attention = {.n_heads = kH, .n_kv_heads = kK, .d_head = kD};
   c.ffn.d_hidden = 24;
   return c;
 }
 
 /// A model on the CPU in double, with random weights, and five sequences of `length` tokens.
 struct SmallStudy {
-  explicit SmallStudy(const ModelConfig& config, std::int64_t length = 12, DType dtype = DType::kF64,
+  explicit SmallStudy(const ModelConfig& config, std::int64_t length = kT, DType dtype = DType::kF64,
                       const Stream& on = Stream::cpu(2))
       : stream(on), model(config) {
     model.params().allocate(stream, dtype, false);
     model.params().init(1);
-    for (std::int64_t i = 0; i < 5 * length; ++i)
+    for (std::int64_t i = 0; i < kS * length; ++i)
       tokens.push_back(static_cast<std::int32_t>(
           Random{.seed = 3}.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(config.vocab_size))));
     // Small models have no massive activations by the usual bounds.
@@ -109,13 +110,6 @@ struct Seen final : Observer {
   std::vector<Attention> heads;                            // by layer of attention
   std::vector<std::int32_t> first_keys;                    // (S T)
 };
-
-inline const std::vector<double>& doubles(const Results& results, const std::string& name) {
-  return std::get<std::vector<double>>(results.at(name).values);
-}
-inline const std::vector<std::int64_t>& integers(const Results& results, const std::string& name) {
-  return std::get<std::vector<std::int64_t>>(results.at(name).values);
-}
 
 /// Equal, or both NaN.
 inline void check_same(double got, double want, double epsilon = 1e-9) {
