@@ -11,6 +11,7 @@
 
 #include "cli/commands.h"
 #include "configs/schema.h"
+#include "io/build_info.h"
 #include "io/failure.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/run_log.h"
@@ -71,7 +72,7 @@ struct Outcome {
 Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ranks) {
   using namespace spikesink;
   CLI::App app{"Pretrain Llama-style models from scratch to see spikes and attention sinks appear or vanish."};
-  app.set_version_flag("--version", "spikesink " SPIKESINK_VERSION);
+  app.set_version_flag("--version", build_info());
   app.require_subcommand(1);
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"

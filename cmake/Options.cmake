@@ -11,7 +11,6 @@ set(spikesink_flags
     -fno-math-errno -fno-trapping-math)
 target_compile_options(spikesink_options INTERFACE "$<$<COMPILE_LANGUAGE:CXX,C>:${spikesink_flags}>"
     "$<$<COMPILE_LANGUAGE:CUDA>:$<$<BOOL:${SPIKESINK_WERROR}>:-Werror=all-warnings>;-Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers>")
-target_compile_definitions(spikesink_options INTERFACE SPIKESINK_VERSION="${PROJECT_VERSION}")
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")  # assertions stay on: they are cheap, and a wrong number is not
 
 if(SPIKESINK_SANITIZE)

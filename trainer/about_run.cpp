@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "io/build_info.h"
 #include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "models/layers/attention.h"
@@ -47,7 +48,8 @@ std::vector<std::string> about_run(const TrainJob& job, const ModelCost& cost, c
   const std::int64_t context = job.model.config().context, steps = job.train.total_steps(context);
   const int world = job.communicator.world();
   const auto& [total, first, count, passes] = share;
-  std::vector<std::string> lines{fmt::format("model: {} parameters, {:.3g} FLOPs a token",
+  std::vector<std::string> lines{"built: " + build_info(),
+                                 fmt::format("model: {} parameters, {:.3g} FLOPs a token",
                                              count_text(static_cast<double>(cost.parameters())), cost.flops()),
                                  "runs:  " + device_of(job, peak)};
   if (world > 1) {

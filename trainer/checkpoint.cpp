@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "io/atomic_file.h"
+#include "io/build_info.h"
 #include "io/checksum.h"
 #include "io/failure.h"
 #include "io/json_integer.h"
@@ -106,7 +107,7 @@ std::string unfinished_name(const std::string& checkpoint) { return checkpoint +
 void write_state(const std::string& folder, const TrainingState& state, std::span<const std::uint32_t> checksums) {
   nlohmann::ordered_json json;
   json["format"] = kFormat;
-  json["program"] = "spikesink " SPIKESINK_VERSION;
+  json["program"] = build_info();
   json["step"] = state.step;
   json["tokens"] = state.tokens;
   json["world"] = state.world;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "io/build_info.h"
 #include "io/json_lines.h"
 #include "io/tensorboard.h"
 
@@ -59,7 +60,7 @@ void MetricsLog::step(std::int64_t step, const Scalars& scalars,
 void MetricsLog::probe(std::int64_t step, const Scalars& scalars) { impl_->write(step, scalars, "probe", kProbeTags); }
 void MetricsLog::data(std::int64_t step, const std::string& data) {
   if (!impl_->lines) return;
-  nlohmann::ordered_json line{{"step", step}, {"event", "data"}};
+  nlohmann::ordered_json line{{"step", step}, {"event", "data"}, {"program", build_info()}};
   line.update(nlohmann::ordered_json::parse(data));
   impl_->lines->append(line.dump());
 }

@@ -27,7 +27,7 @@ class MetricsLog {
             const std::vector<std::pair<std::string, std::int64_t>>& identities = {});
   /// {"step": ..., "event": "probe", scalars...}; TensorBoard tags are kProbeTags, NAME.
   void probe(std::int64_t step, const Scalars& scalars);
-  /// {"step": ..., "event": "data", and what the JSON object `data` has}; in metrics.jsonl only.
+  /// {"step": ..., "event": "data", "program": build_info(), and what the JSON object `data` has}; not in TensorBoard.
   void data(std::int64_t step, const std::string& data);
   /// The last step is done: TensorBoard shows the run as such.
   void done();

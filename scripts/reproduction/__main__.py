@@ -17,7 +17,7 @@ from .tables import page, verdicts_json
 DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced scale, and judges each: holds, fails or undecided.
 
 What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
-first. Each finished run is recorded at once: stopped, it goes on where it was. Then the records are judged, and written to
+first. Each finished run is recorded at once: stopped, it goes on where it was. Then all records are judged, and written to
 runs/reproduction/contrasts_SCALE: verdicts.md and .json, curves over the steps (baseline.svg, rows.svg), report.html with the
 curves of each run, and in recorded/contrasts_SCALE/tables the sweep's table with the paper's beside it. Records of another
 config, or with --data of other data, are refused. docs/reproduction.md says what the contrasts are and what they gave.
@@ -28,8 +28,8 @@ The program is build/cpu/spikesink, at scale 60m build/cuda/spikesink; SPIKESINK
 def arguments():
     parser = argparse.ArgumentParser(prog="reproduce.sh", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--scale", choices=SCALES, required=True, help="cpu: minutes a run on two cores; 60m: one GPU")
-    parser.add_argument("--only", action="append", default=[], metavar="C3", help="a contrast; may be repeated")
+    parser.add_argument("--scale", choices=SCALES, required=True, help="cpu: 99 runs of ten minutes or more, two at a time; 60m: one GPU")
+    parser.add_argument("--only", action="append", default=[], metavar="C3", help="train the rows of this contrast alone; may be repeated")
     parser.add_argument("--data", action="append", default=[], metavar="GLOB", help="shards of text; may be repeated")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 2 on a CPU, 1 on a GPU)")
     parser.add_argument("--results", metavar="FOLDER", help="of the records (default: benchmarks/results/reproduction/SCALE)")
@@ -55,22 +55,21 @@ def recorded(records, seeds_and_rows):
     return found
 
 
-def write(program, scale, records, data, contrasts, runs):
-    """Verdicts, table and page, all of the records alone; returns the verdicts' text."""
-    folder = scale.folder
+def write(program, scale, records, data):
+    """Verdicts, table and page, of all records and of nothing else; returns the verdicts' text."""
+    folder, runs = scale.folder, wanted(scale, CONTRASTS)
     restore(scale, records, runs, data)
     for name in ("baseline.svg", "rows.svg", "report.html"):  # of other records, it may be
         (folder / name).unlink(missing_ok=True)
     found = recorded(records, runs)
-    results = {row: [record.figures for record in seeds] for row, seeds in found.items()}
-    judge = Judge(results)
-    verdicts = [judge.verdict(contrast) for contrast in contrasts]
-    text = page(judge, verdicts, results, rows_of_sweep())
+    judge = Judge({row: [record.figures for record in seeds] for row, seeds in found.items()})
+    verdicts = judge.verdicts()
+    text = page(judge, verdicts, found, rows_of_sweep())
     (folder / "verdicts.md").write_text(text)
     (folder / "verdicts.json").write_text(verdicts_json(judge, verdicts))
     if BASELINE in found:
         write_figures(folder, found, {row: entry["label"] for row, entry in rows_of_sweep().items()})
-    if results:
+    if found:
         collected = program.show("sweep", "collect", scale.sweep, *data.sets(scale.recorded))
         words = [sys.executable, ROOT / "scripts/report.py", scale.recorded, "--out", folder / "report.html",
                  "--title", f"Contrasts, {scale.name}"]  # fmt: skip
@@ -80,14 +79,14 @@ def write(program, scale, records, data, contrasts, runs):
 
 
 def go(args):
-    scale, contrasts = SCALES[args.scale], chosen(args.only)
+    scale = SCALES[args.scale]
     program = Program(scale)
     records = records_of(scale, args.results)
     jobs = args.jobs or scale.jobs
     shards = [str(Path(os.environ.get("CALLED_FROM", "."), shard)) for shard in args.data]
     data = Data(scale, shards)
-    runs = wanted(scale, contrasts)
-    require_configs(program, scale, records, runs)
+    judged, runs = wanted(scale, CONTRASTS), wanted(scale, chosen(args.only))
+    require_configs(program, scale, records, judged)
     left = [] if args.no_run else missing(records, runs)
     code = 0
     if left:
@@ -98,10 +97,10 @@ def go(args):
             print(name_of(row, seed))
         return 0
     if left or shards:
-        prepare_data(program, records, runs, data)
+        prepare_data(program, records, judged, data)
     if left:
         code = Drive(program, scale, records, data, jobs).run(left)
-    print(write(program, scale, records, data, contrasts, runs))
+    print(write(program, scale, records, data))
     print(f"verdicts and page: {scale.folder}; tables: {scale.recorded / 'tables'}")
     return code
 

@@ -123,7 +123,7 @@ class Drive:
         new = [key for key in runs if key in finished and not self.records.path(*key).exists() and not self.changes(*key)]
         for row, seed in new:
             attempts = self.scale.folder / "attempts" / f"{name_of(row, seed)}.jsonl"
-            self.records.write(row, seed, self.folder(row, seed), attempts, self.data.description(), self.program.version)
+            self.records.write(row, seed, self.folder(row, seed), attempts, self.data.description())
         return len(new)
 
     def run(self, runs):

@@ -3,9 +3,14 @@
 Sinks are judged by the sink ratio where the baseline's is at least 0.1, else by sink_excess, the first token's mass above
 the uniform one; spikes by the largest |h|; all of them by means over seeds, of which a sink_excess below 0 counts as 0. A
 contrast is undecided where the baseline's own sink or spike is below three standard deviations over its seeds, where seeds
-are missing, or where two rows whose ratio is asked for both show none.
+are missing, or where two rows whose ratio is asked for both show none. One criterion that is missed with enough seeds fails
+the contrast, whatever rows have not been run yet.
+
+Margins are distances to the bound in standard errors: how far the rows' means would have to move together, each by its own
+standard error, to give the other answer.
 """
 
+import itertools
 import math
 import statistics
 from dataclasses import dataclass, field
@@ -45,8 +50,7 @@ class Finding:
 
     text: str
     holds: bool  # None: undecided
-    margin: float = None  # how far inside the bound it is, in standard errors; None where there are too few seeds, or none
-    correlation: float = None  # of ranks, in the place of a margin, with enough seeds
+    margin: float = None  # how far inside the bound it is, in standard errors; None where a row has too few seeds
 
 
 @dataclass
@@ -58,14 +62,11 @@ class Verdict:
 
     @property
     def margin(self):
-        """Of the criterion that holds least; None unless all criteria have one."""
+        """Of the criterion that holds least; None unless all criteria have one, or one is missed."""
         margins = [finding.margin for finding in self.findings]
-        return min(margins) if margins and None not in margins else None
-
-    @property
-    def correlation(self):
-        """The lowest; None where no criterion is one of ranks."""
-        return min((f.correlation for f in self.findings if f.correlation is not None), default=None)
+        if self.word == NOT_RUN or (None in margins and self.word != FAILS):
+            return None
+        return min(margin for margin in margins if margin is not None)
 
 
 class Judge:
@@ -98,7 +99,7 @@ class Judge:
         means = [sample.mean for sample in samples]
         rho = spearman(means)
         text = f"{criterion.figure} {', '.join(f'{m:.3g}' for m in means)}: rank correlation {rho:.2f} (> {criterion.bound})"
-        return Finding(text, rho > criterion.bound, correlation=rho if enough(samples) else None)
+        return Finding(text, rho > criterion.bound, rank_margin(samples, criterion.bound))
 
     def smaller_drop(self, criterion):
         base, row, than = (self.sample(criterion.figure, name) for name in (BASELINE, criterion.row, criterion.than))
@@ -112,27 +113,33 @@ class Judge:
             return self.ratio(criterion)
         return self.rises(criterion) if isinstance(criterion, Rises) else self.smaller_drop(criterion)
 
+    def seeds(self, row):
+        return len(self.results.get(row, []))
+
+    def weak(self, figures):
+        """What the baseline shows too little of to compare with, a text each."""
+        bases = {figure: self.sample(figure, BASELINE) for figure in sorted(figures & {"sink", "spike"})}
+        return [f"the baseline's {figure} is {base.mean:.3g} with a deviation of {base.deviation:.2g} over seeds"
+                for figure, base in bases.items() if base.mean < LEAST_CERTAINTY * base.deviation]  # fmt: skip
+
     def verdict(self, contrast):
-        missing = [row for row in contrast.rows if not self.results.get(row)]
-        if missing:
-            return Verdict(contrast, NOT_RUN, why="missing: " + ", ".join(missing))
-        verdict = Verdict(contrast, UNDECIDED, [self.finding(criterion) for criterion in contrast.criteria])
-        few = [row for row in contrast.rows if len(self.results[row]) < LEAST_SEEDS]
-        weak = []
-        for figure in sorted(contrast.figures & {"sink", "spike"}):
-            base = self.sample(figure, BASELINE)
-            if base.mean < LEAST_CERTAINTY * base.deviation:
-                weak.append(f"the baseline's {figure} is {base.mean:.3g} with a deviation of {base.deviation:.2g} over seeds")
-        held = [finding.holds for finding in verdict.findings]
-        if few:
-            verdict.why = f"fewer than {LEAST_SEEDS} seeds: " + ", ".join(few)
-        elif weak:
-            verdict.why = "; ".join(weak)
-        elif False in held:
-            verdict.word = FAILS
-        elif None not in held:
-            verdict.word = HOLDS
-        return verdict
+        missing = [row for row in contrast.rows if not self.seeds(row)]
+        few = [row for row in contrast.rows if 0 < self.seeds(row) < LEAST_SEEDS]
+        there = [criterion for criterion in contrast.criteria if not set(missing) & {BASELINE, *criterion.needs}]
+        findings = [self.finding(criterion) for criterion in there]
+        missed = any(finding.holds is False and finding.margin is not None for finding in findings)
+        weak = self.weak(contrast.figures) if there else []
+        if missed and not weak:
+            word = FAILS
+        elif missing:
+            word = NOT_RUN
+        elif few or weak or None in [finding.holds for finding in findings]:
+            word = UNDECIDED
+        else:
+            word = HOLDS
+        why = ["missing: " + ", ".join(missing)] * bool(missing)
+        why += [f"fewer than {LEAST_SEEDS} seeds: " + ", ".join(few)] * bool(few)
+        return Verdict(contrast, word, findings, "; ".join(why + weak))
 
     def verdicts(self):
         return [self.verdict(contrast) for contrast in CONTRASTS]
@@ -151,6 +158,37 @@ def margin(distance, *weighted):
     if error == 0:
         return math.copysign(math.inf, distance) if distance else 0.0
     return distance / error
+
+
+def rank_margin(samples, bound):
+    """The distance of the means to the nearest order whose rank correlation is on the other side of the bound."""
+    if not enough(samples):
+        return None
+    means, errors = [sample.mean for sample in samples], [sample.error for sample in samples]
+    inside = spearman(means) > bound
+    others = [order for order in itertools.permutations(range(len(means))) if (spearman(order) > bound) != inside]
+    return min(distance_to_order(means, errors, order) for order in others) * (1 if inside else -1)
+
+
+def distance_to_order(means, errors, order):
+    """How far the means are, in standard errors, from the nearest ones with these ranks: isotonic regression, by pooling
+    neighbours. A mean without an error stays where it is; infinite where two of those are in the wrong order."""
+    blocks = []  # (rows, their common value)
+    for rank in range(len(means)):
+        blocks.append(pooled([order.index(rank)], means, errors))
+        while len(blocks) > 1 and blocks[-2][1] > blocks[-1][1]:
+            last, before = blocks.pop(), blocks.pop()
+            blocks.append(pooled(before[0] + last[0], means, errors))
+    moves = [(means[row] - value, errors[row]) for rows, value in blocks for row in rows]
+    return math.hypot(*((move / error if error else math.inf) for move, error in moves if move))
+
+
+def pooled(rows, means, errors):
+    fixed = [means[row] for row in rows if not errors[row]]
+    if fixed:
+        return rows, statistics.mean(fixed)
+    weights = {row: errors[row] ** -2 for row in rows}
+    return rows, sum(means[row] * weight for row, weight in weights.items()) / sum(weights.values())
 
 
 def ranks(values):

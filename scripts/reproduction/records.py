@@ -51,16 +51,23 @@ def number(value):
 
 
 def read_metrics(path):
-    """(steps, probes), each a dict by step; the later line of a step holds."""
-    steps, probes = {}, {}
+    """(steps, probes, starts): dicts in the order of steps, of which the later line of a step holds; and all starts."""
+    steps, probes, starts = {}, {}, []
     for entry in objects(path):
         if not isinstance(entry.get("step"), int):
             continue
-        if entry.get("event") == "probe":
+        if entry.get("event") == "data":
+            starts.append(entry)
+        elif entry.get("event") == "probe":
             probes[entry["step"]] = entry
         elif "event" not in entry:
             steps[entry["step"]] = entry
-    return [steps[key] for key in sorted(steps)], [probes[key] for key in sorted(probes)]
+    return [steps[key] for key in sorted(steps)], [probes[key] for key in sorted(probes)], starts
+
+
+def programs(starts):
+    """What a run was trained by, each as it says itself."""
+    return "; ".join(dict.fromkeys(str(start.get("program", "one that does not say its commit")) for start in starts))
 
 
 def columns(entries, keys):
@@ -160,16 +167,16 @@ class Records:
         except (ValueError, KeyError, TypeError) as error:
             raise Trouble(f"{self.path(row, seed)}: damaged ({error}); remove it to have it made anew") from error
 
-    def write(self, row, seed, run, attempts, data, version):
+    def write(self, row, seed, run, attempts, data):
         """From a finished run's folder. `data` says what it was trained on."""
         import yaml
 
         config = yaml.safe_load((run / "config.yaml").read_text())
-        steps, probes = read_metrics(run / "metrics.jsonl")
+        steps, probes, starts = read_metrics(run / "metrics.jsonl")
         for section, keys in (("run", ("dir", "name")), ("data", ("train", "validation", "tokenizer"))):
             for key in keys:
                 config[section].pop(key, None)
-        content = {"format": FORMAT, "row": row, "seed": seed, "config": config, "data": data, "program": version,
+        content = {"format": FORMAT, "row": row, "seed": seed, "config": config, "data": data, "program": programs(starts),
                    "hardware": hardware(config["system"]["device"]), "seconds": round(seconds_of(attempts), 1),
                    "tokens": steps[-1]["tokens"], "probes": columns(probes, PROBE),
                    "steps": columns(thinned(steps), STEP)}  # fmt: skip

@@ -76,10 +76,6 @@ class Program:
         """What it prints is seen."""
         return subprocess.run([self.path, *map(str, arguments)]).returncode
 
-    @property
-    def version(self):
-        return self.ask("--version").split()[-1]
-
 
 @functools.cache
 def rows_of_sweep():

@@ -1,7 +1,9 @@
 """The verdicts as Markdown and JSON, and the records as a table by row."""
 
+import collections
 import json
 import math
+import statistics
 
 from .contrasts import BASELINE, CONTRASTS, Ratio, Rises
 from .judge import FAILS, HOLDS, NOT_RUN, UNDECIDED, Sample
@@ -9,11 +11,10 @@ from .judge import FAILS, HOLDS, NOT_RUN, UNDECIDED, Sample
 FIGURES = (("perplexity", "perplexity", "{:.2f}"), ("sink_ratio", "sink ratio", "{:.1%}"),
            ("first_token_mass", "first-token mass", "{:.3f}"), ("spike_max", "spike", "{:.0f}"),
            ("spike_ratio", "spike / median", "{:.0f}"))  # fmt: skip
+PAPER = (("perplexity", "{:.1f}"), ("sink_ratio", "{:.1f}%"), ("spike", "{:.0f}"))
 
 
 def margin_text(verdict):
-    if verdict.correlation is not None:
-        return f"rank correlation {verdict.correlation:.2f}"
     if verdict.margin is None:
         return ""
     return ("far inside" if verdict.margin > 0 else "far outside") if math.isinf(verdict.margin) else f"{verdict.margin:+.1f}"
@@ -25,20 +26,19 @@ def verdicts_markdown(judge, verdicts):
         measured = [f"**{finding.text}**" if finding.holds is False else finding.text for finding in verdict.findings]
         if verdict.contrast.name == "C16" and verdict.findings:  # of many, those that are outside
             outside = [text for text, finding in zip(measured, verdict.findings) if not finding.holds]
-            measured = outside or ["all rows"]
+            measured = outside or [f"all {len(measured) // 2} rows that have been run"]
         text = "; ".join(measured + ([verdict.why] if verdict.why else []))
         lines.append(f"| {verdict.contrast.name} | {verdict.contrast.says} | {verdict.word} | {margin_text(verdict)} | {text} |")
     counts = {word: sum(v.word == word for v in verdicts) for word in (HOLDS, FAILS, UNDECIDED, NOT_RUN)}
     lines += ["", ", ".join(f"{count} {word}" for word, count in counts.items() if count) + ".",
               f"Sinks by {judge.sink}, spikes by {judge.spike}. The margin is that of the criterion that holds least: how far it "
-              "is inside its bound (below 0: outside), in standard errors over seeds; where ranks are judged, their "
-              "correlation. What does not hold is bold."]  # fmt: skip
+              "is inside its bound (below 0: outside), in standard errors over seeds. What does not hold is bold."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def numbers(of):
+def finite(margin):
     """JSON has no infinity: a margin without noise is null there, as one that is not known."""
-    return {"margin": of.margin if of.margin is not None and math.isfinite(of.margin) else None, "correlation": of.correlation}
+    return margin if margin is not None and math.isfinite(margin) else None
 
 
 def verdicts_json(judge, verdicts):
@@ -46,29 +46,43 @@ def verdicts_json(judge, verdicts):
         "sinks_by": judge.sink, "spikes_by": judge.spike,
         "contrasts": [{
             "name": v.contrast.name, "says": v.contrast.says, "verdict": v.word, "why": v.why,
-            **numbers(v),
-            "criteria": [{"text": f.text, "holds": f.holds, **numbers(f)} for f in v.findings]} for v in verdicts]},
+            "margin": finite(v.margin),
+            "criteria": [{"text": f.text, "holds": f.holds, "margin": finite(f.margin)} for f in v.findings]} for v in verdicts]},
         indent=1) + "\n"  # fmt: skip
 
 
-def rows_markdown(results, rows):
-    """A line a row, mean and deviation over seeds."""
-    lines = ["| row | seeds | " + " | ".join(title for _, title, _ in FIGURES) + " |", "|---|---" + "|---:" * len(FIGURES) + "|"]
+def rows_markdown(records, rows):
+    """A line a row: mean and deviation over seeds, and what the paper has."""
+    titles = [title for _, title, _ in FIGURES] + ["in the paper: perplexity, sink ratio, spike"]
+    lines = ["| row | seeds | " + " | ".join(titles) + " |", "|---|---" + "|---:" * len(titles) + "|"]
     for row, entry in rows.items():
-        if not results.get(row):
+        if row not in records:
             continue
         cells = []
         for key, _, form in FIGURES:
-            sample = Sample([figures[key] for figures in results[row]])
+            sample = Sample([record.figures[key] for record in records[row]])
             spread = f" +- {form.format(sample.deviation)}" if len(sample.values) > 1 else ""
             cells.append(form.format(sample.mean) + spread)
-        lines.append(f"| {entry['label']} | {len(results[row])} | " + " | ".join(cells) + " |")
+        cells.append(", ".join(form.format(entry["paper"][key]) for key, form in PAPER) if "paper" in entry else "")
+        lines.append(f"| {entry['label']} | {len(records[row])} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def page(judge, verdicts, results, rows):
-    """verdicts.md."""
-    return verdicts_markdown(judge, verdicts) + "\n" + rows_markdown(results, rows)
+def machines_text(records):
+    """On what the runs were trained, and for how long."""
+    contents = [record.content for seeds in records.values() for record in seeds]
+    if not contents:
+        return ""
+    machines = collections.Counter(content["hardware"] for content in contents).most_common()
+    minutes = [content["seconds"] / 60 for content in contents]
+    return (f"{len(contents)} runs, on " + "; ".join(f"{name} ({count})" for name, count in machines)
+            + f": {statistics.median(minutes):.0f} min a run in the median ({min(minutes):.0f} to {max(minutes):.0f}, with what "
+            f"else those machines did), {sum(minutes) / 60:.0f} hours of runs in all.\n")  # fmt: skip
+
+
+def page(judge, verdicts, records, rows):
+    """verdicts.md; records: {row: [Record]}."""
+    return "\n".join([verdicts_markdown(judge, verdicts), rows_markdown(records, rows), machines_text(records)])
 
 
 MOST_NAMED = 8  # of rows that share a criterion; of more the number is said

@@ -143,6 +143,7 @@ def check_drive(program, small, data, kept):
         where = "on the CPU in f32" in (folder / "log.txt").read_text(), record.content["config"]["system"]["device"], \
             record.content["config"]["system"]["precision"]  # fmt: skip
         report.check(where == (True, "cpu", "f32"), f"{run}: where it ran: {where}")
+        report.check(record.content["program"] == harness.run("--version").stdout.strip(), f"{run}: by {record.content['program']}")
 
 
 def check_curves(home, kept):
@@ -246,10 +247,13 @@ def check_damage(home):
     folder = home / "damaged"
     folder.mkdir()
     none = [b"[1]", b"7", b"null", b'"x"', b"{", b"\xff\xfe", b"[" * 100000, b'{"step": "1"}', b'{"event": "probe"}', b'{"step": 1, "ev']
-    good = [b'{"step": 1, "loss": 2.5}', b'{"step": 1, "event": "probe", "perplexity": 9.5, "sink_ratio": "x"}']
+    good = [b'{"step": 0, "event": "data"}', b'{"step": 1, "loss": 2.5}', b'{"step": 1, "event": "probe", "perplexity": 9.5, "sink_ratio": "x"}']
     (folder / "metrics.jsonl").write_bytes(b"\n".join(none[:5] + good + none[5:]))
-    steps, probes = records.read_metrics(folder / "metrics.jsonl")
+    steps, probes, starts = records.read_metrics(folder / "metrics.jsonl")
     report.check([step["loss"] for step in steps] == [2.5] and [probe["perplexity"] for probe in probes] == [9.5], f"{steps}, {probes}")
+    report.check(starts == [{"step": 0, "event": "data"}], f"starts: {starts}")
+    said = records.programs([{"program": "b"}, {}, {"program": "a"}, {"program": "b"}])
+    report.check(said == "b; one that does not say its commit; a", f"each program once, in their order: {said}")
     attempts = [b'{"event": "start", "time": 5}', b'{"event": "end"}', b'{"event": "end", "time": 8.5}']
     (folder / "attempts.jsonl").write_bytes(b"\n".join(none + attempts))
     report.check(records.seconds_of(folder / "attempts.jsonl") == 3.5, "seconds of attempts between damage")

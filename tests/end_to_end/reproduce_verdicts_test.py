@@ -145,12 +145,59 @@ def check_ranks(paper):
                 results = with_mean(results, row, "sink", value)
             said = verdict(results, name)
             want = "holds" if len(swaps) <= allowed else "fails"
-            report.check(said.word == want and said.margin is None, f"{name}, swaps at {swaps}: {said}")
-            report.check(tables.margin_text(said) == f"rank correlation {judge.spearman(values):.2f}", f"{name}: {tables.margin_text(said)}")
+            report.check(said.word == want and (said.margin > 0) == (want == "holds"), f"{name}, swaps at {swaps}: {said}")
+            texts = [f"rank correlation {judge.spearman(values):.2f}" in finding.text for finding in said.findings]
+            report.check(texts == [True], f"{name}: {said}")
     one = {**paper, "lr_6e-4": paper["lr_6e-4"][:1]}
     report.check(tables.margin_text(verdict(one, "C13")) == "", "ranks of too few seeds show nothing")
     for values, want in (([1, 2, 3], 1), ([3, 2, 1], -1), ([1, 3, 2, 4], 0.8), ([1, 1, 2], math.sqrt(3) / 2), ([1, 1], 0)):
         report.check(math.isclose(judge.spearman(values), want, abs_tol=1e-12), f"Spearman of {values}")
+
+
+def check_rank_margins():
+    """How far the nearest order of the other verdict is."""
+    rows = lambda *means, error=1.0: [judge.Sample([m - error * math.sqrt(3), m, m + error * math.sqrt(3)]) for m in means]
+    cases = {  # of standard errors of 1 each: to swap two neighbours both go half of the way, by the gap over the root of 2
+        (1, 4, 9, 16): 3 / math.sqrt(2), (4, 1, 9, 16): -3 / math.sqrt(2), (1, 4, 9, 8): -1 / math.sqrt(2), (1, 4, 4, 16): 0,
+        (4, 1, 16, 9): -math.hypot(3, 7) / math.sqrt(2), (1, 1, 1, 1): 0,
+        (2, 3, 1, 16): -math.sqrt(2),  # the second and third meet at 2, beside the first
+        (1, 4, 9, 16, 25, 36): math.hypot(3, 7) / math.sqrt(2),  # of six, two neighbours must be swapped
+    }  # fmt: skip
+    for means, want in cases.items():
+        found = judge.rank_margin(rows(*means), 0.9)
+        report.check(math.isclose(found, want, abs_tol=1e-9), f"margin of ranks {means}: {found}, not {want}")
+    twice = judge.rank_margin(rows(1, 4, 9, 16, error=2.0), 0.9)
+    report.check(math.isclose(twice, 1.5 / math.sqrt(2)), f"in standard errors: {twice}")
+    fixed = [judge.Sample([value] * 3) for value in (1, 4, 9, 16)]
+    report.check(judge.rank_margin(fixed, 0.9) == math.inf and judge.rank_margin(fixed[::-1], 0.9) == -math.inf, "without noise")
+    found = judge.rank_margin([fixed[0], *rows(4), *fixed[2:]], 0.9)
+    report.check(math.isclose(found, 3), f"one with noise moves alone, to the nearer neighbour: {found}")
+
+
+def check_early(paper):
+    """A criterion that is missed fails the contrast, whatever rows are still to be run; one that is kept says nothing yet."""
+    for row, want in (("static_token", "fails"), ("unconditional_head", "fails")):
+        results = with_mean(paper, row, "sink", 0.01)
+        said = verdict({r: found for r, found in results.items() if r == row or r not in contrasts.WEAK_GATES}, "C11")
+        report.check(said.word == want and said.margin < 0 and len(said.findings) == 1, f"C11 with {row} alone: {said}")
+        report.check("missing: " in said.why and row not in said.why, f"and says what is missing: {said.why}")
+    some = {row: found for row, found in paper.items() if row not in ("static_token", "heads_16")}
+    for name in ("C11", "C16"):
+        said = verdict(some, name)
+        report.check(said.word == "not run" and said.margin is None and all(f.holds for f in said.findings), f"{name} so far: {said}")
+    shown = tables.verdicts_markdown(judge.Judge(some), [verdict(some, "C16")])
+    report.check("all 22 rows that have been run; missing: heads_16, static_token" in shown, f"C16 so far: {shown}")
+    few = with_mean(some, "static_positional", "sink", 0.01)
+    few["static_positional"] = few["static_positional"][:2]
+    said = verdict(few, "C11")
+    report.check(said.word == "not run" and said.margin is None, f"two seeds fail nothing: {said}")
+    missed = with_mean(few, "unconditional_head", "sink", 0.01)
+    said = verdict(missed, "C11")
+    report.check(said.word == "fails" and said.margin < 0 and "fewer than 3 seeds: static_positional" in said.why, f"beside them: {said}")
+    shaky = {**missed, "baseline": [{**f, "sink_ratio": v} for f, v in zip(paper["baseline"], (0.1, 0.4, 0.9))]}
+    report.check(word(shaky, "C11") == "not run", "nor does a baseline that seeds do not agree on")
+    without = {row: found for row, found in paper.items() if row != "baseline"}
+    report.check({v.word for v in judge.Judge(without).verdicts()} == {"not run"}, "nothing is judged without the baseline")
 
 
 def check_drops(paper):
@@ -237,10 +284,10 @@ def check_documented():
         found = {}
         for row, seed in drive.wanted(each, contrasts.CONTRASTS):
             if record := kept.read(row, seed):
-                found.setdefault(row, []).append(record.figures)
+                found.setdefault(row, []).append(record)
         if not found:
             continue
-        told = judge.Judge(found)
+        told = judge.Judge({row: [record.figures for record in seeds] for row, seeds in found.items()})
         want = tables.page(told, told.verdicts(), found, scale.rows_of_sweep())
         report.check(after(text, f"verdicts.md of scale {name}") == want,
                      f"docs/reproduction.md, scale {name}: not the tables that `scripts/reproduce.sh --scale {name} --no-run` writes")  # fmt: skip
@@ -250,6 +297,8 @@ figures = papers_figures()
 check_paper(figures)
 check_bounds(figures)
 check_ranks(figures)
+check_rank_margins()
+check_early(figures)
 check_drops(figures)
 check_undecided(figures)
 check_excess(figures)

@@ -26,6 +26,9 @@ with tempfile.TemporaryDirectory() as temporary:
     log = (folder / "log.txt").read_text()
     report.check(f"data:  {corpus}: 3 shards of " in log and "tokenised as they are read by bytes" in log
                  and "data:  probes measure 20 sequences of what data.train holds out" in log, f"the log says the data: {log}")  # fmt: skip
+    program = harness.run("--version").stdout.strip()
+    state = json.loads((folder / "checkpoints/latest/state.json").read_text())
+    report.check(f"built: {program}\n" in log and data[0]["program"] == program == state["program"], f"and by what it is trained: {program}")
     report.check([line["step"] for line in steps] == list(range(5, 61, 5)), "a line every five steps")
     report.check([line["step"] for line in probes] == [0, 25, 30, 50, 60], "probes at 0, every 30, checkpoints, end")
     report.check(set(steps[0]) == {"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu",
