@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "io/atomic_file.h"
+#include "io/build_info.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
 #include "tests/trainer/support.h"
@@ -126,8 +127,9 @@ TEST_CASE("cutting back leaves each step up to the checkpoint, once", "[trainer]
   folder.remove_unfinished();
   CutBack(folder, 2).make();
   CHECK(fs::exists(folder.probes() + "/notes.txt"));
-  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{R"({"step":0,"event":"data","sources":[{"path":"a"}]})",
-                                                               R"({"step":0,"event":"probe","perplexity":9.0})",
+  const std::string start =
+      fmt::format(R"({{"step":0,"event":"data","program":"{}","sources":[{{"path":"a"}}]}})", build_info());
+  CHECK(lines_of(folder.metrics()) == std::vector<std::string>{start, R"({"step":0,"event":"probe","perplexity":9.0})",
                                                                R"({"step":1,"tokens":64,"loss":0.5})",
                                                                R"({"step":2,"tokens":128,"loss":0.5})"});
   CHECK(fs::exists(folder.probe(0)));
