@@ -17,6 +17,7 @@ import harness
 
 sys.path.insert(0, str(harness.ROOT / "scripts"))
 import sinks  # noqa: E402
+from reproduction import __main__ as command  # noqa: E402
 from reproduction import contrasts, drive, judge, scale, tables  # noqa: E402
 
 report = harness.Report()
@@ -281,10 +282,7 @@ def check_documented():
     report.check(after(text, "criteria") == want, f"docs/reproduction.md: the table of criteria is not\n{want}")
     for name, each in scale.SCALES.items():
         kept = scale.records_of(each)
-        found = {}
-        for row, seed in drive.wanted(each, contrasts.CONTRASTS):
-            if record := kept.read(row, seed):
-                found.setdefault(row, []).append(record)
+        found = command.recorded(kept, drive.wanted(each, contrasts.CONTRASTS))
         if not found:
             continue
         told = judge.Judge({row: [record.figures for record in seeds] for row, seeds in found.items()})
