@@ -100,13 +100,14 @@ class Preparation {
   /// Leaves the folder with this plan in it.
   void begin() {
     std::error_code error;
-    const bool is_there = fs::exists(options_.out, error);
-    if (is_there && !fs::exists(parts_.plan(), error) && !is_untouched())
+    const auto has_plan = [&] { return fs::exists(parts_.plan(), error); };
+    // Looked for once more: another process may have begun between the first look and what it left in the folder.
+    if (fs::exists(options_.out, error) && !has_plan() && !is_untouched() && !has_plan())
       throw UsageError(options_.out + ": is there, and no token store; choose another --out, or remove it");
     if (fs::create_directories(parts_.path(), error); error)
       throw UsageError(fmt::format("{}: cannot be made: {}; choose another --out", parts_.path(), error.message()));
-    while (!fs::exists(parts_.plan(), error)) {
-      if (const auto lock = parts_.claim(parts_.plan()); lock && !fs::exists(parts_.plan(), error))
+    while (!has_plan()) {
+      if (const auto lock = parts_.claim(parts_.plan()); lock && !has_plan())
         write_atomically(parts_.plan(), plan_);
       else if (!lock)
         std::this_thread::sleep_for(kWait);
