@@ -101,7 +101,7 @@ class Preparation {
   void begin() {
     std::error_code error;
     const auto has_plan = [&] { return fs::exists(parts_.plan(), error); };
-    // Looked for once more: another process may have begun between the first look and what it left in the folder.
+    // The plan is looked for twice: another process may write it, and other files, while these are looked at.
     if (fs::exists(options_.out, error) && !has_plan() && !is_untouched() && !has_plan())
       throw UsageError(options_.out + ": is there, and no token store; choose another --out, or remove it");
     if (fs::create_directories(parts_.path(), error); error)
