@@ -19,27 +19,38 @@ namespace {
 
 struct EvalOptions {
   MeasuredOptions measured;
-  std::int64_t context = 0;  ///< 0: the model's
+  std::int64_t context = 0;             ///< 0: the model's
+  std::int64_t loss_from_position = 0;  ///< 0: that of the training
   bool json = false;
 };
 
-/// Tokens of a sequence.
-std::int64_t context_of(const EvalOptions& options, const Config& config) {
-  if (options.context == 0) return config.model.context;
-  if (options.context > config.model.context || options.context < config.train.loss_from_position)
+/// Tokens of a sequence, and the first of its positions that the loss counts.
+struct Positions {
+  std::int64_t context, loss_from;
+};
+
+Positions positions_of(const EvalOptions& options, const Config& config) {
+  const Positions p{
+      .context = options.context == 0 ? config.model.context : options.context,
+      .loss_from = options.loss_from_position == 0 ? config.train.loss_from_position : options.loss_from_position};
+  if (options.loss_from_position > p.context)
+    throw UsageError(fmt::format("--loss-from-position {}: must lie between 1 and the context {}",
+                                 options.loss_from_position, p.context));
+  if (p.context > config.model.context || p.context < p.loss_from)
     throw UsageError(
-        fmt::format("--context {}: must lie between train.loss_from_position {} and the model's context {}",
-                    options.context, config.train.loss_from_position, config.model.context));
-  return options.context;
+        fmt::format("--context {}: must lie between train.loss_from_position {} and the model's context {}", p.context,
+                    config.train.loss_from_position, config.model.context));
+  return p;
 }
 
-void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t context,
-           double unigram, const Measurement& m) {
+void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences,
+           const Positions& positions, double unigram, const Measurement& m) {
   const auto line = [](const std::string& name, double value, const std::string& note) {
     fmt::print("{:<26}{:>12.5g}   {}\n", name, value, note);
   };
   fmt::print("{}: step {}, {}\n", checkpoint, state.step, counted(state.tokens, "token"));
-  fmt::print("{} of {}\n", counted(sequences, "sequence"), counted(context, "token"));
+  fmt::print("{} of {}{}\n", counted(sequences, "sequence"), counted(positions.context, "token"),
+             positions.loss_from == 1 ? "" : fmt::format(", the loss from position {} on", positions.loss_from));
   line("loss", m.loss, "nats a token");
   line("perplexity", m.perplexity(), "");
   line("unigram_perplexity", unigram, "of the best predictor that sees no context, fitted to these very tokens");
@@ -62,19 +73,22 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
 void run(const EvalOptions& options) {
   const Measured measured = open_measured(options.measured);
   const auto& [checkpoint, state, config, tokenizer] = measured;
-  const std::int64_t context = context_of(options, config);
+  const Positions positions = positions_of(options, config);
+  const auto [context, loss_from] = positions;
   const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
   const Session session = load_model(measured);
 
   MeasureOptions what = measure_options(config, *tokenizer);
   what.context = context;
+  what.loss_from_position = loss_from;
   const Measurement measurement = measure(session.stream, *session.model, samples, what);
-  const double unigram = unigram_perplexity(samples, context, config.train.loss_from_position);
+  const double unigram = unigram_perplexity(samples, context, loss_from);
   const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
-  if (!options.json) return print(checkpoint, state, sequences, context, unigram, measurement);
-  nlohmann::ordered_json out{{"checkpoint", checkpoint},     {"step", state.step}, {"tokens", state.tokens},
-                             {"sequences", sequences},       {"context", context}, {"loss", measurement.loss},
-                             {"unigram_perplexity", unigram}};
+  if (!options.json) return print(checkpoint, state, sequences, positions, unigram, measurement);
+  nlohmann::ordered_json out{{"checkpoint", checkpoint}, {"step", state.step},
+                             {"tokens", state.tokens},   {"sequences", sequences},
+                             {"context", context},       {"loss_from_position", loss_from},
+                             {"loss", measurement.loss}, {"unigram_perplexity", unigram}};
   for (const auto& [name, value] : scalars_of(measurement)) out[name] = value;
   fmt::print("{}\n", json_text(out));
 }
@@ -87,8 +101,16 @@ void add_eval_command(CLI::App& app) {
   add_measured_options(*command, options->measured, "metrics.sequences");
   command->add_option("--context", options->context, "tokens of a sequence; default, and the most: the model's context")
       ->check(at_least_one);
+  command
+      ->add_option("--loss-from-position", options->loss_from_position,
+                   "1-based first position of a sequence that loss and perplexity cover; default: that of the training")
+      ->check(at_least_one);
   command->add_flag("--json", options->json, "print one JSON object");
-  command->footer("Example:\n  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500");
+  command->footer(
+      "Models whose loss began at different positions compare where both had one, by --loss-from-position.\n\n"
+      "Examples:\n"
+      "  spikesink eval runs/tiny --data other/*.jsonl.zst --sequences 500\n"
+      "  spikesink eval runs/baseline --loss-from-position 1024 --json");
   command->callback([options] { run(*options); });
 }
 

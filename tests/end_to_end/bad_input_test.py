@@ -106,6 +106,8 @@ with tempfile.TemporaryDirectory() as temporary:
     harness.run("train", harness.TINY, *good)
     folder = home / "runs/good"
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    for first in (0, 10**6):
+        refuses("a loss from beyond the context", USAGE, ["--loss-from-position"], "eval", folder, "--loss-from-position", first, train=False)
     refuses("folder has a run", USAGE, ["--resume"], "train", harness.TINY, *good, train=False)
     if "SPIKESINK_BUILT" not in os.environ:  # which has all devices
         refuses("a device that this build has not, before the folder", USAGE, ["system.device", "cuda"], "train",

@@ -241,9 +241,10 @@ def check_reading(home):
         exported = home.send_out(run)
         measured = [json.loads(harness.run("eval", checkpoint, "--data", corpus, "--sequences", 4, "--json").stdout)
                     for checkpoint in (run, home.bring_in(exported))]  # fmt: skip
-        for name in ("perplexity", "sink_ratio", "first_token_mass", "spike_max"):
+        for name in ("loss_from_position", "perplexity", "sink_ratio", "first_token_mass", "spike_max"):
             values = [each[name] for each in measured]
             report.check(values[0] == values[1], f"{norm}: {name} of run and of its import: {values}")
+        report.check(measured[0]["loss_from_position"] == 9, f"{norm}: the loss begins where that of the training did: {measured[0]}")
     tokens, saved = tokens_for(258, 20), home.new("saved")
     model = load(exported, trust_remote_code=True)
     model.save_pretrained(saved)

@@ -50,6 +50,10 @@ with tempfile.TemporaryDirectory() as temporary:
     differ = [k for k, v in last.items() if abs(found[k] - v) > 1e-6 * max(1, abs(v))]
     report.check(not differ, f"eval agrees with the last probe: {differ}")
     report.check(found["perplexity"] < 0.7 * found["unigram_perplexity"], f"below the unigram perplexity: {found}")
+    whole, late = (json.loads(harness.run("eval", folder, "--json", "--loss-from-position", first).stdout) for first in (1, 64))
+    report.check(whole == found, "the loss from position 1 on is that of all positions")
+    differ = [k for k, v in late.items() if v != found[k]]
+    report.check(differ == ["loss_from_position", "loss", "unigram_perplexity", "perplexity"], f"what a later first position changes: {differ}")
     text = harness.run("eval", folder / "checkpoints/step_00000050", "--data", *sorted((home / "data").iterdir())).stdout
     report.check("unigram_perplexity" in text and "step 50" in text, "eval of a step on named shards prints its table")
 
