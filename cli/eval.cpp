@@ -33,13 +33,13 @@ Positions positions_of(const EvalOptions& options, const Config& config) {
   const Positions p{
       .context = options.context == 0 ? config.model.context : options.context,
       .loss_from = options.loss_from_position == 0 ? config.train.loss_from_position : options.loss_from_position};
-  if (options.loss_from_position > p.context)
-    throw UsageError(fmt::format("--loss-from-position {}: must lie between 1 and the context {}",
-                                 options.loss_from_position, p.context));
-  if (p.context > config.model.context || p.context < p.loss_from)
+  if (p.context > config.model.context)
     throw UsageError(
-        fmt::format("--context {}: must lie between train.loss_from_position {} and the model's context {}", p.context,
-                    config.train.loss_from_position, config.model.context));
+        fmt::format("--context {}: must lie between 1 and the model's context {}", p.context, config.model.context));
+  if (p.loss_from > p.context)
+    throw UsageError(fmt::format(
+        "the loss begins at position {}, beyond the context {}: --loss-from-position must lie between 1 and that",
+        p.loss_from, p.context));
   return p;
 }
 
