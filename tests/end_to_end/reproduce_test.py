@@ -37,6 +37,20 @@ def refused(what, words, *said):
         report.check(all(text in str(error) for text in said) and "\n" not in str(error), f"{words}: {error}")
 
 
+def check_paper():
+    """Rows of the contrasts have the paper's figures as the rows of its tables do, and each is drawn once."""
+    of_config = {}
+    for file in sorted((harness.ROOT / "configs/sweeps/tables").glob("table*.yaml")):
+        for row in yaml.safe_load(file.read_text())["rows"]:
+            of_config.setdefault(row["config"], []).append((file.name, row["paper"]))
+    for row in scale.rows_of_sweep().values():
+        in_tables = of_config.get(row["config"], [])
+        others = [table for table, paper in in_tables if paper != row["paper"]]
+        report.check(in_tables and not others, f"{row['name']}: the paper's figures, as in {others or 'no table'}")
+    drawn = sorted(row for _, members in figures.GROUPS for row in members)
+    report.check(drawn == sorted(set(scale.rows_of_sweep()) - {contrasts.BASELINE}), f"rows that are drawn: {drawn}")
+
+
 def check_rows(program):
     """Every row is in the sweeps of both scales, and its config resolves there."""
     for each in scale.SCALES.values():
@@ -285,6 +299,7 @@ with tempfile.TemporaryDirectory() as temporary:
     home = Path(temporary).resolve()
     os.environ["SPIKESINK"] = str(harness.PROGRAM)
     program = scale.Program(scale.SCALES["cpu"])
+    check_paper()
     check_rows(program)
     small, data = make_small(home)
     kept = records.Records(home / "records")
