@@ -25,10 +25,19 @@ namespace {
 constexpr int kFormat = 1;
 
 // Of the data only the place may differ: the loader knows it by its fingerprint.
-constexpr std::string_view kFree[] = {
-    "run.name:",          "run.dir:", "data.train:", "data.tokenizer:",      "data.max_bad_share:",
-    "train.micro_batch:", "system.",  "checkpoint.", "metrics.every_steps:", "metrics.probe_every_steps:",
-    "metrics.loggers:"};
+constexpr std::string_view kFree[] = {"run.name:",
+                                      "run.dir:",
+                                      "data.train:",
+                                      "data.tokenizer:",
+                                      "data.max_bad_share:",
+                                      "data.threads:",
+                                      "train.micro_batch:",
+                                      "system.",
+                                      "checkpoint.",
+                                      "metrics.every_steps:",
+                                      "metrics.probe_every_steps:",
+                                      "metrics.loggers:",
+                                      "metrics.loss_spike_deviations:"};
 // What the weights are kept in is seen in them, but for the device that a key has no effect on.
 constexpr std::string_view kPrecisions[] = {"system.precision:", "system.state_precision:"};
 

@@ -48,6 +48,8 @@ Optimizer::Optimizer(Shards& shards, const OptimizerConfig& config, StatePrecisi
 
 void Optimizer::init() {
   shards_.settle();
+  for (const LayerState& state : states_)
+    for (const Tensor& moment : {state.m, state.v}) shards_.stream().clear(moment);
   for (std::size_t i = 0; i < pieces_.size(); ++i)
     for_parts(pieces_[i], [&](const ParamPart& part, std::int64_t first, std::int64_t count, std::int64_t at) {
       for (const Tensor& whole : {segments_[i].weight, segments_[i].master})

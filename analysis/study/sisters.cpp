@@ -52,7 +52,7 @@ void add(Results& results, const std::string& group, const Both& seen) {
 }  // namespace
 
 void sisters(const Study& study, Results& results) {
-  const bool twice = study.context > 0 && study.context_tokens.size() != study.tokens.size();
+  const bool twice = study.context > 0 && study.context != study.length;
   const auto short_share = static_cast<double>(study.tokens.size()) /
                            static_cast<double>(study.tokens.size() + (twice ? study.context_tokens.size() : 0));
   Both at_length(study, study.length);

@@ -145,7 +145,8 @@ TEST_CASE("where a run runs and what it logs may change", "[sweeps]") {
   two.ran("a", 0, 75);
   const std::string set = GENERATE(values<std::string>(
       {"data.train=[elsewhere/*.jsonl]", "system.device=cpu", "system.recompute=layer", "train.micro_batch=2",
-       "checkpoint.every_steps=7", "metrics.every_steps=3", "metrics.probe_every_steps=5", "metrics.loggers=[jsonl]"}));
+       "checkpoint.every_steps=7", "metrics.every_steps=3", "metrics.probe_every_steps=5", "metrics.loggers=[jsonl]",
+       "data.threads=3", "metrics.loss_spike_deviations=9"}));
   CAPTURE(set);
   two.set(0, {set});
   CHECK(names_of(two.plan().start) == Names{"a", "b"});

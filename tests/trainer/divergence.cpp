@@ -84,6 +84,14 @@ TEST_CASE("on_divergence rollback: without a checkpoint the run begins anew on o
   CHECK(run.asked == Steps{0, 1, 2, 3, 4});
   CHECK(run.logged() == Steps{1, 2, 3});
   CHECK(run.divergences().at(0).at("action") == "rollback to step 0");
+
+  // Nothing of what was before stays: not the optimizer's moments either.
+  Run other({.steps = 3});
+  other.text_begins_at = 2;
+  Decoder fresh(other.config());
+  Saboteur none;
+  other.train(fresh, none);
+  CHECK(run.losses() == other.losses());
 }
 
 TEST_CASE("on_divergence rollback: what is left is taken from the step that the run goes on from",

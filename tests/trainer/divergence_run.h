@@ -24,7 +24,7 @@ class CountedLoader final : public Loader {
     position_.step = step + 1;
     std::vector<std::int32_t> samples(static_cast<std::size_t>(count * row_));
     for (std::size_t i = 0; i < samples.size(); ++i)
-      samples[i] = static_cast<std::int32_t>((static_cast<std::size_t>(step) * 5 + i * i) % 12);
+      samples[i] = static_cast<std::int32_t>((static_cast<std::size_t>(begins_at + step) * 5 + i * i) % 12);
     return samples;
   }
   Position position() const override { return position_; }
@@ -34,6 +34,7 @@ class CountedLoader final : public Loader {
 
   std::vector<std::int64_t> asked;
   std::int64_t fails_at = -1;
+  std::int64_t begins_at = 0;  ///< its first step has the samples that this step of another has
 
  private:
   std::int64_t row_;
@@ -59,6 +60,7 @@ class Run {
   void train(Decoder& model, Saboteur& saboteur) {
     CountedLoader loader(config_.context);
     loader.fails_at = text_ends_at;
+    loader.begins_at = text_begins_at;
     const auto communicator = alone();
     std::exception_ptr error;
     try {
@@ -95,12 +97,14 @@ class Run {
       if (line.contains("event") == probes) steps.push_back(line.at("step"));
     return steps;
   }
-  double last_loss() const {
-    double loss = 0;
+  /// Of the steps that are logged, in their order.
+  std::vector<double> losses() const {
+    std::vector<double> all;
     for (const auto& line : lines(run_.metrics()))
-      if (!line.contains("event")) loss = line.at("loss");
-    return loss;
+      if (!line.contains("event")) all.push_back(line.at("loss"));
+    return all;
   }
+  double last_loss() const { return losses().back(); }
   Lines divergences() const { return lines(run_.divergences()); }
   const ModelConfig& config() const { return config_; }
   const RunFolder& folder() const { return run_; }
@@ -114,7 +118,7 @@ class Run {
 
   std::vector<std::int64_t> asked;
   std::int64_t save_every = 4, keep = 9;
-  std::int64_t text_ends_at = -1;  ///< a step of the data
+  std::int64_t text_begins_at = 0, text_ends_at = -1;  ///< steps of the data
   DType precision = DType::kF64;
   bool async = true;  ///< checkpoints in the background
 

@@ -254,6 +254,11 @@ TEST_CASE("sinks and spikes of every sequence are those of plain loops, and thei
       CHECK(doubles(results, prefix + "spike_ratio")[i] == ratio);
     }
   }
+  Results of_two;  // sequences of 30 are as many tokens as five of 12
+  small.study.context_tokens = longer.study.tokens.first(small.study.tokens.size());
+  sisters(small.study, of_two);
+  const auto all = doubles(results, "context/first_token_mass");
+  CHECK(doubles(of_two, "context/first_token_mass") == std::vector<double>(all.begin(), all.begin() + 2));
   // A probe of the same text: rows of the context and a target.
   std::vector<std::int32_t> samples;
   for (std::size_t s = 0; s < 5; ++s) {
