@@ -35,6 +35,17 @@ void require_command(const CLI::App& app, std::span<char*> words, const std::str
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
 }
 
+/// What a command does not take, in the order in which it was given; CLI11 would turn that around.
+spikesink::UsageError unexpected(const CLI::App& app) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  std::string text;
+  for (const std::string& word : app.remaining(true)) text += (text.empty() ? "" : " ") + word;
+  text += ": not expected";
+  if (command->get_option_no_throw("--set") != nullptr) text += "; a key of the config is set by --set key=value";
+  return spikesink::UsageError(text + "; see --help");
+}
+
 /// No argument means anything if it is empty: a shell's variable was not set.
 void require_no_empty(std::span<char*> words) {
   for (std::size_t i = 0; i < words.size(); ++i)
@@ -77,7 +88,7 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
   app.footer(
       "Start with `spikesink config`, which prints every key of a config with its default and meaning.\n"
       "Exit codes: 0 done, 1 a rank that hangs or a fault of our own, 2 usage or config, 3 data or files,\n"
-      "4 divergence, 5 a sweep's run failed, 75 stopped by a signal, after a checkpoint where a step was done.");
+      "4 divergence, 5 a sweep's run failed, 75 stopped by a signal, after a checkpoint where training had begun.");
   cli::add_tokenizer_command(app);
   cli::add_prepare_command(app);
   cli::add_data_command(app);
@@ -99,6 +110,8 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
     }
     try {
       app.parse(argc, argv);
+    } catch (const CLI::ExtrasError&) {
+      throw unexpected(app);
     } catch (const CLI::ParseError& error) {
       if (error.get_exit_code() != 0) throw UsageError(error.what() + std::string("; see --help"));
       app.exit(error);  // --help, --version

@@ -67,6 +67,11 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
   if (counts.num_broken() > 0)
     out.notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", counts.num_broken(), counts.lines(),
                                     counts.broken_text()));
+  if (const std::int64_t unused = config.model.vocab_size - tokenizer.vocab_size(); unused > 0)
+    out.notes.push_back(
+        fmt::format("data:  the tokenizer {} has {} tokens and model.vocab_size is {}: the embedding and the head have "
+                    "{} for tokens that never come",
+                    tokenizer.name(), tokenizer.vocab_size(), config.model.vocab_size, counted(unused, "row")));
   for (const std::string& note : notes_on_data(config.data)) out.notes.push_back(note);
   for (const std::string& doubt : doubts_about_data(config.data)) out.notes.push_back("warning: " + doubt);
   out.json = json_text(Json{{"sources", list}, {"validation", validation}, {"validation_sequences", held_out}});

@@ -236,8 +236,8 @@ class SweepStart {
       fmt::print("{}: {} of {} finished, {} {}\n", sweep_.name, finished, counted_runs(), plan_.busy.size(),
                  busy_word());
     else
-      fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`\n", sweep_.name, finished, counted_runs(),
-                 options_.sweep);
+      fmt::print("{}: {} of {} finished; see `spikesink sweep collect {}`{}\n", sweep_.name, finished, counted_runs(),
+                 options_.sweep, options_.overrides.empty() ? "" : ", with the same --set");
   }
   std::string counted_runs() const { return counted(static_cast<std::int64_t>(num_runs()), "run"); }
 

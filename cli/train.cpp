@@ -282,9 +282,9 @@ void add_train_command(CLI::App& app, Ranks& ranks) {
       ->excludes("--resume");
   command->footer(
       "Writes run.dir/run.name: config.yaml, log.txt, metrics.jsonl, probes/, tensorboard/, checkpoints/.\n"
-      "SIGINT, SIGTERM, SIGHUP or SIGUSR1, to any rank, ends the step, saves a checkpoint and exits with 75; before\n"
-      "the first step it exits with 75 at once. Under mpirun send SIGUSR1, which it passes on: after SIGTERM it gives\n"
-      "its ranks a second.\n\n"
+      "SIGINT, SIGTERM, SIGHUP or SIGUSR1, to any rank, ends the step or the probe that is under way, saves a\n"
+      "checkpoint and exits with 75; before the first probe it exits with 75 at once. A second SIGINT does not wait.\n"
+      "Under mpirun send SIGUSR1, which it passes on: after SIGTERM it gives its ranks a second.\n\n"
       "Example:\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=1000\n"
       "  spikesink train configs/cpu/tiny.yaml --set 'data.train=[data/*.jsonl.zst]' --set train.steps=2000 --resume");

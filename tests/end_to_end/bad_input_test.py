@@ -94,7 +94,11 @@ with tempfile.TemporaryDirectory() as temporary:
                          f"{what} that cannot be written: exit {done.returncode}, it said {done.stderr!r}")
 
     refuses("unknown command", USAGE, ["trian", "did you mean train"], "trian", train=False)
-    refuses("unknown option", USAGE, ["--stepz"], "train", harness.TINY, "--stepz", "3", train=False)
+    refuses("unknown option", USAGE, ["--stepz 3: not expected", "--set key=value"], "train", harness.TINY, "--stepz", "3", train=False)
+    refuses("an override in two words", USAGE, ["3: not expected", "--set key=value"], "train", harness.TINY, "--set", "train.steps=2", "3",
+            train=False)  # fmt: skip
+    refuses("a sweep that is trained", USAGE, ["table5.yaml", "spikesink sweep run"], "train",
+            harness.ROOT / "configs/sweeps/paper_cpu/table5.yaml", train=False)  # fmt: skip
     left = [p.name for p in home.glob("runs/bad*") if int(p.name[3:]) > found_before_the_run]
     report.check(not left, f"refused runs leave nothing behind: {left}")
 

@@ -57,6 +57,10 @@ with tempfile.TemporaryDirectory() as temporary:
     text = harness.run("eval", folder / "checkpoints/step_00000050", "--data", *sorted((home / "data").iterdir())).stdout
     report.check("unigram_perplexity" in text and "step 50" in text, "eval of a step on named shards prints its table")
 
+    said = harness.run("train", harness.TINY, *keys, *harness.sets(run__name="wide", model__vocab_size=300, train__steps=1)).stdout
+    report.check("the tokenizer bytes has 258 tokens and model.vocab_size is 300" in said and "42 rows for" in said, f"rows too many: {said}")
+    report.check("model.vocab_size" not in log, "and nothing of it where there are none")
+
     # The saved config is the run: it gives the same first losses again.
     again = harness.sets(run__name="again", train__steps=10, train__schedule__warmup_steps=10)
     harness.run("train", folder / "config.yaml", *again)
