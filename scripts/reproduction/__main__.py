@@ -18,7 +18,7 @@ DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced sc
 
 What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
 first. Each finished run is recorded at once: stopped, it goes on where it was. Then all records are judged, and written to
-runs/reproduction/contrasts_SCALE: verdicts.md and .json, curves over the steps (baseline.svg, rows.svg), report.html with the
+runs/reproduction/contrasts_SCALE (of --results FOLDER: FOLDER/work/contrasts_SCALE): verdicts.md and .json, curves over the steps (baseline.svg, rows.svg), report.html with the
 curves of each run, and in recorded/contrasts_SCALE/tables the sweep's table with the paper's beside it. Records of another
 config, or with --data of other data, are refused. docs/reproduction.md says what the contrasts are and what they gave.
 
@@ -28,11 +28,11 @@ The program is build/cpu/spikesink, at scale 60m build/cuda/spikesink; SPIKESINK
 def arguments():
     parser = argparse.ArgumentParser(prog="reproduce.sh", description=DESCRIPTION,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("--scale", choices=SCALES, required=True, help="cpu: 99 runs of ten minutes or more, two at a time; 60m: one GPU")
+    parser.add_argument("--scale", choices=SCALES, required=True, help="cpu: 99 runs of some 13 minutes, two at a time; 60m: one GPU")
     parser.add_argument("--only", action="append", default=[], metavar="C3", help="train the rows of this contrast alone; may be repeated")
     parser.add_argument("--data", action="append", default=[], metavar="GLOB", help="shards of text; may be repeated")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time (default: 2 on a CPU, 1 on a GPU)")
-    parser.add_argument("--results", metavar="FOLDER", help="of the records (default: benchmarks/results/reproduction/SCALE)")
+    parser.add_argument("--results", metavar="FOLDER", help="of the records, and of runs, tokenizer and tokens beside them (default: benchmarks/results/reproduction/SCALE)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be run, and how long it takes")
     parser.add_argument("--no-run", action="store_true", help="judge what is recorded, and run nothing")
     return parser.parse_args()
@@ -78,13 +78,24 @@ def write(program, scale, records, data):
     return text
 
 
+def from_caller(path):
+    """Of a path that was given where reproduce.sh was called."""
+    return str(Path(os.environ.get("CALLED_FROM", "."), path))
+
+
 def go(args):
     scale = SCALES[args.scale]
     program = Program(scale)
-    records = records_of(scale, args.results)
-    jobs = args.jobs or scale.jobs
-    shards = [str(Path(os.environ.get("CALLED_FROM", "."), shard)) for shard in args.data]
+    results = args.results and from_caller(args.results)
+    if results:
+        scale = scale.apart(results)
+    records = records_of(scale, results)
+    jobs = scale.jobs if args.jobs is None else args.jobs
+    if jobs < 1:
+        raise Trouble(f"--jobs {jobs}: must be at least 1")
+    shards = [from_caller(shard) for shard in args.data]
     data = Data(scale, shards)
+    data.require_shards()
     judged, runs = wanted(scale, CONTRASTS), wanted(scale, chosen(args.only))
     require_configs(program, scale, records, judged)
     left = [] if args.no_run else missing(records, runs)

@@ -88,7 +88,7 @@ class Judge:
         distance = criterion.sign * (row.mean - criterion.bound * base.mean)
         holds = distance > 0 or (distance == 0 and criterion.relation.endswith("="))
         of = "" if criterion.of == BASELINE else f" of {criterion.of}"
-        value = f"{row.mean / base.mean:.2f}x" if base.mean > 0 else f"{row.mean:.3g} against {base.mean:.3g}"
+        value = f"{told_apart(row.mean / base.mean, criterion.bound)}x" if base.mean > 0 else f"{row.mean:.3g} against {base.mean:.3g}"
         text = f"{criterion.row}: {criterion.figure} {value}{of} ({criterion.relation} {criterion.bound:.3g}x)"
         if row.mean == base.mean == 0:
             text, holds = f"{criterion.row}: {criterion.figure}: both rows show none", None
@@ -143,6 +143,15 @@ class Judge:
 
     def verdicts(self):
         return [self.verdict(contrast) for contrast in CONTRASTS]
+
+
+def told_apart(ratio, bound):
+    """With two decimals, or as many as it takes to lie on the side of the bound that it does lie on."""
+    for decimals in range(2, 7):
+        text = f"{ratio:.{decimals}f}"
+        if (float(text) > bound) == (ratio > bound) and (float(text) < bound) == (ratio < bound):
+            break
+    return text
 
 
 def enough(samples):

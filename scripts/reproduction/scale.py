@@ -1,10 +1,11 @@
 """What a scale consists of: its sweep, its rows and seeds, its data and where its records are."""
 
 import functools
+import glob
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -12,7 +13,6 @@ import yaml
 from .records import Records, Trouble, sum_of
 
 ROOT = Path(__file__).resolve().parents[2]
-WORK = Path("runs/reproduction")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class Scale:
     jobs: int
     device: str  # that all of its runs are on, and in which precision: else their records could not be compared
     precision: str
+    work: Path = Path("runs/reproduction")  # of tokenizer, token store, and all that is trained
+
+    def apart(self, results):
+        """The same with a folder of its own, that of other records: those of other text, it may be."""
+        return replace(self, work=Path(results) / "work")
 
     @property
     def build(self):
@@ -42,7 +47,7 @@ class Scale:
     @property
     def folder(self):
         """The sweep's, with the runs that were trained here, and what is made of the records."""
-        return WORK / f"contrasts_{self.name}"
+        return self.work / f"contrasts_{self.name}"
 
     @property
     def recorded(self):
@@ -55,7 +60,7 @@ class Scale:
 
 
 SCALES = {
-    "cpu": Scale("cpu", 1024, 9, "a core of a server's CPU", 2, "cpu", "f32"),
+    "cpu": Scale("cpu", 1024, 13, "a core of a server's CPU", 2, "cpu", "f32"),
     "60m": Scale("60m", 32000, 17, "an H100, as `spikesink plan` predicts", 1, "cuda", "bf16"),
 }
 
@@ -100,7 +105,7 @@ class Data:
 
     def __init__(self, scale, shards):
         self.scale, self.shards = scale, shards
-        self.tokenizer, self.store = WORK / f"{scale.name}_tokenizer.model", WORK / f"{scale.name}_store"
+        self.tokenizer, self.store = scale.work / f"{scale.name}_tokenizer.model", scale.work / f"{scale.name}_store"
 
     def sets(self, folder=None):
         """As options of `sweep`; `folder` is that of the sweep, absent: where runs are trained."""
@@ -111,6 +116,12 @@ class Data:
         """As keys of a config's `data`."""
         return {"train": [str(self.store)], "tokenizer": str(self.tokenizer)}
 
+    def require_shards(self):
+        """Those that are named are there."""
+        for shard in self.shards:
+            if not glob.glob(shard):
+                raise Trouble(f"--data: {shard}: no such file")
+
     def require_text(self):
         if not self.shards and not (self.store / "manifest.json").exists():
             raise Trouble("--data: runs are missing, and no text to train on is named; name shards of it (docs/reproduction.md "
@@ -118,7 +129,7 @@ class Data:
 
     def make_tokenizer(self, program):
         if self.shards and not self.tokenizer.exists():
-            WORK.mkdir(parents=True, exist_ok=True)
+            self.scale.work.mkdir(parents=True, exist_ok=True)
             self.do(program, "tokenizer", "train", *self.shards, "--vocab", self.scale.vocabulary, "--out", self.tokenizer)
 
     def make_store(self, program):

@@ -84,6 +84,9 @@ class Small(scale.Scale):
 
     home: Path = None
 
+    def apart(self, results):
+        return self
+
     @property
     def sweep(self):
         return self.home / "contrasts_small.yaml"
@@ -109,9 +112,8 @@ def make_small(home):
     """The scale and its data."""
     write_rows(home)
     rows = [{"name": "baseline", "config": "baseline.yaml"}, {"name": "gelu", "config": "table4_gelu.yaml"}]
-    small = Small("small", 300, 1, "this", 2, "cpu", "f32", home)
+    small = Small("small", 300, 1, "this", 2, "cpu", "f32", home, home)
     small.sweep.write_text(yaml.safe_dump({"name": "contrasts_small", "seeds": [1, 2], "rows": rows}))
-    scale.WORK = home
     return small, scale.Data(small, [harness.write_corpus(home / "text", documents=60)])
 
 
@@ -277,13 +279,22 @@ def check_damage(home):
 
 def check_command(program, home):
     go = lambda *words: subprocess.run(["bash", harness.ROOT / "scripts/reproduce.sh", *map(str, words)], capture_output=True,
-                                       text=True, env={**os.environ, "SPIKESINK": str(harness.PROGRAM)})  # fmt: skip
+                                       text=True, env={**os.environ, "SPIKESINK": str(harness.PROGRAM)}, cwd=home)  # fmt: skip
     done = go("--scale", "cpu", "--only", "C3", "--dry-run", "--results", home / "none")
     report.check(done.returncode == 0 and "6 of 6 runs are missing: about" in done.stdout, f"time first: {done.stdout}{done.stderr}")
     report.check(done.stdout.split()[-1] == "sandwich_seed3", f"and the runs: {done.stdout}")
-    for words, said in ((("--scale", "cpu", "--only", "C17"), "C1 to C16"), (("--scale", "7b"), "invalid choice")):
+    for words, said in ((("--scale", "cpu", "--only", "C17"), "C1 to C16"), (("--scale", "7b"), "invalid choice"),
+                        (("--scale", "cpu", "--dry-run", "--jobs", "0"), "--jobs 0"),
+                        (("--scale", "cpu", "--dry-run", "--data", "gone/*.jsonl"), f"{home}/gone/*.jsonl: no such file")):  # fmt: skip
         done = go(*words)
         report.check(done.returncode == 2 and said in done.stderr, f"{words}: exit {done.returncode}: {done.stderr}")
+    # All of other records is in their folder, which lies where the command was given.
+    done = go("--scale", "cpu", "--no-run", "--results", "mine")
+    report.check(done.returncode == 0 and (home / "mine/work/contrasts_cpu/verdicts.md").exists(), f"--results of here: {done}")
+    report.check("16 not run." in done.stdout, f"nothing is recorded there: {done.stdout}")
+    mine = scale.Data(scale.SCALES["cpu"].apart(home / "mine"), [])
+    report.check(mine.store.parent == mine.tokenizer.parent == home / "mine/work", f"its own text: {mine.store}, {mine.tokenizer}")
+
     (home / "bad").mkdir()
     (home / "bad/baseline_seed1.json").write_text("{")
     done = go("--scale", "cpu", "--only", "C3", "--dry-run", "--results", home / "bad")

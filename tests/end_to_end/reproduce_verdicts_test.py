@@ -128,6 +128,9 @@ def check_bounds(paper):
         report.check(found.holds == relation.endswith("=") and found.margin == 0, f"{name}, {row} at {bound}: {found}")
         moved = with_mean(flat, row, figure, share + (0.01 if relation[0] == "<" else -0.01), (0, 0, 0))
         report.check(judge.Judge(moved).finding(criterion).margin == -math.inf, f"{name}, {row}: far outside, without noise")
+    # What is said of a ratio lies on its own side of the bound.
+    shown = [judge.told_apart(ratio, bound) for ratio, bound in ((0.9464, 0.95), (0.95, 0.95), (0.50004, 0.5), (0.3812, 0.5), (1, 1))]
+    report.check(shown == ["0.946", "0.95", "0.50004", "0.38", "1.00"], f"ratios beside their bounds: {shown}")
 
 
 def check_ranks(paper):
