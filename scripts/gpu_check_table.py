@@ -44,6 +44,9 @@ def table(results):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
-    print(table(json.loads(Path(sys.argv[1]).read_text())))
+    try:
+        print(table(json.loads(Path(sys.argv[1]).read_text())))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"gpu_check_table.py: {sys.argv[1]}: not a result of gpu_check.sh: {error!r}")
