@@ -54,7 +54,7 @@ def verdicts_json(judge, verdicts):
 def rows_markdown(records, rows):
     """A line a row: mean and deviation over seeds, and what the paper has."""
     titles = [title for _, title, _ in FIGURES] + ["in the paper: perplexity, sink ratio, spike"]
-    lines = ["| row | seeds | " + " | ".join(titles) + " |", "|---|---" + "|---:" * len(titles) + "|"]
+    lines = ["| | row | seeds | " + " | ".join(titles) + " |", "|---|---|---" + "|---:" * len(titles) + "|"]
     for row, entry in rows.items():
         if row not in records:
             continue
@@ -64,7 +64,7 @@ def rows_markdown(records, rows):
             spread = f" +- {form.format(sample.deviation)}" if len(sample.values) > 1 else ""
             cells.append(form.format(sample.mean) + spread)
         cells.append(", ".join(form.format(entry["paper"][key]) for key, form in PAPER) if "paper" in entry else "")
-        lines.append(f"| {entry['label']} | {len(records[row])} | " + " | ".join(cells) + " |")
+        lines.append(f"| {entry['label']} | `{row}` | {len(records[row])} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
