@@ -7,12 +7,6 @@
 #include "trainer/readable.h"
 
 namespace spikesink {
-namespace {
-double seconds_since(Rates::Clock::time_point begin) {
-  return std::chrono::duration<double>(Rates::Clock::now() - begin).count();
-}
-}  // namespace
-
 void Rates::begin(std::int64_t step) {
   first_step_ = step;
   begin_ = Clock::now();

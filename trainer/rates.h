@@ -11,6 +11,10 @@
 
 namespace spikesink {
 
+inline double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 /// How fast a run goes: in each interval between two logged steps, and since it began.
 class Rates {
  public:

@@ -33,7 +33,6 @@ namespace spikesink {
 namespace {
 using Clock = std::chrono::steady_clock;
 constexpr double kFollowerPatience = 10;  // seconds, at the run's end
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 class Loop {
  public:
