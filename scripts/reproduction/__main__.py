@@ -86,6 +86,8 @@ def from_caller(path):
 def go(args):
     scale = SCALES[args.scale]
     program = Program(scale)
+    if args.results == "":
+        raise Trouble("--results: an empty name; is a variable of the shell unset?")
     results = args.results and from_caller(args.results)
     if results:
         scale = scale.apart(results)

@@ -16,7 +16,7 @@ STEP = ("loss", "lr", "grad_norm")
 MOST_STEPS = 60  # of the curves of training
 # Keys of a config that say where a run runs and how often it logs, not what it computes.
 NOT_IDENTITY = {"run": ("dir", "name"), "data": ("train", "validation", "tokenizer", "threads"), "checkpoint": None,
-                "metrics": ("every_steps", "loggers")}  # fmt: skip
+                "metrics": ("every_steps", "loggers", "loss_spike_deviations")}  # fmt: skip
 
 
 class Trouble(Exception):

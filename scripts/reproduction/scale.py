@@ -109,8 +109,8 @@ class Data:
 
     def sets(self, folder=None):
         """As options of `sweep`; `folder` is that of the sweep, absent: where runs are trained."""
-        values = {"dir": (folder or self.scale.folder).parent, "data.train": f"[{self.store}]", "data.tokenizer": self.tokenizer}
-        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")] + self.scale.settings
+        values = {"dir": str((folder or self.scale.folder).parent), "data.train": [str(self.store)], "data.tokenizer": str(self.tokenizer)}
+        return [word for key, value in values.items() for word in ("--set", f"{key}={json.dumps(value)}")] + self.scale.settings
 
     def keys(self):
         """As keys of a config's `data`."""
@@ -119,7 +119,7 @@ class Data:
     def require_shards(self):
         """Those that are named are there."""
         for shard in self.shards:
-            if not glob.glob(shard):
+            if not Path(shard).exists() and not glob.glob(shard):
                 raise Trouble(f"--data: {shard}: no such file")
 
     def require_text(self):
