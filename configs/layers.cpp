@@ -1,19 +1,15 @@
 #include "configs/layers.h"
 
-#include <algorithm>
 #include <limits>
-#include <string_view>
 
 #include "configs/rules.h"
+#include "configs/sweep_file.h"
 
 namespace spikesink {
 namespace {
 
 /// The rank of what stands in the layer itself, above all that it inherits.
 constexpr int kOwn = std::numeric_limits<int>::max();
-
-/// Keys that only sweep files have, and by which one is known that is taken for a config.
-constexpr std::string_view kOfSweeps[] = {"rows", "grid", "zip", "seeds", "base", "configs", "local", "slurm"};
 
 }  // namespace
 
@@ -82,7 +78,7 @@ void ConfigLayers::add_key(const std::string& path, const YAML::Node& value, con
       known = parent_of(known);
     if (const SchemaKey* leaf = find_key(parent_of(known)); leaf != nullptr && !leaf->is_section)
       refuse(place, known, fmt::format("unknown key; {} is a value and has no keys", leaf->path));
-    if (std::ranges::find(kOfSweeps, known) != std::end(kOfSweeps))
+    if (is_key_of_sweeps_alone(known))
       refuse(place, known, "a sweep's key, not a config's; `spikesink sweep run` takes a sweep file");
     refuse(place, known, "unknown key; " + suggest_key(known));
   }

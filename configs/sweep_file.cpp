@@ -49,6 +49,11 @@ std::string suggest_path(std::string_view path) {
   refuse(place, path, "unknown key; " + suggest_path(path));
 }
 
+bool is_name_in_configs(std::string_view word) {
+  const auto& keys = schema_keys();
+  return std::any_of(keys.begin(), keys.end(), [&](const SchemaKey& key) { return name_of(key.path) == word; });
+}
+
 /// Of `--set`, where keys of a config and of a sweep may stand.
 [[noreturn]] void refuse_unknown_word(const Place& place, const std::string& word) {
   std::vector<std::string_view> words;
@@ -58,10 +63,7 @@ std::string suggest_path(std::string_view path) {
   for (const SchemaKey& key : schema_keys())
     if (parent_of(key.path).empty()) words.push_back(key.path);
   std::string suggestion = suggest_of(word, words);
-  const auto& keys = schema_keys();
-  const bool is_name =
-      std::any_of(keys.begin(), keys.end(), [&](const SchemaKey& key) { return name_of(key.path) == word; });
-  if (is_name || nearest(word, words).empty()) {
+  if (is_name_in_configs(word) || nearest(word, words).empty()) {
     const std::string in_config = suggest_key(word);  // "steps" is train.steps
     suggestion =
         in_config.starts_with("did you mean")
@@ -75,6 +77,10 @@ std::string suggest_path(std::string_view path) {
 std::string first_word(const std::string& path) { return path.substr(0, path.find('.')); }
 
 }  // namespace
+
+bool is_key_of_sweeps_alone(const std::string& word) {
+  return word != "extends" && find_path(word) != nullptr && parent_of(word).empty() && !is_name_in_configs(word);
+}
 
 void SweepFile::add_file(const std::string& file) {
   FileChain open;

@@ -10,6 +10,9 @@
 
 namespace spikesink {
 
+/// Has a sweep file such a key, and a config none by that name anywhere?
+bool is_key_of_sweeps_alone(const std::string& word);
+
 /// What is written of a sweep: its file, the files that it extends and `--set`, each key with its place. Of this part
 /// only.
 class SweepFile {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 or Ubuntu 24.04 to a trained model and its sinks and spikes, in three to ten minutes on two cores: installs what is
-# missing, builds, gathers text, trains a tokenizer and a small model, and prints what was measured along the way.
+# From a fresh Debian 12 or Ubuntu 24.04 to a trained model and its sinks and spikes, in three to ten minutes on two cores: installs
+# what is missing, builds, gathers text, trains a tokenizer and a small model, and prints what was measured along the way.
 #
 #   scripts/quickstart.sh [--data PATH]... [--fresh] [--no-setup]
 #

@@ -18,9 +18,9 @@ DESCRIPTION = """Runs the paper's sixteen contrasts from scratch at a reduced sc
 
 What has a record (benchmarks/results/reproduction/SCALE) is not run again; of what is missing the expected time is said
 first. Each finished run is recorded at once: stopped, it goes on where it was. Then all records are judged, and written to
-runs/reproduction/contrasts_SCALE (of --results FOLDER: FOLDER/work/contrasts_SCALE): verdicts.md and .json, curves over the steps (baseline.svg, rows.svg), report.html with the
-curves of each run, and in recorded/contrasts_SCALE/tables the sweep's table with the paper's beside it. Records of another
-config, or with --data of other data, are refused. docs/reproduction.md says what the contrasts are and what they gave.
+runs/reproduction/contrasts_SCALE, or with --results FOLDER to FOLDER/runs/contrasts_SCALE: verdicts.md and .json, curves over
+the steps (baseline.svg, rows.svg), report.html with the curves of each run, and in recorded/contrasts_SCALE/tables the sweep's
+table with the paper's beside it. Records of another config, or with --data of other data, are refused. docs/reproduction.md says what the contrasts are and what they gave.
 
 The program is build/cpu/spikesink, at scale 60m build/cuda/spikesink; SPIKESINK names another."""
 

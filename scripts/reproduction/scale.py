@@ -28,7 +28,7 @@ class Scale:
 
     def apart(self, results):
         """The same with a folder of its own, that of other records: those of other text, it may be."""
-        return replace(self, work=Path(results) / "work")
+        return replace(self, work=Path(results) / "runs")
 
     @property
     def build(self):

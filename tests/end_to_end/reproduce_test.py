@@ -290,10 +290,10 @@ def check_command(program, home):
         report.check(done.returncode == 2 and said in done.stderr, f"{words}: exit {done.returncode}: {done.stderr}")
     # All of other records is in their folder, which lies where the command was given.
     done = go("--scale", "cpu", "--no-run", "--results", "mine")
-    report.check(done.returncode == 0 and (home / "mine/work/contrasts_cpu/verdicts.md").exists(), f"--results of here: {done}")
+    report.check(done.returncode == 0 and (home / "mine/runs/contrasts_cpu/verdicts.md").exists(), f"--results of here: {done}")
     report.check("16 not run." in done.stdout, f"nothing is recorded there: {done.stdout}")
     mine = scale.Data(scale.SCALES["cpu"].apart(home / "mine"), [])
-    report.check(mine.store.parent == mine.tokenizer.parent == home / "mine/work", f"its own text: {mine.store}, {mine.tokenizer}")
+    report.check(mine.store.parent == mine.tokenizer.parent == home / "mine/runs", f"its own text: {mine.store}, {mine.tokenizer}")
 
     (home / "bad").mkdir()
     (home / "bad/baseline_seed1.json").write_text("{")
