@@ -11,7 +11,7 @@ std::string problem_of(const ProbeConfig& c) {
   else if (c.sequences > 1 << 24)
     out << "metrics.sequences: " << c.sequences << ", must be at most " << (1 << 24);
   else if (!(c.sink_epsilon > 0 && c.sink_epsilon < 1))
-    out << "metrics.sink_epsilon: " << c.sink_epsilon << ", must lie between 0 and 1; 0.3 is usual";
+    out << "metrics.sink_epsilon: " << c.sink_epsilon << ", must be above 0 and below 1; 0.3 is usual";
   else if (c.sink_length < 2)
     out << "metrics.sink_length: " << c.sink_length << ", must be at least 2; 64 is usual";
   else if (!(c.spike.abs >= 0))

@@ -11,7 +11,6 @@
 #include "cli/measured.h"
 #include "cli/options.h"
 #include "cli/summary_table.h"
-#include "data/held_out.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
 #include "io/sha256.h"
@@ -120,7 +119,7 @@ void run(AnalyzeOptions options) {
   if (std::ranges::all_of(rows, [&](const AnalysisRow* row) { return !row->not_for(config.model).empty(); }))
     throw UsageError("--only " + reasons);
 
-  const auto samples = held_out_samples(config.data, *measured.tokenizer, context, config.metrics.probe.sequences);
+  const auto samples = samples_of(measured, context);
   const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
   const std::int64_t at_context =
       context == length ? sequences : std::clamp<std::int64_t>(kContextTokens / context, 1, sequences);

@@ -9,9 +9,9 @@
 #include "cli/commands.h"
 #include "cli/measured.h"
 #include "cli/options.h"
-#include "data/held_out.h"
 #include "io/failure.h"
 #include "io/json_text.h"
+#include "io/sha256.h"
 #include "trainer/readable.h"
 
 namespace spikesink::cli {
@@ -35,7 +35,7 @@ Positions positions_of(const EvalOptions& options, const Config& config) {
       .loss_from = options.loss_from_position == 0 ? config.train.loss_from_position : options.loss_from_position};
   if (p.context > config.model.context)
     throw UsageError(
-        fmt::format("--context {}: must lie between 1 and the model's context {}", p.context, config.model.context));
+        fmt::format("--context {}: must lie between 2 and the model's context {}", p.context, config.model.context));
   if (p.loss_from > p.context)
     throw UsageError(fmt::format(
         "the loss begins at position {}, beyond the context {}: --loss-from-position must lie between 1 and that",
@@ -43,13 +43,15 @@ Positions positions_of(const EvalOptions& options, const Config& config) {
   return p;
 }
 
-void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences,
+/// `sequences` were measured, and `asked` for.
+void print(const std::string& checkpoint, const TrainingState& state, std::int64_t sequences, std::int64_t asked,
            const Positions& positions, double unigram, const Measurement& m) {
   const auto line = [](const std::string& name, double value, const std::string& note) {
     fmt::print("{:<26}{:>12.5g}   {}\n", name, value, note);
   };
   fmt::print("{}: step {}, {}\n", checkpoint, state.step, counted(state.tokens, "token"));
-  fmt::print("{} of {}{}\n", counted(sequences, "sequence"), counted(positions.context, "token"),
+  fmt::print("{}{} of {}{}\n", counted(sequences, "sequence"),
+             sequences < asked ? fmt::format(" (the text has no {})", asked) : "", counted(positions.context, "token"),
              positions.loss_from == 1 ? "" : fmt::format(", the loss from position {} on", positions.loss_from));
   line("loss", m.loss, "nats a token");
   line("perplexity", m.perplexity(), "");
@@ -72,23 +74,33 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
 
 void run(const EvalOptions& options) {
   const Measured measured = open_measured(options.measured);
-  const auto& [checkpoint, state, config, tokenizer] = measured;
+  const Config& config = measured.config;
   const Positions positions = positions_of(options, config);
   const auto [context, loss_from] = positions;
-  const auto samples = held_out_samples(config.data, *tokenizer, context, config.metrics.probe.sequences);
+  const auto samples = samples_of(measured, context);
   const Session session = load_model(measured);
 
-  MeasureOptions what = measure_options(config, *tokenizer);
+  MeasureOptions what = measure_options(config, *measured.tokenizer);
   what.context = context;
   what.loss_from_position = loss_from;
   const Measurement measurement = measure(session.stream, *session.model, samples, what);
   const double unigram = unigram_perplexity(samples, context, loss_from);
   const auto sequences = static_cast<std::int64_t>(samples.size()) / (context + 1);
-  if (!options.json) return print(checkpoint, state, sequences, positions, unigram, measurement);
-  nlohmann::ordered_json out{{"checkpoint", checkpoint}, {"step", state.step},
-                             {"tokens", state.tokens},   {"sequences", sequences},
-                             {"context", context},       {"loss_from_position", loss_from},
-                             {"loss", measurement.loss}, {"unigram_perplexity", unigram}};
+  if (!options.json)
+    return print(measured.checkpoint, measured.state, sequences, config.metrics.probe.sequences, positions, unigram,
+                 measurement);
+  const auto* bytes = reinterpret_cast<const char*>(samples.data());
+  nlohmann::ordered_json out{{"checkpoint", measured.checkpoint},
+                             {"step", measured.state.step},
+                             {"tokens", measured.state.tokens},
+                             {"sequences", sequences},
+                             {"context", context},
+                             {"loss_from_position", loss_from},
+                             {"text_sha256", sha256_hex(std::string_view(bytes, samples.size() * sizeof(samples[0])))},
+                             {"sink_epsilon", config.metrics.probe.sink_epsilon},
+                             {"sink_length", measurement.sinks.length},
+                             {"loss", measurement.loss},
+                             {"unigram_perplexity", unigram}};
   for (const auto& [name, value] : scalars_of(measurement)) out[name] = value;
   fmt::print("{}\n", json_text(out));
 }
@@ -100,7 +112,7 @@ void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
   add_measured_options(*command, options->measured, "metrics.sequences");
   command->add_option("--context", options->context, "tokens of a sequence; default, and the most: the model's context")
-      ->check(at_least_one);
+      ->check(at_least_two);
   command
       ->add_option("--loss-from-position", options->loss_from_position,
                    "1-based first position of a sequence that loss and perplexity cover; default: that of the training")

@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "cli/terminal_line.h"
 #include "configs/reader.h"
+#include "data/position.h"
 #include "data/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
@@ -47,9 +48,13 @@ void copy_kept(const std::string& kept, const std::string& to, HfModel& hf) {
   }
 }
 
-/// Copies a run's tokenizer under the name that Hugging Face has for it.
-void copy_tokenizer(const std::string& spec, const std::string& to, HfModel& hf) {
+/// Copies a run's tokenizer under the name that Hugging Face has for it. DataError if that is not the one of `trained`
+/// any more.
+void copy_tokenizer(const std::string& spec, const std::optional<std::string>& trained, const std::string& to,
+                    HfModel& hf) {
   const auto tokenizer = make_tokenizer(spec);
+  if (trained && !names_same_tokenizer(*trained, tokenizer->name()))
+    throw DataError(fmt::format("{} is {}, but the checkpoint was trained with {}", spec, tokenizer->name(), *trained));
   hf.begin_of_text = tokenizer->begin_of_text();
   hf.end_of_text = tokenizer->end_of_text();
   hf.bytes = spec == "bytes";
@@ -68,11 +73,12 @@ void copy_tokenizer(const std::string& spec, const std::string& to, HfModel& hf)
 }
 
 /// The tokenizer's files and ids. Without the tokenizer the model is whole still, so that is only said.
-void add_tokenizer(const std::string& checkpoint, const Config& config, const std::string& to, HfModel& hf) {
+void add_tokenizer(const std::string& checkpoint, const TrainingState& state, const Config& config,
+                   const std::string& to, HfModel& hf) {
   const std::string kept = checkpoint + "/" + kHfFolder;
   if (fs::is_directory(kept)) return copy_kept(kept, to, hf);
   try {
-    copy_tokenizer(config.data.tokenizer, to, hf);
+    copy_tokenizer(config.data.tokenizer, tokenizer_of_position(state.position), to, hf);
   } catch (const Failure& failure) {
     fmt::print("the tokenizer does not go along: {}\n", failure.what());
   }
@@ -99,7 +105,7 @@ void run(const ExportOptions& options) {
   hf.begins = config.data.begin_of_text;
   hf.document_mask = config.data.document_mask;
   hf.loss_from_position = config.train.loss_from_position;
-  add_tokenizer(checkpoint, config, out.path(), hf);
+  add_tokenizer(checkpoint, state, config, out.path(), hf);
   TerminalLine line;
   const std::size_t files =
       export_weights(model.params(), checkpoint, out.path(), dtype, options.shard_gb * 1'000'000'000,

@@ -23,13 +23,21 @@ namespace {
 /// of the command that `app` is.
 void require_command(const CLI::App& app, std::span<char*> words, const std::string& before = "") {
   const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
-  if (commands.empty() || words.empty() || words[0][0] == '-') return;
-  const std::string word = words[0];
+  if (commands.empty()) return;
   std::vector<std::string_view> names;
+  std::string listed;
   for (const CLI::App* command : commands) {
-    if (command->get_name() == word) return require_command(*command, words.subspan(1), before + word + " ");
     names.emplace_back(command->get_name());
+    listed += (listed.empty() ? "" : ", ") + command->get_name();
   }
+  if (words.empty()) throw spikesink::UsageError(before + "needs a command: " + listed + "; see --help");
+  const std::string word = words[0];
+  if (word[0] == '-') {
+    if (app.get_option_no_throw(word) != nullptr) return;
+    throw spikesink::UsageError(before + word + ": not expected before a command; see --help");
+  }
+  for (const CLI::App* command : commands)
+    if (command->get_name() == word) return require_command(*command, words.subspan(1), before + word + " ");
   const std::string_view near = spikesink::nearest(word, names);
   throw spikesink::UsageError(before + word + ": no such command; " +
                               (near.empty() ? "see --help" : "did you mean " + std::string(near) + "?"));
@@ -104,10 +112,9 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
 
   try {
     require_no_empty(words);
-    if (argc > 1 && argv[1][0] != '-') {
-      require_command(app, words);
+    require_command(app, words);
+    if (argv[1][0] != '-')
       require_ranks(ranks, argv[1] + std::string(argc > 2 && argv[2][0] != '-' ? std::string(" ") + argv[2] : ""));
-    }
     try {
       app.parse(argc, argv);
     } catch (const CLI::ExtrasError&) {

@@ -3,32 +3,78 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/imported.h"
 #include "cli/options.h"
 #include "configs/reader.h"
 #include "configs/writer.h"
+#include "data/data_record.h"
+#include "data/held_out.h"
+#include "data/position.h"
 #include "io/failure.h"
 #include "io/json_text.h"
+#include "io/listing.h"
+#include "trainer/run_folder.h"
 
 namespace spikesink::cli {
 namespace {
 
-Config config_of(const MeasuredOptions& options, const TrainingState& state, const std::string& checkpoint) {
+/// Sets the config, and which text it names.
+void configure(Measured& m, const MeasuredOptions& options) {
+  const std::string file = m.checkpoint + "/state.json";
   std::vector<std::string> overrides = options.overrides;
   if (!options.data.empty())  // a JSON list is a YAML list, whatever the names hold
     overrides.push_back("data.validation=" + json_text(nlohmann::json(options.data)));
   if (!options.tokenizer.empty()) overrides.push_back("data.tokenizer=" + json_text(nlohmann::json(options.tokenizer)));
   if (options.sequences > 0) overrides.push_back(fmt::format("metrics.sequences={}", options.sequences));
-  Config config = read_config_text(state.config, checkpoint + "/state.json", overrides);
-  const auto changes = config_difference(read_config_text(state.config, checkpoint + "/state.json"), config);
-  for (const std::string& change : changes)
+  m.config = read_config_text(m.state.config, file, overrides);
+  m.held_out = true;
+  for (const std::string& change : config_difference(read_config_text(m.state.config, file), m.config)) {
     if (change.starts_with("model."))
       throw UsageError("--set " + change + ": the checkpoint's model is as it was trained; leave this out");
-  complete_imported(config, checkpoint);
-  if (!options.data.empty()) config.data.train.clear();  // what is named is measured, trained on or not
-  return config;
+    if (change.starts_with("data.") && !change.starts_with("data.tokenizer:") && !change.starts_with("data.threads:"))
+      m.held_out = false;
+  }
+  complete_imported(m.config, m.checkpoint);
+  if (options.data.empty()) return;
+  m.config.data.train.clear();  // what is named is measured, trained on or not
+  m.text_key = "--data";
+  m.held_out = false;
+}
+
+std::unique_ptr<Tokenizer> tokenizer_of(const Measured& m, bool is_named) {
+  const std::string& spec = m.config.data.tokenizer;
+  const std::string key = is_named ? "--tokenizer" : "data.tokenizer";
+  std::error_code error;
+  const bool names_file = spec.ends_with(".model") || spec.ends_with(".tiktoken");
+  if (names_file && !std::filesystem::exists(spec, error) && !error)
+    throw DataError(fmt::format("{}: no file {}; name the tokenizer that {} was trained with by --tokenizer FILE", key,
+                                spec, m.checkpoint));
+  auto tokenizer = make_tokenizer(spec, key);
+  if (const auto trained = tokenizer_of_position(m.state.position);
+      trained && !names_same_tokenizer(*trained, tokenizer->name()))
+    throw DataError(
+        fmt::format("{}: {} is {}, but {} was trained with {}, and ids mean other tokens; put that file "
+                    "there, or name it by --tokenizer",
+                    key, spec, tokenizer->name(), m.checkpoint, *trained));
+  if (tokenizer->vocab_size() > m.config.model.vocab_size)
+    throw UsageError(
+        fmt::format("{}: {} has {} tokens, but the model of {} knows {}; name the tokenizer that it was "
+                    "trained with",
+                    key, tokenizer->name(), tokenizer->vocab_size(), m.checkpoint, m.config.model.vocab_size));
+  return tokenizer;
+}
+
+/// data.json of the run that the checkpoint lies in, if it is there.
+std::optional<std::string> record_of_run(const std::string& checkpoint) {
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::canonical(checkpoint, error);
+  if (error) return std::nullopt;
+  const RunFolder run(folder.parent_path().parent_path().string());
+  return folder.parent_path() == run.checkpoints() && is_there(run.data()) ? std::optional(run.data()) : std::nullopt;
 }
 
 }  // namespace
@@ -48,11 +94,25 @@ Measured open_measured(const MeasuredOptions& options) {
   Measured out;
   out.checkpoint = find_checkpoint(options.checkpoint);
   out.state = read_state(out.checkpoint);
-  out.config = config_of(options, out.state, out.checkpoint);
-  out.tokenizer =
-      make_tokenizer(out.config.data.tokenizer, options.tokenizer.empty() ? "data.tokenizer" : "--tokenizer");
-  require_fits(*out.tokenizer, out.config.model.vocab_size);
+  configure(out, options);
+  out.tokenizer = tokenizer_of(out, !options.tokenizer.empty());
   return out;
+}
+
+std::vector<std::int32_t> samples_of(const Measured& m, std::int64_t context) {
+  const std::int64_t asked = m.config.metrics.probe.sequences;
+  auto samples = held_out_samples(m.config.data, *m.tokenizer, context, asked, nullptr, m.text_key);
+  if (!m.held_out || context != m.config.model.context) return samples;
+  const auto record = record_of_run(m.checkpoint);
+  if (!record) return samples;
+  const auto then = read_data_record(*record).held_out,
+             now = DataRecord::HeldOut::of(m.config.data, samples, context, asked);
+  if (const auto other = difference(then, now))
+    throw DataError(
+        fmt::format("{}: the text is not what the run held out: {} is {}, but was {}; put that text back, "
+                    "or name some with --data",
+                    m.checkpoint, other->what, other->now, other->then));
+  return samples;
 }
 
 Session load_model(const Measured& m) {

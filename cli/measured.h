@@ -29,9 +29,17 @@ struct Measured {
   TrainingState state;
   Config config;
   std::unique_ptr<Tokenizer> tokenizer;
+  std::string text_key = "data.validation";  ///< where its text was given: "--data"
+  bool held_out = false;                     ///< the text is what the run held out
 };
-/// Reads all but the weights. UsageError, DataError.
+/// Reads all but the weights. UsageError, DataError; one if the tokenizer is not the one that it was trained with,
+/// whose ids mean other tokens.
 Measured open_measured(const MeasuredOptions& options);
+
+/// held_out_samples() of its text, as many as metrics.sequences asks for, or as there are. DataError also where a run
+/// held out its text, and that is not there any more: by the run's data.json, where the checkpoint lies in a run's
+/// folder and `context` is its model's.
+std::vector<std::int32_t> samples_of(const Measured& measured, std::int64_t context);
 
 /// A stream that the config asks for and the model with its weights on it.
 Session load_model(const Measured& measured);

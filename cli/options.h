@@ -1,5 +1,6 @@
 #pragma once
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -19,8 +20,21 @@ inline std::string at_least_one(const std::string& text) {
              ? ""
              : text + ", must be a whole number of at least 1";
 }
+/// The same for tokens of a sequence whose attention is measured: the only one of one token has no choice.
+inline std::string at_least_two(const std::string& text) {
+  return whole_number(text, 2, std::numeric_limits<std::int64_t>::max()).empty()
+             ? ""
+             : text + ", must be a whole number of at least 2";
+}
 /// The same for threads, of which systems start no more.
 inline std::string some_threads(const std::string& text) { return whole_number(text, 1, 1024); }
+
+/// The same for a finite number above 0.
+inline std::string above_zero(const std::string& text) {
+  char* rest = nullptr;
+  const double value = std::strtod(text.c_str(), &rest);
+  return *rest == '\0' && !text.empty() && value > 0 && std::isfinite(value) ? "" : text + ", must be a number above 0";
+}
 
 /// The same for a share in [0, 1).
 inline std::string share_below_one(const std::string& text) {

@@ -96,7 +96,7 @@ void add_plan_command(CLI::App& app) {
   CLI::Option* const node = command->add_option("--node", options->node, "GPUs of a node, joined by NVLink (8)");
   node->check(at_least_one)->needs(gpu);
   command->add_option("--nic", options->nic_gbits, "Gbit/s of network of each GPU, each way, between nodes (400)")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero)
       ->needs(gpu);
   command
       ->add_flag(

@@ -227,8 +227,9 @@ class SweepStart {
                                 finished, counted_runs()));
     if (outcome.failed > 0)
       throw Failure(ExitCode::kRunFailed,
-                    fmt::format("{}: {} of {} failed, see above; run the sweep again to go on with them", sweep_.name,
-                                outcome.failed, counted_runs()));
+                    fmt::format("{}: {} of {} failed{}, see above; run the sweep again to go on with them", sweep_.name,
+                                outcome.failed, counted_runs(),
+                                plan_.refused.empty() ? "" : fmt::format(" and {} refused", plan_.refused.size())));
     require_none_refused();
     if (plan_.start.empty() && !plan_.busy.empty())
       fmt::print("{}: nothing to start: {} finished, {} {}\n", sweep_.name, finished, plan_.busy.size(), busy_word());

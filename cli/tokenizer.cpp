@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -11,6 +12,20 @@
 #include "io/failure.h"
 
 namespace spikesink::cli {
+namespace {
+
+/// Training takes its time: UsageError before it if what it makes could not be written.
+void require_folder_for(const std::string& file) {
+  const std::filesystem::path named = std::filesystem::path(file).parent_path();
+  const std::string folder = named.empty() ? "." : named.string();
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error))
+    throw UsageError(fmt::format("{}: there is no folder {}; make it, or choose another --out", file, folder));
+  if (access(folder.c_str(), W_OK) != 0)
+    throw UsageError(fmt::format("{}: nothing can be written in {}; choose another --out", file, folder));
+}
+
+}  // namespace
 
 void add_tokenizer_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenizer", "Train a tokenizer");
@@ -33,6 +48,7 @@ void add_tokenizer_command(CLI::App& app) {
       throw UsageError(options->out +
                        ": is there already, and what was made with it needs it; choose another --out, or "
                        "remove it");
+    require_folder_for(options->out);
     fmt::print("training a tokenizer of {} tokens on up to {} MB of text\n", options->vocab,
                options->text_bytes / 1'000'000);
     std::fflush(stdout);

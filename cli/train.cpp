@@ -32,6 +32,7 @@
 #include "trainer/dist/rank_cores.h"
 #include "trainer/dist/ranks.h"
 #include "trainer/readable.h"
+#include "trainer/schedule.h"
 #include "trainer/trainer.h"
 
 namespace spikesink::cli {
@@ -53,6 +54,16 @@ std::vector<std::string> changes_since(const Config& before, const RunFolder& fo
                     "under another run.name",
                     folder.path(), flag, fmt::join(changed, ", ")));
   return config_difference(before, config);
+}
+
+/// "learning rate of step N: A -> B" where a step that is behind the run would have another by the config as it is now,
+/// from which the coming ones go on; else empty.
+std::string change_of_rate(const Config& before, const Config& config, std::int64_t step) {
+  const auto rate = [&](const Config& c) {
+    return learning_rate(c.train.optimizer, c.train.schedule, step, c.train.total_steps(c.model.context));
+  };
+  const double was = rate(before), is = rate(config);
+  return step > 0 && was != is ? fmt::format("learning rate of step {}: {:.4g} -> {:.4g}", step, was, is) : "";
 }
 
 /// UsageError, the same on all ranks, where one was started with another config than rank 0: they would train different
@@ -117,6 +128,8 @@ std::optional<ResumePoint> find_resume_point(const RunFolder& folder, const Conf
   }
   const Config before = read_config_text(point->state.config, point->checkpoint + "/state.json");
   point->changes = changes_since(before, folder, config, "--resume");
+  if (const std::string jump = change_of_rate(before, config, point->state.step); !jump.empty())
+    point->changes.push_back(jump);
   const LoggingConfig& logging = before.metrics.logging;
   if (std::ranges::count(logging.loggers, Logger::kJsonl) > 0) point->logged_every = logging.every_steps;
   if (const auto total = config.train.total_steps(config.model.context); total < point->state.step)
@@ -189,7 +202,8 @@ void run(const TrainOptions& options, Ranks& ranks) {
   const RunFolder folder(config.run.dir + "/" + config.run.name);
   const bool replays = options.replay > 0;
   if (replays) require_run(folder);
-  if (!options.resume && !replays) rank_0_does(communicator, [&] { folder.require_new(); });
+  if (!replays)
+    rank_0_does(communicator, [&] { options.resume ? folder.require_no_checkpoint() : folder.require_new(); });
 
   std::vector<std::string> follower;
   if (!replays && std::ranges::count(config.metrics.logging.loggers, Logger::kWandb) > 0)

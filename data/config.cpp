@@ -34,7 +34,7 @@ std::string problem_of(const DataConfig& c) {
     out << "data.max_bad_share: " << c.max_bad_share << ", must lie between 0 and 1";
   else if (c.threads < 0 || c.threads > kMostThreads)
     out << "data.threads: " << c.threads << ", must lie between 0 and " << kMostThreads
-        << "; 0 takes as many as the machine has cores for";
+        << "; 0 leaves the number to the program";
   return out.str();
 }
 

@@ -94,22 +94,6 @@ DataRecord::HeldOut held_out_of(const nlohmann::json& json) {
   return held_out;
 }
 
-std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const DataRecord::HeldOut& now) {
-  if (then.asked == 0) return std::nullopt;
-  const auto [was, is] = std::ranges::mismatch(then.sequences, now.sequences);
-  if (was != then.sequences.end() && is != now.sequences.end())
-    return DataDifference{fmt::format("{}: the checksum of sequence {} of those that probes measure", now.from,
-                                      is - now.sequences.begin() + 1),
-                          hex(*was), hex(*is)};
-  // Who was given fewer than it asked for had all that there are.
-  const auto fits = [](const DataRecord::HeldOut& a, const DataRecord::HeldOut& b) {
-    return std::ssize(a.sequences) >= a.asked || std::ssize(b.sequences) == std::min(std::ssize(a.sequences), b.asked);
-  };
-  if (fits(then, now) && fits(now, then)) return std::nullopt;
-  return DataDifference{now.from + ": the number of sequences that probes can measure",
-                        std::to_string(then.sequences.size()), std::to_string(now.sequences.size())};
-}
-
 }  // namespace
 
 DataRecord DataRecord::of(const std::vector<std::string>& paths, const std::string& key, const Fingerprint& fingerprint,
@@ -160,6 +144,22 @@ DataRecord DataRecord::from_json(const std::string& text) {
   }
 }
 
+std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const DataRecord::HeldOut& now) {
+  if (then.asked == 0) return std::nullopt;
+  const auto [was, is] = std::ranges::mismatch(then.sequences, now.sequences);
+  if (was != then.sequences.end() && is != now.sequences.end())
+    return DataDifference{fmt::format("{}: the checksum of sequence {} of those that probes measure", now.from,
+                                      is - now.sequences.begin() + 1),
+                          hex(*was), hex(*is)};
+  // Who was given fewer than it asked for had all that there are.
+  const auto fits = [](const DataRecord::HeldOut& a, const DataRecord::HeldOut& b) {
+    return std::ssize(a.sequences) >= a.asked || std::ssize(b.sequences) == std::min(std::ssize(a.sequences), b.asked);
+  };
+  if (fits(then, now) && fits(now, then)) return std::nullopt;
+  return DataDifference{now.from + ": the number of sequences that probes can measure",
+                        std::to_string(then.sequences.size()), std::to_string(now.sequences.size())};
+}
+
 std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now) {
   if (auto other = difference(then.fingerprint, now.fingerprint)) return other;
   // Their names and sizes are in the fingerprint.
@@ -176,19 +176,22 @@ std::optional<DataDifference> difference(const DataRecord& then, const DataRecor
   return difference(then.held_out, now.held_out);
 }
 
+DataRecord read_data_record(const std::string& file) {
+  const std::string text = read_file(file);
+  try {
+    return DataRecord::from_json(text);
+  } catch (const DataError& problem) {
+    throw DataError(fmt::format("{}: {}; remove it to go on with the data as it is", file, problem.what()));
+  }
+}
+
 void keep_data_record(const std::string& file, const DataRecord& now, DataStart start) {
   if (start != DataStart::kBegins) require_target(file);
   if (start == DataStart::kBegins || !is_there(file)) {
     if (start != DataStart::kReplays) write_atomically(file, now.to_json() + "\n");
     return;
   }
-  const std::string text = read_file(file);
-  DataRecord then;
-  try {
-    then = DataRecord::from_json(text);
-  } catch (const DataError& problem) {
-    throw DataError(fmt::format("{}: {}; remove it to go on with the data as it is", file, problem.what()));
-  }
+  DataRecord then = read_data_record(file);
   if (start == DataStart::kReplays) then.held_out = {};
   if (const auto other = difference(then, now))
     throw DataError(fmt::format("{} is {}, but was {} when the run started; put that data back, or start a new run",

@@ -58,6 +58,12 @@ struct DataRecord {
 /// measure one record may have more, if more were asked for.
 std::optional<DataDifference> difference(const DataRecord& then, const DataRecord& now);
 
+/// The same of what is held out alone. Nothing if the former is of an older version, which has none of it.
+std::optional<DataDifference> difference(const DataRecord::HeldOut& then, const DataRecord::HeldOut& now);
+
+/// The record in a file. DataError, naming the file, if it cannot be read or is damaged.
+DataRecord read_data_record(const std::string& file);
+
 /// What a start of a run does with the record.
 enum class DataStart {
   kBegins,   ///< writes it

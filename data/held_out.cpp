@@ -19,25 +19,24 @@ namespace {
 
 std::int64_t length(const std::vector<std::int32_t>& tokens) { return static_cast<std::int64_t>(tokens.size()); }
 
-std::vector<Shard> validation_shards(const DataConfig& config) {
-  std::vector<Shard> shards = find_shards(config.validation, "data.validation");
+std::vector<Shard> validation_shards(const DataConfig& config, const std::string& key) {
+  std::vector<Shard> shards = find_shards(config.validation, key);
   if (config.train.empty() || is_bigram_backcopy(config.train, "data.train") || are_stores(config.train, "data.train"))
     return shards;  // no shards are trained on
   for (const Shard& shard : find_shards(config.train, "data.train"))
     if (std::ranges::find(shards, shard) != shards.end())
-      throw DataError(
-          fmt::format("data.validation: {} is named in data.train too; take it out of one of the two", shard.path));
+      throw DataError(fmt::format("{}: {} is named in data.train too; take it out of one of the two", key, shard.path));
   return shards;
 }
 
 /// From token stores, by turns: of each the first samples of what `part` holds.
 std::vector<std::int32_t> samples_of_stores(const std::vector<std::string>& paths, StorePart part,
-                                            const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
-                                            std::int64_t count) {
+                                            const std::string& key, const DataConfig& config,
+                                            const Tokenizer& tokenizer, std::int64_t context, std::int64_t count) {
   const bool own = part == StorePart::kTrain;
   const auto begin = begin_token(config.begin_of_text, tokenizer);
   const std::int64_t lookahead = begin ? 0 : 1;
-  const auto stores = open_stores(paths, tokenizer, own ? "data.validation" : "data.train", part);
+  const auto stores = open_stores(paths, tokenizer, key, part);
   std::vector<std::int32_t> samples;
   std::int64_t rows = 0, most = 0, tokens = 0;
   for (const auto& store : stores) {
@@ -55,32 +54,32 @@ std::vector<std::int32_t> samples_of_stores(const std::vector<std::string>& path
     }
   if (rows == 0)
     throw DataError(
-        own ? fmt::format("data.validation: its stores have {} tokens, fewer than one sample of {} tokens; name "
-                          "more, or lower model.context",
-                          tokens, context)
-            : fmt::format("data.train: its stores hold out {} tokens, fewer than one sample of {} tokens; prepare them "
-                          "with a higher --holdout, or name something in data.validation",
-                          tokens, context));
+        own ? fmt::format("{}: its stores have {} tokens, fewer than one sample of {} tokens; name more, or lower "
+                          "model.context",
+                          key, tokens, context)
+            : fmt::format("{}: its stores hold out {} tokens, fewer than one sample of {} tokens; prepare them with a "
+                          "higher --holdout, or name something in data.validation",
+                          key, tokens, context));
   return samples;
 }
 
 }  // namespace
 
 std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
-                                           std::int64_t count, DocumentCounts* counts) {
+                                           std::int64_t count, DocumentCounts* counts, const std::string& key) {
   require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
   const bool own_shards = !config.validation.empty();
-  if (own_shards ? is_bigram_backcopy(config.validation, "data.validation")
-                 : is_bigram_backcopy(config.train, "data.train")) {
+  if (own_shards ? is_bigram_backcopy(config.validation, key) : is_bigram_backcopy(config.train, "data.train")) {
     if (counts) *counts = {};
     return held_out_backcopy(config, tokenizer, context, count);
   }
-  if (are_stores(own_shards ? config.validation : config.train, own_shards ? "data.validation" : "data.train")) {
+  if (are_stores(own_shards ? config.validation : config.train, own_shards ? key : "data.train")) {
     if (counts) *counts = {};
-    return own_shards ? samples_of_stores(config.validation, StorePart::kTrain, config, tokenizer, context, count)
-                      : samples_of_stores(config.train, StorePart::kHeldOut, config, tokenizer, context, count);
+    return own_shards
+               ? samples_of_stores(config.validation, StorePart::kTrain, key, config, tokenizer, context, count)
+               : samples_of_stores(config.train, StorePart::kHeldOut, "data.train", config, tokenizer, context, count);
   }
-  const auto shards = own_shards ? validation_shards(config) : find_shards(config.train, "data.train");
+  const auto shards = own_shards ? validation_shards(config, key) : find_shards(config.train, "data.train");
   const auto begin = begin_token(config.begin_of_text, tokenizer);
   const std::int64_t lookahead = begin ? 0 : 1;
   const std::int64_t needed = count * context + lookahead;
@@ -100,9 +99,9 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
   if (rows == 0)
     throw DataError(
         own_shards
-            ? fmt::format("data.validation: its documents have {} tokens, fewer than one sample of {} tokens; name "
-                          "more shards, or lower model.context",
-                          tokens.size(), context)
+            ? fmt::format("{}: its documents have {} tokens, fewer than one sample of {} tokens; name more shards, or "
+                          "lower model.context",
+                          key, tokens.size(), context)
             : fmt::format("data.holdout: {} of the documents have {} tokens, fewer than one sample of {} tokens; "
                           "raise it (0.05 suits some hundred documents), or name shards in data.validation",
                           config.holdout, tokens.size(), context));

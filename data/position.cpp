@@ -44,6 +44,13 @@ Position Position::from_json(const std::string& text) {
   }
 }
 
+std::optional<std::string> tokenizer_of_position(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json::json_pointer name("/fingerprint/data.tokenizer");
+  if (!json.is_object() || !json.contains(name) || !json[name].is_string()) return std::nullopt;
+  return json[name];
+}
+
 Position furthest(const std::vector<Position>& positions) {
   Position all = positions.at(0);
   for (const Position& other : positions)

@@ -55,6 +55,10 @@ struct DamagedPosition : DataError {
 /// DamagedPosition unless the samples of `step`, `sequences` a step, can be numbered.
 void require_step(std::int64_t step, std::int64_t sequences);
 
+/// Tokenizer::name() of the one that tokenised what is behind a position, as to_json() gives it; nothing where none
+/// did, as in an imported checkpoint, or it does not say.
+std::optional<std::string> tokenizer_of_position(const std::string& text);
+
 /// The first key in which they differ, if they do.
 std::optional<DataDifference> difference(const Fingerprint& then, const Fingerprint& now);
 /// DataError naming the first key in which the data of a position, or of another time, differs from that of this run.

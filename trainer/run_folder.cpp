@@ -59,7 +59,15 @@ void RunFolder::make() const {
   }
 }
 
+void RunFolder::require_no_checkpoint() const {
+  if (is_there(path_ + "/state.json"))
+    throw UsageError(path_ +
+                     ": is itself a checkpoint, as import makes it, on which training does not go; choose another "
+                     "run.name");
+}
+
 void RunFolder::require_new() const {
+  require_no_checkpoint();
   if (is_there(config()) || is_there(metrics()) || is_there(first_checkpoint()) || has_checkpoints())
     throw UsageError(path_ + ": has a run already; go on with --resume, or choose another run.name");
 }

@@ -34,7 +34,9 @@ class RunFolder {
   /// Makes the folder and those in it, where they are missing. UsageError if that cannot be; DataError if one is a link
   /// to what is not there.
   void make() const;
-  /// UsageError if the folder has a run.
+  /// UsageError if the folder is itself a checkpoint, as `import` makes one: a run in it would not be found any more.
+  void require_no_checkpoint() const;
+  /// UsageError if the folder has a run, or is a checkpoint.
   void require_new() const;
   /// Removes what a killed process had not finished. Call it with the lock held.
   void remove_unfinished() const;

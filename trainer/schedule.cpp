@@ -1,5 +1,7 @@
 #include "trainer/schedule.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -29,6 +31,15 @@ double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& s, 
     }
   }
   return optimizer.lr;
+}
+
+std::string doubt_about(const ScheduleConfig& s, std::int64_t total) {
+  if (total > 0 && s.warmup_steps > total)
+    return fmt::format(
+        "train.schedule.warmup_steps: {} of a run of {} steps: the learning rate never comes to train.optimizer.lr; "
+        "lower it",
+        s.warmup_steps, total);
+  return "";
 }
 
 }  // namespace spikesink

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <string>
 
 #include "trainer/config.h"
 
@@ -10,5 +11,8 @@ namespace spikesink {
 /// over the last decay_share of all steps (Hu et al. 2024, arXiv:2404.06395).
 double learning_rate(const OptimizerConfig& optimizer, const ScheduleConfig& schedule, std::int64_t step,
                      std::int64_t total);
+
+/// What of the schedule may not be meant in a run of `total` steps, in one line; or empty.
+std::string doubt_about(const ScheduleConfig& schedule, std::int64_t total);
 
 }  // namespace spikesink

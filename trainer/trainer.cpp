@@ -374,7 +374,7 @@ class Loop {
 
   /// Before the run ends: all that it has is on the disk.
   void save_all() {
-    if (step_ < total_ && saved_step_ != step_) checkpoint();
+    if ((step_ < total_ || total_ == 0) && saved_step_ != step_) checkpoint();
     writer_.finish();
     report_writer();
     if (writer_failed_ && step_ != went_to_) checkpoint();  // once more
@@ -453,8 +453,17 @@ StepSetup step_setup(const TrainJob& job) {
 }
 
 TrainResult train(const TrainJob& job) {
-  if (job.communicator.rank() != 0) return Loop(job).run();  // rank 0 hears of its failure
-  return noting_failure(job.folder.log(), [&] { return Loop(job).run(); });
+  const auto run = [&] {
+    Loop loop(job);
+    try {
+      return loop.run();
+    } catch (...) {  // before the loop frees its memory, which can wait for a device that waits for other ranks
+      job.communicator.abandon();
+      throw;
+    }
+  };
+  if (job.communicator.rank() != 0) return run();  // rank 0 hears of its failure
+  return noting_failure(job.folder.log(), run);
 }
 
 }  // namespace spikesink

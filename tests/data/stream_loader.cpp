@@ -151,6 +151,9 @@ TEST_CASE("a loader that seeks a position goes on as if it had never stopped", "
     // The state is that of the window being consumed: a resume makes no other window again.
     if (lanes == 1) REQUIRE(whole.position().lanes[0].window == (b * S + S - 1) / Lane::kWindow);
   }
+  CHECK(tokenizer_of_position(positions.back()) == setup.tokenizer.name());
+  CHECK(tokenizer_of_position("{}") == std::nullopt);
+  CHECK(tokenizer_of_position("no JSON") == std::nullopt);
   const Random random{.seed = static_cast<std::uint64_t>(lanes * 10 + S)};
   for (std::uint64_t draw = 0; draw < 8; ++draw) {
     const auto from = static_cast<std::int64_t>(random.below(draw, kSteps));

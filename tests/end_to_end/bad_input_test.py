@@ -94,6 +94,9 @@ with tempfile.TemporaryDirectory() as temporary:
                          f"{what} that cannot be written: exit {done.returncode}, it said {done.stderr!r}")
 
     refuses("unknown command", USAGE, ["trian", "did you mean train"], "trian", train=False)
+    refuses("no command", USAGE, ["needs a command: ", "train", "sweep"], train=False)
+    refuses("no command of a group", USAGE, ["sweep needs a command: ", "collect"], "sweep", train=False)
+    refuses("an option before the command", USAGE, ["--stepz: not expected before a command"], "--stepz", "3", train=False)
     refuses("unknown option", USAGE, ["--stepz 3: not expected", "--set key=value"], "train", harness.TINY, "--stepz", "3", train=False)
     refuses("an override in two words", USAGE, ["3: not expected", "--set key=value"], "train", harness.TINY, "--set", "train.steps=2", "3",
             train=False)  # fmt: skip

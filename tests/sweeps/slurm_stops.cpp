@@ -30,6 +30,16 @@ TEST_CASE("setup that ends the job is an attempt too", "[sweeps][slurm]") {
   CHECK(job.calls() == "");
 }
 
+TEST_CASE("a run that is told to stop during setup is not started, and is queued again", "[sweeps][slurm]") {
+  SlurmJob job;
+  job.sweep.slurm.setup = {"kill -USR1 $$"};
+  job.behave("save 20; exit 0");
+  CHECK(job.run() == 0);
+  CHECK(requeues(job));
+  CHECK(!has(job.calls(), "spikesink"));
+  CHECK(has(job.attempts(), R"("code": 75, "progressed": false})"));
+}
+
 TEST_CASE("before the time limit the run saves, and is queued again", "[sweeps][slurm]") {
   SlurmJob job;
   job.behave_until_told("save 20; exit 75");

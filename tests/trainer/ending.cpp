@@ -24,6 +24,32 @@ struct BrokenProbe final : Probe {
   Scalars measure(std::int64_t, const std::string&) override { throw std::runtime_error("the probe broke"); }
 };
 
+/// Of one rank; how often it was given up, and what memory was in use then.
+struct Abandoned final : Communicator {
+  int rank() const override { return alone_->rank(); }
+  int world() const override { return alone_->world(); }
+  Transfer reduce_scatter(const Stream& stream, const Tensor& to, const Tensor& from) override {
+    return alone_->reduce_scatter(stream, to, from);
+  }
+  Transfer all_gather(const Stream& stream, const Tensor& to, const Tensor& from) override {
+    return alone_->all_gather(stream, to, from);
+  }
+  Transfer all_reduce(const Stream& stream, const Tensor& t) override { return alone_->all_reduce(stream, t); }
+  std::vector<std::byte> exchange(std::span<const std::byte> mine) override { return alone_->exchange(mine); }
+  std::vector<std::byte> from_rank_0(std::span<const std::byte> text) override { return alone_->from_rank_0(text); }
+  void abandon() noexcept override {
+    ++times;
+    live = pool->live_bytes();
+  }
+
+  std::shared_ptr<Pool> pool;
+  int times = 0;
+  std::int64_t live = 0;  ///< bytes of the pool, then
+
+ private:
+  std::shared_ptr<Communicator> alone_ = alone();
+};
+
 }  // namespace
 
 TEST_CASE("an exception that ends a run stands in its log, whatever its type", "[trainer][ending]") {
@@ -40,12 +66,13 @@ TEST_CASE("an exception that ends a run stands in its log, whatever its type", "
                        .seed = 1});
   const Stream stream = Stream::cpu(1);
   Decoder model(config);
-  const auto communicator = alone();
+  Abandoned communicator;
+  communicator.pool = stream.pool;
   BrokenProbe probe;
   const RunFolder run(folder / "run");
   run.make();
   CHECK_THROWS_WITH(train({.stream = stream,
-                           .communicator = *communicator,
+                           .communicator = communicator,
                            .model = model,
                            .loader = loader,
                            .probe = probe,
@@ -59,6 +86,8 @@ TEST_CASE("an exception that ends a run stands in its log, whatever its type", "
                            .logging = {}}),
                     "the probe broke");
   CHECK(text_of(run.log()).ends_with("internal error: the probe broke\n"));
+  CHECK(communicator.times == 1);
+  CHECK(communicator.live > stream.pool->live_bytes());  // before the memory of the run was freed
 }
 
 TEST_CASE("an exception ends the program with its code and one line", "[trainer][ending]") {

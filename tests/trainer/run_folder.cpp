@@ -49,6 +49,16 @@ TEST_CASE("a folder that has a run is taken only by a resume", "[trainer][run_fo
   CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("--resume"));
 }
 
+TEST_CASE("a folder that is a checkpoint itself takes no run", "[trainer][run_folder]") {
+  const test::TemporaryFolder home;
+  const RunFolder folder(home / "imported");
+  folder.make();
+  folder.require_no_checkpoint();
+  std::ofstream(home / "imported/state.json") << "{}";
+  CHECK_THROWS_WITH(folder.require_no_checkpoint(), Catch::Contains("is itself a checkpoint"));
+  CHECK_THROWS_WITH(folder.require_new(), Catch::Contains("is itself a checkpoint"));
+}
+
 TEST_CASE("a folder that has had a checkpoint, and has none, is not begun anew", "[trainer][run_folder]") {
   const test::TemporaryFolder home;
   const RunFolder folder(home / "run");

@@ -34,6 +34,13 @@ TEST_CASE("each kind of schedule goes through its known points", "[trainer][sche
   CHECK(at(ScheduleKind::kWsd, 60, 1.0) == Approx(0.64));  // the decay never reaches into the warm-up
 }
 
+TEST_CASE("a warm-up that is longer than the run is said", "[trainer][schedule]") {
+  const ScheduleConfig s{.warmup_steps = 100};
+  CHECK_THAT(doubt_about(s, 99), Catch::Contains("warmup_steps: 100 of a run of 99 steps"));
+  CHECK(doubt_about(s, 100) == "");
+  CHECK(doubt_about(s, 0) == "");  // which has no rate
+}
+
 TEST_CASE("a run without warm-up starts at the peak", "[trainer][schedule]") {
   CHECK(learning_rate({.lr = 3.0}, {.kind = ScheduleKind::kLinear, .warmup_steps = 0, .min_ratio = 0.0}, 1, 2) ==
         Approx(1.5));

@@ -8,9 +8,10 @@
 
 namespace spikesink {
 
+/// Of at least one value; of an even number the mean of the two in the middle.
 inline double median(std::vector<double> values) {
-  std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
-  return values[values.size() / 2];
+  std::ranges::sort(values);
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
 /// Seconds that `work()` takes on the stream's device: on a GPU between two of its events, so that what the host does

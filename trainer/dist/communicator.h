@@ -68,6 +68,11 @@ class Communicator {
   virtual std::vector<std::byte> from_rank_0(std::span<const std::byte> text) = 0;
   void barrier() { (void)exchange({}); }
 
+  /// Before this rank frees what it has, because of a failure; nothing is asked for any more. Where the failure is
+  /// another rank's, what is under way ends where it is: else the device waits for that rank, and who frees its memory
+  /// for the device. Others hear of one's own first.
+  virtual void abandon() noexcept {}
+
   Traffic traffic() const { return traffic_; }
   /// Time that the host has stood in Transfer::wait().
   virtual double waited_seconds() const { return 0; }

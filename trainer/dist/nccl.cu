@@ -69,8 +69,10 @@ void require_nccl() { (void)nccl(); }
 /// A communicator that does not block: its calls return at once, and are asked about until they are through.
 struct Nccl::State {
   State(int rank_, int world_, Wait wait_) : rank(rank_), world(world_), wait(std::move(wait_)) {}
-  ~State() {
-    if (comm) (void)nccl().ncclCommAbort(comm);
+  ~State() { abandon(); }
+
+  void abandon() noexcept {
+    if (comm) (void)nccl().ncclCommAbort(std::exchange(comm, nullptr));
   }
 
   ncclResult_t status(const char* call) const {
@@ -139,5 +141,7 @@ void Nccl::finish() {
   state_->settle(nccl().ncclCommFinalize(state_->comm), "ncclCommFinalize");
   check_status(nccl().ncclCommDestroy(std::exchange(state_->comm, nullptr)), "ncclCommDestroy");
 }
+
+void Nccl::abandon() noexcept { state_->abandon(); }
 
 }  // namespace spikesink

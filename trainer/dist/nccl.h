@@ -39,6 +39,8 @@ class Nccl {
   void check();
   /// All ranks call, when all that was asked for is done.
   void finish();
+  /// Ends what is under way where it is. Nothing follows.
+  void abandon() noexcept;
 
  private:
   struct State;

@@ -159,6 +159,11 @@ std::vector<std::byte> NcclCommunicator::from_rank_0(std::span<const std::byte> 
   return host_.from_rank_0(text);
 }
 
+void NcclCommunicator::abandon() noexcept {
+  stream_.libraries->get<BeforeWaiting>().call = nullptr;
+  if (watch_.failure() || watch_.silence()) nccl_.abandon();
+}
+
 void NcclCommunicator::finish() {
   await([this] {
     forget_done();

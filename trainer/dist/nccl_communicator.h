@@ -36,6 +36,7 @@ class NcclCommunicator final : public Communicator {
   Transfer all_reduce(const Stream& stream, const Tensor& t) override;
   std::vector<std::byte> exchange(std::span<const std::byte> mine) override;
   std::vector<std::byte> from_rank_0(std::span<const std::byte> text) override;
+  void abandon() noexcept override;
 
   /// Waits until all that was asked for is done on all ranks, and throws what went wrong with it. Nothing follows.
   void finish();
