@@ -79,4 +79,6 @@ void Nccl::finish() {
   state_->over = true;
 }
 
+void Nccl::abandon() noexcept { state_->over = true; }
+
 }  // namespace spikesink
