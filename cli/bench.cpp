@@ -242,6 +242,7 @@ void run(const BenchOptions& options, Ranks& ranks) {
   const auto communicator = ranks.communicator(stream);
   const auto mutable_ranks = std::make_shared<MutedCommunicator>(*communicator);
   Timed timed(config, stream, mutable_ranks);
+  const Abandoning guard(*mutable_ranks);
   const TrainBenchResult result = timed.run(options.steps, ranks.world() > 1 ? mutable_ranks.get() : nullptr);
   const std::optional<ProbeCost> probe = options.probe ? std::optional(timed.probe()) : std::nullopt;
   options.json ? print_json(result, config, probe) : print(result, probe);

@@ -51,7 +51,8 @@ void print(const std::string& checkpoint, const TrainingState& state, std::int64
   };
   fmt::print("{}: step {}, {}\n", checkpoint, state.step, counted(state.tokens, "token"));
   fmt::print("{}{} of {}{}\n", counted(sequences, "sequence"),
-             sequences < asked ? fmt::format(" (the text has no {})", asked) : "", counted(positions.context, "token"),
+             sequences < asked ? fmt::format(" (of {}: the text has no more)", asked) : "",
+             counted(positions.context, "token"),
              positions.loss_from == 1 ? "" : fmt::format(", the loss from position {} on", positions.loss_from));
   line("loss", m.loss, "nats a token");
   line("perplexity", m.perplexity(), "");

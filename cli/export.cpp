@@ -54,7 +54,8 @@ void copy_tokenizer(const std::string& spec, const std::optional<std::string>& t
                     HfModel& hf) {
   const auto tokenizer = make_tokenizer(spec);
   if (trained && !names_same_tokenizer(*trained, tokenizer->name()))
-    throw DataError(fmt::format("{} is {}, but the checkpoint was trained with {}", spec, tokenizer->name(), *trained));
+    throw DataError(fmt::format("data.tokenizer: {} is {}, but the checkpoint was trained with {}; put that file there",
+                                spec, tokenizer->name(), *trained));
   hf.begin_of_text = tokenizer->begin_of_text();
   hf.end_of_text = tokenizer->end_of_text();
   hf.bytes = spec == "bytes";
@@ -80,7 +81,7 @@ void add_tokenizer(const std::string& checkpoint, const TrainingState& state, co
   try {
     copy_tokenizer(config.data.tokenizer, tokenizer_of_position(state.position), to, hf);
   } catch (const Failure& failure) {
-    fmt::print("the tokenizer does not go along: {}\n", failure.what());
+    fmt::print("the tokenizer does not go along, nor its ids in config.json: {}\n", failure.what());
   }
 }
 

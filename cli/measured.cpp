@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -35,8 +36,8 @@ void configure(Measured& m, const MeasuredOptions& options) {
   for (const std::string& change : config_difference(read_config_text(m.state.config, file), m.config)) {
     if (change.starts_with("model."))
       throw UsageError("--set " + change + ": the checkpoint's model is as it was trained; leave this out");
-    if (change.starts_with("data.") && !change.starts_with("data.tokenizer:") && !change.starts_with("data.threads:"))
-      m.held_out = false;
+    for (const char* key : {"data.train", "data.validation", "data.holdout", "data.begin_of_text"})
+      if (change.starts_with(key)) m.held_out = false;
   }
   complete_imported(m.config, m.checkpoint);
   if (options.data.empty()) return;
@@ -68,13 +69,34 @@ std::unique_ptr<Tokenizer> tokenizer_of(const Measured& m, bool is_named) {
   return tokenizer;
 }
 
-/// data.json of the run that the checkpoint lies in, if it is there.
-std::optional<std::string> record_of_run(const std::string& checkpoint) {
+/// What the run held out that the checkpoint lies in, if that is a run and has a record of it: by the checkpoint's
+/// path, since `checkpoints` may be a link to another disk, or by what that leads to, since it may be a link itself.
+std::optional<DataRecord::HeldOut> held_out_of_run(const std::string& checkpoint) {
+  const std::filesystem::path named = std::filesystem::absolute(checkpoint).lexically_normal();
   std::error_code error;
-  const std::filesystem::path folder = std::filesystem::canonical(checkpoint, error);
-  if (error) return std::nullopt;
-  const RunFolder run(folder.parent_path().parent_path().string());
-  return folder.parent_path() == run.checkpoints() && is_there(run.data()) ? std::optional(run.data()) : std::nullopt;
+  for (std::filesystem::path path : {named, std::filesystem::canonical(checkpoint, error)}) {
+    if (!path.has_filename()) path = path.parent_path();  // a slash at the end
+    const RunFolder run(path.parent_path().parent_path().string());
+    if (path.parent_path() != run.checkpoints() || !is_there(run.data())) continue;
+    if (auto held_out = read_data_record(run.data()).held_out; held_out.asked > 0) return held_out;
+  }
+  return std::nullopt;
+}
+
+/// DataError if the text is not what the run held out. `samples` of `context` tokens were drawn from it.
+void require_held_out(const Measured& m, const std::vector<std::int32_t>& samples, std::int64_t context) {
+  const auto then = held_out_of_run(m.checkpoint);
+  if (!then) return;
+  const std::int64_t own = m.config.model.context, asked = std::min(m.config.metrics.probe.sequences, then->asked);
+  const auto now = context == own
+                       ? DataRecord::HeldOut::of(m.config.data, samples, own, m.config.metrics.probe.sequences)
+                       : DataRecord::HeldOut::of(m.config.data,
+                                                 held_out_samples(m.config.data, *m.tokenizer, own, asked), own, asked);
+  if (const auto other = difference(*then, now))
+    throw DataError(
+        fmt::format("{}: the text is not what the run held out: {} is {}, but was {}; put that text back, "
+                    "or name some with --data",
+                    m.checkpoint, other->what, other->now, other->then));
 }
 
 }  // namespace
@@ -100,18 +122,9 @@ Measured open_measured(const MeasuredOptions& options) {
 }
 
 std::vector<std::int32_t> samples_of(const Measured& m, std::int64_t context) {
-  const std::int64_t asked = m.config.metrics.probe.sequences;
-  auto samples = held_out_samples(m.config.data, *m.tokenizer, context, asked, nullptr, m.text_key);
-  if (!m.held_out || context != m.config.model.context) return samples;
-  const auto record = record_of_run(m.checkpoint);
-  if (!record) return samples;
-  const auto then = read_data_record(*record).held_out,
-             now = DataRecord::HeldOut::of(m.config.data, samples, context, asked);
-  if (const auto other = difference(then, now))
-    throw DataError(
-        fmt::format("{}: the text is not what the run held out: {} is {}, but was {}; put that text back, "
-                    "or name some with --data",
-                    m.checkpoint, other->what, other->now, other->then));
+  auto samples =
+      held_out_samples(m.config.data, *m.tokenizer, context, m.config.metrics.probe.sequences, nullptr, m.text_key);
+  if (m.held_out) require_held_out(m, samples, context);
   return samples;
 }
 

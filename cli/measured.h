@@ -37,8 +37,7 @@ struct Measured {
 Measured open_measured(const MeasuredOptions& options);
 
 /// held_out_samples() of its text, as many as metrics.sequences asks for, or as there are. DataError also where a run
-/// held out its text, and that is not there any more: by the run's data.json, where the checkpoint lies in a run's
-/// folder and `context` is its model's.
+/// held out its text, and that is not there any more: by the run's data.json, where the checkpoint lies in its folder.
 std::vector<std::int32_t> samples_of(const Measured& measured, std::int64_t context);
 
 /// A stream that the config asks for and the model with its weights on it.

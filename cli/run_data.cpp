@@ -11,7 +11,6 @@
 #include "io/json_text.h"
 #include "trainer/dist/agree.h"
 #include "trainer/readable.h"
-#include "trainer/schedule.h"
 
 namespace spikesink::cli {
 namespace {
@@ -66,7 +65,7 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
   const std::int64_t asked = config.metrics.probe.sequences;
   out.notes.push_back(fmt::format("data:  probes measure {} of {}{}", counted(held_out, "sequence"),
                                   own ? validation : "what data.train holds out",
-                                  held_out < asked ? fmt::format(", which has no {}", asked) : ""));
+                                  held_out < asked ? fmt::format(" (of {}: it has no more)", asked) : ""));
   if (counts.num_broken() > 0)
     out.notes.push_back(fmt::format("held-out data: {} of {} lines left out: {}", counts.num_broken(), counts.lines(),
                                     counts.broken_text()));
@@ -77,8 +76,6 @@ RunData describe_data(const Config& config, const Tokenizer& tokenizer, std::int
                     tokenizer.name(), tokenizer.vocab_size(), config.model.vocab_size, counted(unused, "row")));
   for (const std::string& note : notes_on_data(config.data)) out.notes.push_back(note);
   for (const std::string& doubt : doubts_about_data(config.data)) out.notes.push_back("warning: " + doubt);
-  if (const std::string doubt = doubt_about(config.train.schedule, steps); !doubt.empty())
-    out.notes.push_back("warning: " + doubt);
   out.json = json_text(Json{{"sources", list}, {"validation", validation}, {"validation_sequences", held_out}});
   return out;
 }

@@ -60,10 +60,11 @@ std::vector<std::string> changes_since(const Config& before, const RunFolder& fo
 /// from which the coming ones go on; else empty.
 std::string change_of_rate(const Config& before, const Config& config, std::int64_t step) {
   const auto rate = [&](const Config& c) {
-    return learning_rate(c.train.optimizer, c.train.schedule, step, c.train.total_steps(c.model.context));
+    return fmt::format("{:.4g}",
+                       learning_rate(c.train.optimizer, c.train.schedule, step, c.train.total_steps(c.model.context)));
   };
-  const double was = rate(before), is = rate(config);
-  return step > 0 && was != is ? fmt::format("learning rate of step {}: {:.4g} -> {:.4g}", step, was, is) : "";
+  const std::string was = rate(before), is = rate(config);
+  return step > 0 && was != is ? fmt::format("learning rate of step {}: {} -> {}", step, was, is) : "";
 }
 
 /// UsageError, the same on all ranks, where one was started with another config than rank 0: they would train different
@@ -222,7 +223,10 @@ void run(const TrainOptions& options, Ranks& ranks) {
                                                       .threads = data_threads(config, ranks)});
 
   const std::int64_t held_out_sequences = static_cast<std::int64_t>(held_out.size()) / (config.model.context + 1);
-  const RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
+  RunData data = describe_data(config, *tokenizer, held_out_sequences, held_out_counts);
+  const std::int64_t steps = config.train.total_steps(config.model.context);
+  if (const std::string doubt = doubt_about(config.train.schedule, steps); !doubt.empty())
+    data.notes.push_back("warning: " + doubt);
   require_memory(config, stream, held_out_sequences, ranks);
   const auto share =
       ranks.rank() == 0 ? DataRecord::Share{} : DataRecord::Share{ranks.local_rank(), ranks.local_world()};

@@ -54,8 +54,8 @@ std::vector<std::int32_t> samples_of_stores(const std::vector<std::string>& path
     }
   if (rows == 0)
     throw DataError(
-        own ? fmt::format("{}: its stores have {} tokens, fewer than one sample of {} tokens; name more, or lower "
-                          "model.context",
+        own ? fmt::format("{}: its stores have {} tokens, fewer than one sample of {} tokens; name more, or take "
+                          "shorter ones (model.context, or --context)",
                           key, tokens, context)
             : fmt::format("{}: its stores hold out {} tokens, fewer than one sample of {} tokens; prepare them with a "
                           "higher --holdout, or name something in data.validation",
@@ -71,7 +71,7 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
   const bool own_shards = !config.validation.empty();
   if (own_shards ? is_bigram_backcopy(config.validation, key) : is_bigram_backcopy(config.train, "data.train")) {
     if (counts) *counts = {};
-    return held_out_backcopy(config, tokenizer, context, count);
+    return held_out_backcopy(config, tokenizer, context, count, own_shards ? key : "data.train");
   }
   if (are_stores(own_shards ? config.validation : config.train, own_shards ? key : "data.train")) {
     if (counts) *counts = {};
@@ -100,7 +100,7 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
     throw DataError(
         own_shards
             ? fmt::format("{}: its documents have {} tokens, fewer than one sample of {} tokens; name more shards, or "
-                          "lower model.context",
+                          "take shorter ones (model.context, or --context)",
                           key, tokens.size(), context)
             : fmt::format("data.holdout: {} of the documents have {} tokens, fewer than one sample of {} tokens; "
                           "raise it (0.05 suits some hundred documents), or name shards in data.validation",

@@ -187,6 +187,7 @@ nlohmann::ordered_json StepReport::to_json() const {
 
 StepReport replay(const TrainJob& job, std::int64_t step, const std::function<void(std::int64_t)>& progress) {
   TrainingStep steps(step_setup(job));
+  const Abandoning guard(job.communicator);
   std::int64_t done = 0, skipped = 0;
   if (job.resume) {
     steps.load(job.resume->checkpoint);

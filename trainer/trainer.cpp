@@ -455,12 +455,8 @@ StepSetup step_setup(const TrainJob& job) {
 TrainResult train(const TrainJob& job) {
   const auto run = [&] {
     Loop loop(job);
-    try {
-      return loop.run();
-    } catch (...) {  // before the loop frees its memory, which can wait for a device that waits for other ranks
-      job.communicator.abandon();
-      throw;
-    }
+    const Abandoning guard(job.communicator);
+    return loop.run();
   };
   if (job.communicator.rank() != 0) return run();  // rank 0 hears of its failure
   return noting_failure(job.folder.log(), run);

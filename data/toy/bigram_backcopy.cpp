@@ -110,8 +110,8 @@ void BigramBackcopyLoader::seek(const Position& position) {
 }
 
 std::vector<std::int32_t> held_out_backcopy(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
-                                            std::int64_t count) {
-  require_bytes(tokenizer, config.validation.empty() ? "data.train" : "data.validation");
+                                            std::int64_t count, const std::string& key) {
+  require_bytes(tokenizer, key);
   const BigramBackcopy task;
   const auto begin = begin_of(config, tokenizer);
   std::vector<std::int32_t> samples;

@@ -59,8 +59,9 @@ class BigramBackcopyLoader final : public Loader {
   std::int64_t step_ = 0;
 };
 
-/// `count` samples (rows, T+1) to validate on, the same for every seed.
+/// `count` samples (rows, T+1) to validate on, the same for every seed. UsageError where the tokenizer is not bytes; it
+/// names `key`, where the text was given.
 std::vector<std::int32_t> held_out_backcopy(const DataConfig& config, const Tokenizer& tokenizer, std::int64_t context,
-                                            std::int64_t count);
+                                            std::int64_t count, const std::string& key);
 
 }  // namespace spikesink

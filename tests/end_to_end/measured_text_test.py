@@ -48,23 +48,30 @@ with tempfile.TemporaryDirectory() as temporary:
     for command in (["eval", run], ["analyze", run, "--out", home / "analysis"]):
         refuses(f"another tokenizer in its place, {command[0]}", DATA, ["data.tokenizer: ", "ids mean other tokens"], *command)
     done = harness.run("export", run, "--out", home / "bare")
-    report.check("the tokenizer does not go along: " in done.stdout and "was trained with words.model" in done.stdout, f"export: {done.stdout}")
+    report.check("the tokenizer does not go along, nor its ids in config.json: " in done.stdout and "was trained with words.model" in done.stdout, f"export: {done.stdout}")
     report.check(not list((home / "bare").glob("tokenizer*")), "a tokenizer of other ids is not exported")
     kept.replace(words)
 
     # Text that is not what the run held out.
+    (home / "little.jsonl").write_text('{"text": "no"}\n')
     refuses("text that is not there", DATA, ["--data: ", "nope.jsonl"], "eval", run, "--data", home / "nope.jsonl")
     named = measured(run, "--data", corpus)
     shard = home / "corpus/shard_00000000_processed.jsonl"
     text = shard.read_text()
     shard.write_text("".join(reversed(text.splitlines(keepends=True))))
-    for command in (["eval", run], ["analyze", run, "--out", home / "analysis"]):
+    elsewhere = home / "other_disk"  # with a link in its place
+    shutil.copytree(run / "checkpoints", elsewhere, symlinks=True)
+    shutil.copytree(run, home / "linked", ignore=shutil.ignore_patterns("checkpoints"))
+    (home / "linked/checkpoints").symlink_to(elsewhere)
+    for command in (["eval", run], ["eval", f"{run}/checkpoints/latest/"], ["eval", home / "linked"], ["eval", run, "--context", 16],
+                    ["eval", run, "--set", "data.lanes=4"], ["analyze", run, "--out", home / "analysis"]):  # fmt: skip
         refuses(f"other text, {command[0]}", DATA, ["is not what the run held out", "sequence 1", "--data"], *command)
     report.check(measured(run, "--data", corpus)["text_sha256"] != named["text_sha256"], "text that is named is measured as it is")
     shard.write_text(text)
     report.check(measured(run) == before, "the text is back")
     more = harness.run("eval", run, "--sequences", 100000).stdout
-    report.check("(the text has no 100000)" in more, f"more than there are: {more}")
+    report.check("(of 100000: the text has no more)" in more, f"more than there are: {more}")
+    refuses("too little text", DATA, ["--data: ", "--context"], "eval", run, "--data", home / "little.jsonl")
     refuses("one token", USAGE, ["--context", "at least 2"], "eval", run, "--context", 1)
 
     # An imported checkpoint is no run's folder.

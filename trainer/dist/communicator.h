@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <span>
@@ -90,6 +91,21 @@ class Communicator {
   }
 
   Traffic traffic_;
+};
+
+/// Gives a communicator up when an exception leaves its scope, before what was made earlier there is freed.
+class Abandoning {
+ public:
+  explicit Abandoning(Communicator& communicator) : communicator_(communicator), before_(std::uncaught_exceptions()) {}
+  ~Abandoning() {
+    if (std::uncaught_exceptions() > before_) communicator_.abandon();
+  }
+  Abandoning(const Abandoning&) = delete;
+  Abandoning& operator=(const Abandoning&) = delete;
+
+ private:
+  Communicator& communicator_;
+  int before_;
 };
 
 /// The communicator of a run of one process: copies, and where `to` is `from` nothing at all.

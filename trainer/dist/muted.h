@@ -21,6 +21,7 @@ class MutedCommunicator final : public Communicator {
   std::vector<std::byte> from_rank_0(std::span<const std::byte> text) override {
     return communicator_.from_rank_0(text);
   }
+  void abandon() noexcept override { communicator_.abandon(); }
 
  private:
   Communicator& communicator_;

@@ -122,6 +122,7 @@ void NcclCommunicator::check() {
   try {
     nccl_.check();
   } catch (const CudaError&) {
+    failed_ = true;
     watch_.listen(kNewsAfterError);
     throw;
   }
@@ -161,7 +162,7 @@ std::vector<std::byte> NcclCommunicator::from_rank_0(std::span<const std::byte> 
 
 void NcclCommunicator::abandon() noexcept {
   stream_.libraries->get<BeforeWaiting>().call = nullptr;
-  if (watch_.failure() || watch_.silence()) nccl_.abandon();
+  if (failed_ || watch_.failure() || watch_.silence()) nccl_.abandon();
 }
 
 void NcclCommunicator::finish() {

@@ -67,6 +67,7 @@ class NcclCommunicator final : public Communicator {
   std::int64_t asked_ = 0;           ///< operations
   std::string calling_;              ///< what NCCL is called for
   std::deque<Operation> under_way_;  ///< in order
+  bool failed_ = false;              ///< NCCL has said so
   Nccl nccl_;
 };
 
