@@ -125,6 +125,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # One cannot be, one fails on the way; the rest goes on.
     done = sweep.run(code=FAILED)
     report.check(done.stderr.count("\n") == 2 and done.stderr.startswith("spikesink: missing: data.train: "), f"two lines: {done.stderr}")
+    report.check("1 of 4 runs failed and 1 refused, see above" in done.stderr, f"all are counted: {done.stderr}")
     report.check(re.search(rf"^broken: failed: data: .*{broken}:1: .*; see {sweep.folder}/output/broken.txt$", done.stdout, re.M),
                  f"the failure has its reason: {done.stdout}")  # fmt: skip
     report.check(re.search(r"^sandwich: finished: perplexity \S+, sink ratio \S+ %, spike \S+ \(", done.stdout, re.M),
