@@ -55,7 +55,7 @@ std::vector<std::int32_t> samples_of_stores(const std::vector<std::string>& path
   if (rows == 0)
     throw DataError(
         own ? fmt::format("{}: its stores have {} tokens, fewer than one sample of {} tokens; name more, or take "
-                          "shorter ones (model.context, or --context)",
+                          "shorter samples (model.context, or --context)",
                           key, tokens, context)
             : fmt::format("{}: its stores hold out {} tokens, fewer than one sample of {} tokens; prepare them with a "
                           "higher --holdout, or name something in data.validation",
@@ -69,17 +69,18 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
                                            std::int64_t count, DocumentCounts* counts, const std::string& key) {
   require(context > 0 && count > 0, "held-out samples: context ", context, ", count ", count, ", expected > 0");
   const bool own_shards = !config.validation.empty();
-  if (own_shards ? is_bigram_backcopy(config.validation, key) : is_bigram_backcopy(config.train, "data.train")) {
+  const std::vector<std::string>& paths = own_shards ? config.validation : config.train;
+  const std::string named = own_shards ? key : "data.train";
+  if (is_bigram_backcopy(paths, named)) {
     if (counts) *counts = {};
-    return held_out_backcopy(config, tokenizer, context, count, own_shards ? key : "data.train");
+    return held_out_backcopy(config, tokenizer, context, count, named);
   }
-  if (are_stores(own_shards ? config.validation : config.train, own_shards ? key : "data.train")) {
+  if (are_stores(paths, named)) {
     if (counts) *counts = {};
-    return own_shards
-               ? samples_of_stores(config.validation, StorePart::kTrain, key, config, tokenizer, context, count)
-               : samples_of_stores(config.train, StorePart::kHeldOut, "data.train", config, tokenizer, context, count);
+    return samples_of_stores(paths, own_shards ? StorePart::kTrain : StorePart::kHeldOut, named, config, tokenizer,
+                             context, count);
   }
-  const auto shards = own_shards ? validation_shards(config, key) : find_shards(config.train, "data.train");
+  const auto shards = own_shards ? validation_shards(config, key) : find_shards(paths, named);
   const auto begin = begin_token(config.begin_of_text, tokenizer);
   const std::int64_t lookahead = begin ? 0 : 1;
   const std::int64_t needed = count * context + lookahead;
@@ -100,7 +101,7 @@ std::vector<std::int32_t> held_out_samples(const DataConfig& config, const Token
     throw DataError(
         own_shards
             ? fmt::format("{}: its documents have {} tokens, fewer than one sample of {} tokens; name more shards, or "
-                          "take shorter ones (model.context, or --context)",
+                          "take shorter samples (model.context, or --context)",
                           key, tokens.size(), context)
             : fmt::format("data.holdout: {} of the documents have {} tokens, fewer than one sample of {} tokens; "
                           "raise it (0.05 suits some hundred documents), or name shards in data.validation",
