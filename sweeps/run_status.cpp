@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "configs/reader.h"
 #include "io/failure.h"
@@ -42,8 +43,13 @@ Config config_of(const SweepFolder& folder, const SweepRun& run) {
 
 /// Is it the process that was started with this config, and not a later one of its number?
 bool is_alive(std::int64_t process, const std::string& config) {
-  std::ifstream in(fmt::format("/proc/{}/cmdline", process), std::ios::binary);
-  const std::string line((std::istreambuf_iterator<char>(in)), {});
+  std::string line;
+  for (int tries = 0; tries < 20 && line.empty(); ++tries) {  // the system writes the words of a new program last
+    if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::ifstream in(fmt::format("/proc/{}/cmdline", process), std::ios::binary);
+    if (!in) return false;
+    line.assign(std::istreambuf_iterator<char>(in), {});
+  }
   return line.find('\0' + config + '\0') != std::string::npos;
 }
 
