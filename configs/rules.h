@@ -43,6 +43,16 @@ inline constexpr std::array kConditions = {
     Condition{"model.norm.eps", "model.norm.kind",
               [](const Config& c) { return !has_dynamic_tanh(c) || c.model.norm.qk != QkNorm::kNone; },
               "has no effect with dynamic_tanh and without norm.qk"},
+    Condition{"model.norm.eps", "model.norm.output_eps",
+              [](const Config& c) {
+                const NormConfig& norm = c.model.norm;
+                return norm.input || norm.final || norm.qk != QkNorm::kNone || !norm.output_eps;
+              },
+              "has no effect where every norm is an output norm, which takes norm.output_eps"},
+    Condition{"model.norm.output_eps", "model.norm.output", [](const Config& c) { return c.model.norm.output; },
+              "has no effect without the norms after attention and FFN"},
+    Condition{"model.norm.output_eps", "model.norm.kind", [](const Config& c) { return !has_dynamic_tanh(c); },
+              "has no effect with dynamic_tanh"},
     Condition{"model.norm.alpha.attention", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
     Condition{"model.norm.alpha.ffn", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},
     Condition{"model.norm.alpha.final", "model.norm.kind", has_dynamic_tanh, kOnlyDynamicTanh},

@@ -45,6 +45,9 @@ std::string problem_of(const ModelConfig& c) {
     out << "model.init_std: " << c.init_std << ", must be positive; 0.02 is usual";
   else if (!(c.norm.eps >= 1e-30))
     out << "model.norm.eps: " << c.norm.eps << ", must be at least 1e-30, which f32 still holds; 1e-5 is usual";
+  else if (c.norm.output_eps && !(*c.norm.output_eps >= 1e-30))
+    out << "model.norm.output_eps: " << *c.norm.output_eps
+        << ", must be at least 1e-30, which f32 still holds; without it norm.eps is taken";
   else if (!(c.attention.rope_theta > 1))
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   else if (const RopeScalingConfig& s = c.attention.rope_scaling; s.kind != RopeScalingKind::kNone && !(s.factor > 0))

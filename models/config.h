@@ -38,6 +38,7 @@ struct NormConfig {
   bool final = true;
   QkNorm qk = QkNorm::kNone;
   double eps = 1e-5;
+  std::optional<double> output_eps;  ///< absent: eps
   AlphaConfig alpha;
   bool beta = false;
 
@@ -51,6 +52,9 @@ struct NormConfig {
     v("qk", qk,
       "RMSNorm of queries and keys before the rotary positions: none | head: of each head | full: of all heads");
     v("eps", eps, "added to the mean of squares");
+    v("output_eps", output_eps,
+      "eps of the norms after attention and FFN: near the mean square of their input, or above it, what is small "
+      "stays small; absent: eps");
     v("alpha", alpha, "dynamic_tanh: initial value of the learned scalar alpha");
     v("beta", beta, "dynamic_tanh: add a learned bias");
   }

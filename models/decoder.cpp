@@ -27,9 +27,9 @@ NormNames norm_names(const NormConfig& norm) {
 Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recompute_(recompute) {
   const Shape table{c.vocab_size, c.d_model};
   const double out_std = c.init_std / std::sqrt(2.0 * static_cast<double>(c.n_layers));
-  const auto norm = [&](bool present, const std::string& path, NormPlace place) -> ModulePtr {
+  const auto norm = [&](bool present, const std::string& path, NormPlace place, NormSide side) -> ModulePtr {
     if (!present) return std::make_unique<Identity>();
-    return make_norm(params_, path, c, place);
+    return make_norm(params_, path, c, place, side);
   };
   params_.begin_layer();
   embedding_ = &params_.add({"model.embed_tokens.weight", table, Init::normal(c.init_std), /*looked_up=*/true});
@@ -43,9 +43,9 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
     std::vector<ModulePtr> blocks;
     const auto add_block = [&](const char* input_norm, const char* output_norm, NormPlace place, auto make_branch) {
       Residual::Parts parts;
-      parts.input_norm = norm(c.norm.input, layer + input_norm, place);
+      parts.input_norm = norm(c.norm.input, layer + input_norm, place, NormSide::kInput);
       parts.branch = make_branch();
-      parts.output_norm = norm(c.norm.output, layer + output_norm, place);
+      parts.output_norm = norm(c.norm.output, layer + output_norm, place, NormSide::kOutput);
       block_paths_.push_back(parts.branch->path());
       blocks_.push_back({.input_norm = parts.input_norm->path(),
                          .branch = parts.branch->path(),
@@ -61,7 +61,7 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
     if (recompute == Recompute::kLayer) layers_.back() = std::make_unique<Checkpoint>(std::move(layers_.back()));
   }
   params_.begin_layer();
-  final_norm_ = norm(c.norm.final, "model.norm", NormPlace::kFinal);
+  final_norm_ = norm(c.norm.final, "model.norm", NormPlace::kFinal, NormSide::kInput);
   head_ = c.tie_embeddings ? embedding_ : &params_.add({"lm_head.weight", table, Init::normal(c.init_std)});
 }
 

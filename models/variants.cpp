@@ -13,7 +13,8 @@ struct Variant {
   Make make;
 };
 
-using MakeNorm = ModulePtr (*)(ParamSet& params, std::string path, const ModelConfig& config, NormPlace place);
+using MakeNorm = ModulePtr (*)(ParamSet& params, std::string path, const ModelConfig& config, NormPlace place,
+                               NormSide side);
 using MakeFfn = ModulePtr (*)(ParamSet& params, const std::string& layer, const ModelConfig& config, double out_std);
 using MakeGate = GatePtr (*)(ParamSet& params, const std::string& path, const ModelConfig& config);
 
@@ -23,17 +24,20 @@ double alpha_of(const NormConfig& norm, NormPlace place) {
                                         : norm.alpha.final;
 }
 
+double eps_of(const NormConfig& norm, NormSide side) {
+  return side == NormSide::kOutput ? norm.output_eps.value_or(norm.eps) : norm.eps;
+}
+
+template <class Norm>
+ModulePtr make_standard_norm(ParamSet& params, std::string path, const ModelConfig& c, NormPlace, NormSide side) {
+  return std::make_unique<Norm>(params, std::move(path), c.d_model, eps_of(c.norm, side));
+}
+
 constexpr Variant<NormKind, MakeNorm> kNorms[] = {
-    {NormKind::kRmsNorm,
-     [](ParamSet& params, std::string path, const ModelConfig& c, NormPlace) -> ModulePtr {
-       return std::make_unique<RmsNorm>(params, std::move(path), c.d_model, c.norm.eps);
-     }},
-    {NormKind::kLayerNorm,
-     [](ParamSet& params, std::string path, const ModelConfig& c, NormPlace) -> ModulePtr {
-       return std::make_unique<LayerNorm>(params, std::move(path), c.d_model, c.norm.eps);
-     }},
+    {NormKind::kRmsNorm, make_standard_norm<RmsNorm>},
+    {NormKind::kLayerNorm, make_standard_norm<LayerNorm>},
     {NormKind::kDynamicTanh,
-     [](ParamSet& params, std::string path, const ModelConfig& c, NormPlace place) -> ModulePtr {
+     [](ParamSet& params, std::string path, const ModelConfig& c, NormPlace place, NormSide) -> ModulePtr {
        return std::make_unique<DynamicTanh>(params, std::move(path), c.d_model, alpha_of(c.norm, place), c.norm.beta);
      }},
 };
@@ -76,8 +80,8 @@ Make find(const Variant<Kind, Make> (&table)[n], Kind kind) {
 
 }  // namespace
 
-ModulePtr make_norm(ParamSet& params, std::string path, const ModelConfig& config, NormPlace place) {
-  return find(kNorms, config.norm.kind)(params, std::move(path), config, place);
+ModulePtr make_norm(ParamSet& params, std::string path, const ModelConfig& config, NormPlace place, NormSide side) {
+  return find(kNorms, config.norm.kind)(params, std::move(path), config, place, side);
 }
 
 ModulePtr make_ffn(ParamSet& params, const std::string& layer, const ModelConfig& config, double out_std) {

@@ -51,8 +51,7 @@ class Reader {
         throw DataError(fmt::format("{}: {}, which is no value of it; export the model anew", where, found->dump()));
     };
     if constexpr (kIsOptional<T>) {
-      require(found->is_number_integer());
-      member = found->get<std::int64_t>();
+      (*this)(key, member.emplace(), "");
     } else if constexpr (std::is_enum_v<T>) {
       const auto names = names_of(T{});
       const auto name = std::ranges::find(names, found->is_string() ? found->get<std::string>() : std::string());

@@ -41,12 +41,13 @@ class DynamicTanh(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def make_norm(model, place):
+def make_norm(model, place, output=False):
     norm = model["norm"]
+    eps = norm.get("output_eps", norm["eps"]) if output else norm["eps"]
     if norm["kind"] == "rmsnorm":
-        return RmsNorm(model["d_model"], norm["eps"])
+        return RmsNorm(model["d_model"], eps)
     if norm["kind"] == "layernorm":
-        return nn.LayerNorm(model["d_model"], eps=norm["eps"])
+        return nn.LayerNorm(model["d_model"], eps=eps)
     if norm["kind"] == "dynamic_tanh":
         return DynamicTanh(model["d_model"], norm["alpha"][place], norm["beta"])
     raise ValueError(f"norm of kind {norm['kind']}: this file does not know it")
@@ -181,9 +182,9 @@ class Layer(nn.Module):
             "ffn": (ffn_input if norm["input"] else None, "post_feedforward_layernorm" if norm["output"] else None),
         }
         for block, names in self.norms.items():
-            for name in names:
+            for name, output in zip(names, (False, True)):
                 if name:
-                    setattr(self, name, make_norm(model, "attention" if second else block))
+                    setattr(self, name, make_norm(model, "attention" if second else block, output))
         self.self_attn = Attention(model)
         if second:
             self.self_attn2 = Attention(model)

@@ -63,7 +63,8 @@ std::string_view hf_architecture(const ModelConfig& m) {
     if (norm.qk == QkNorm::kNone) return m.attention.qkv_bias ? "Qwen2ForCausalLM" : "LlamaForCausalLM";
     if (norm.qk == QkNorm::kHead && !m.attention.qkv_bias) return "Qwen3ForCausalLM";
   }
-  if (plain && !norm.input && norm.output && norm.qk == QkNorm::kFull && !m.attention.qkv_bias)
+  if (plain && !norm.input && norm.output && norm.qk == QkNorm::kFull && !m.attention.qkv_bias &&
+      norm.output_eps.value_or(norm.eps) == norm.eps)
     return "Olmo2ForCausalLM";
   return "SpikesinkForCausalLM";
 }

@@ -109,6 +109,18 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
       {"model:\n  norm:\n    kind: dynamic_tanh\n    eps: 1e-6\n",
        "x.yaml:4: model.norm.eps: has no effect with dynamic_tanh and without norm.qk (model.norm.kind: x.yaml:3); "
        "remove it, or change model.norm.kind"},
+      {"model:\n  norm:\n    output_eps: 1\n",
+       "x.yaml:3: model.norm.output_eps: has no effect without the norms after attention and FFN (model.norm.output: "
+       "the default); remove it, or change model.norm.output"},
+      {"model:\n  norm:\n    kind: dynamic_tanh\n    output: true\n    output_eps: 1\n",
+       "x.yaml:5: model.norm.output_eps: has no effect with dynamic_tanh (model.norm.kind: x.yaml:3); remove it, or "
+       "change model.norm.kind"},
+      {"model: {norm: {input: false, output: true, final: false, output_eps: 1, eps: 1e-6}}\n",
+       "x.yaml:1: model.norm.eps: has no effect where every norm is an output norm, which takes norm.output_eps "
+       "(model.norm.output_eps: x.yaml:1); remove it, or change model.norm.output_eps"},
+      {"model:\n  norm:\n    output: true\n    output_eps: 0\n",
+       "x.yaml:4: model.norm.output_eps: 0, must be at least 1e-30, which f32 still holds; without it norm.eps is "
+       "taken"},
       {"model: {norm: {input: false, final: false, eps: 1e-6}}\n",
        "x.yaml:1: model.norm.eps: has no effect without a norm: input, output and final are false and qk is none "
        "(model.norm.input: x.yaml:1); remove it, or change model.norm.input"},

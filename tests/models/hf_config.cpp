@@ -22,6 +22,7 @@ ModelConfig unusual() {
             .final = false,
             .qk = QkNorm::kFull,
             .eps = 1e-3,
+            .output_eps = 1e-2,
             .alpha = {0.1, 0.3, 0.7},
             .beta = true};
   m.attention.n_heads = 6, m.attention.n_kv_heads = 2, m.attention.d_head = 10, m.attention.rope_theta = 1234.5;
@@ -94,6 +95,9 @@ TEST_CASE("a config.json of each class gives back the model, and any other model
   CHECK(back(qwen3) == "Qwen3ForCausalLM");
   olmo2.norm.input = false, olmo2.norm.output = true, olmo2.norm.qk = QkNorm::kFull;
   CHECK(back(olmo2) == "Olmo2ForCausalLM");
+  ModelConfig output_eps = olmo2;
+  output_eps.norm.output_eps = 10 * olmo2.norm.eps;  // transformers' class has one eps
+  CHECK(back(output_eps) == "SpikesinkForCausalLM");
   for (const auto change : std::initializer_list<void (*)(ModelConfig&)>{
            [](ModelConfig& c) { c.norm.kind = NormKind::kLayerNorm; },
            [](ModelConfig& c) { c.norm.kind = NormKind::kDynamicTanh; },

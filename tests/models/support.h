@@ -61,6 +61,10 @@ inline void vary_outside_the_product(ModelConfig& c, SampleShape& shape) {
     c.ffn.gelu = GeluKind::kTanh;
   }
   SECTION("no final norm") { c.norm.final = false; }
+  SECTION("output norms with an eps of their own") {
+    c.norm.output = true;
+    c.norm.output_eps = 0.3;
+  }
   SECTION("tied embeddings") { c.tie_embeddings = true; }
   SECTION("loss from a position on") { shape.loss_from_position = 4; }
   SECTION("document mask, with a gate and QK-norm") {

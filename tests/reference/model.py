@@ -176,15 +176,14 @@ class Reference:
         self.spread[name] = self.weights[name].expand_as(like)
         return self.spread[name]
 
-    def norm(self, x, path):
-        kind = self.model["norm"]["kind"]
+    def norm(self, x, path, output=False):
+        norm = self.model["norm"]
         weight = self.weights[path + ".weight"]
-        if kind == "rmsnorm":
-            return rms_norm(x, weight, self.model["norm"]["eps"])
-        if kind == "layernorm":
-            return layer_norm(x, weight, self.weights[path + ".bias"], self.model["norm"]["eps"])
+        if norm["kind"] != "dynamic_tanh":
+            eps = norm.get("output_eps", norm["eps"]) if output else norm["eps"]
+            return rms_norm(x, weight, eps) if norm["kind"] == "rmsnorm" else layer_norm(x, weight, self.weights[path + ".bias"], eps)
         y = weight * torch.tanh(self.scalar(path + ".alpha", x) * x)  # Zhu et al. 2025, arXiv:2503.10622
-        return y + self.weights[path + ".bias"] if self.model["norm"]["beta"] else y
+        return y + self.weights[path + ".bias"] if norm["beta"] else y
 
     def gate_logits(self, path, block_input, token_embedding):
         """(B, T, G), or (T, G), or (G): broadcasts over sequences and positions."""
@@ -248,7 +247,7 @@ class Reference:
             def block(x, branch, name, norm_in, norm_out):
                 y = self.norm(x, f"{path}.{norm_in}") if norm_in else x
                 y = branch(y, path + name, embedding, visible)
-                return x + (self.norm(y, f"{path}.{norm_out}") if norm_out else y)
+                return x + (self.norm(y, f"{path}.{norm_out}", output=True) if norm_out else y)
 
             x = block(x, self.attention, ".self_attn", attention_in, attention_out)
             x = block(x, self.ffn, "", ffn_in, ffn_out)
