@@ -43,7 +43,7 @@ inline constexpr std::array kConditions = {
     Condition{"model.norm.eps", "model.norm.kind",
               [](const Config& c) { return !has_dynamic_tanh(c) || c.model.norm.qk != QkNorm::kNone; },
               "has no effect with dynamic_tanh and without norm.qk"},
-    Condition{"model.norm.eps", "model.norm.output_eps",
+    Condition{"model.norm.eps", "model.norm.input",
               [](const Config& c) {
                 const NormConfig& norm = c.model.norm;
                 return norm.input || norm.final || norm.qk != QkNorm::kNone || !norm.output_eps;

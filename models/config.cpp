@@ -34,6 +34,7 @@ std::string problem_of(const ModelConfig& c) {
     starts_at("ffn", c.norm.alpha.ffn, usual.ffn);
     starts_at("final", c.norm.alpha.final, usual.final);
   }
+  const auto in_f32 = [](double eps) { return eps >= 1e-30 && eps <= 1e30; };
   if (!out.str().empty()) return out.str();
   if (c.attention.d_head % 2)
     out << "model.attention.d_head: " << c.attention.d_head
@@ -43,11 +44,11 @@ std::string problem_of(const ModelConfig& c) {
         << c.attention.n_heads << "; choose a divisor";
   else if (!(c.init_std > 0))
     out << "model.init_std: " << c.init_std << ", must be positive; 0.02 is usual";
-  else if (!(c.norm.eps >= 1e-30))
-    out << "model.norm.eps: " << c.norm.eps << ", must be at least 1e-30, which f32 still holds; 1e-5 is usual";
-  else if (c.norm.output_eps && !(*c.norm.output_eps >= 1e-30))
+  else if (!in_f32(c.norm.eps))
+    out << "model.norm.eps: " << c.norm.eps << ", must be from 1e-30 to 1e30, which f32 still holds; 1e-5 is usual";
+  else if (c.norm.output_eps && !in_f32(*c.norm.output_eps))
     out << "model.norm.output_eps: " << *c.norm.output_eps
-        << ", must be at least 1e-30, which f32 still holds; without it norm.eps is taken";
+        << ", must be from 1e-30 to 1e30, which f32 still holds; without it norm.eps is taken";
   else if (!(c.attention.rope_theta > 1))
     out << "model.attention.rope_theta: " << c.attention.rope_theta << ", must be above 1; 10000 is usual";
   else if (const RopeScalingConfig& s = c.attention.rope_scaling; s.kind != RopeScalingKind::kNone && !(s.factor > 0))

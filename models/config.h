@@ -53,8 +53,8 @@ struct NormConfig {
       "RMSNorm of queries and keys before the rotary positions: none | head: of each head | full: of all heads");
     v("eps", eps, "added to the mean of squares");
     v("output_eps", output_eps,
-      "eps of the norms after attention and FFN: near the mean square of their input, or above it, what is small "
-      "stays small; absent: eps");
+      "eps of the norms after attention and FFN; from about the mean square of their input on, small inputs stay "
+      "small; absent: eps");
     v("alpha", alpha, "dynamic_tanh: initial value of the learned scalar alpha");
     v("beta", beta, "dynamic_tanh: add a learned bias");
   }

@@ -43,12 +43,15 @@ Config config_of(const SweepFolder& folder, const SweepRun& run) {
 
 /// Is it the process that was started with this config, and not a later one of its number?
 bool is_alive(std::int64_t process, const std::string& config) {
+  const std::string folder = fmt::format("/proc/{}/", process);
   std::string line;
-  for (int tries = 0; tries < 20 && line.empty(); ++tries) {  // the system writes the words of a new program last
+  std::error_code gone;
+  // The system writes the words of a new program last; one that has ended, and is not waited for, has no program.
+  for (int tries = 0; tries < 1000 && line.empty(); ++tries) {
     if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    std::ifstream in(fmt::format("/proc/{}/cmdline", process), std::ios::binary);
-    if (!in) return false;
+    std::ifstream in(folder + "cmdline", std::ios::binary);
     line.assign(std::istreambuf_iterator<char>(in), {});
+    if (line.empty() && fs::read_symlink(folder + "exe", gone).empty()) return false;
   }
   return line.find('\0' + config + '\0') != std::string::npos;
 }

@@ -43,7 +43,7 @@ class DynamicTanh(nn.Module):
 
 def make_norm(model, place, output=False):
     norm = model["norm"]
-    eps = norm.get("output_eps", norm["eps"]) if output else norm["eps"]
+    eps = norm["output_eps"] if output and "output_eps" in norm else norm["eps"]
     if norm["kind"] == "rmsnorm":
         return RmsNorm(model["d_model"], eps)
     if norm["kind"] == "layernorm":

@@ -117,10 +117,12 @@ TEST_CASE("a mistake in a file is refused with its line, the reason and the mend
        "change model.norm.kind"},
       {"model: {norm: {input: false, output: true, final: false, output_eps: 1, eps: 1e-6}}\n",
        "x.yaml:1: model.norm.eps: has no effect where every norm is an output norm, which takes norm.output_eps "
-       "(model.norm.output_eps: x.yaml:1); remove it, or change model.norm.output_eps"},
+       "(model.norm.input: x.yaml:1); remove it, or change model.norm.input"},
       {"model:\n  norm:\n    output: true\n    output_eps: 0\n",
-       "x.yaml:4: model.norm.output_eps: 0, must be at least 1e-30, which f32 still holds; without it norm.eps is "
+       "x.yaml:4: model.norm.output_eps: 0, must be from 1e-30 to 1e30, which f32 still holds; without it norm.eps is "
        "taken"},
+      {"model: {norm: {eps: 1e31}}\n",
+       "x.yaml:1: model.norm.eps: 1e+31, must be from 1e-30 to 1e30, which f32 still holds; 1e-5 is usual"},
       {"model: {norm: {input: false, final: false, eps: 1e-6}}\n",
        "x.yaml:1: model.norm.eps: has no effect without a norm: input, output and final are false and qk is none "
        "(model.norm.input: x.yaml:1); remove it, or change model.norm.input"},

@@ -107,6 +107,7 @@ def extras():
     add("norm_large_eps_layernorm", norm(kind="layernorm", eps=0.3, qk="full"))
     add("norm_output_eps", norm(output=True, output_eps=0.01, qk="head"))
     add("norm_output_eps_alone_qk_full", norm(input=False, output=True, output_eps=0.01, qk="full"))
+    add("norm_output_eps_no_other", norm(input=False, output=True, final=False, output_eps=0.01))
     add("norm_output_eps_layernorm", norm(kind="layernorm", output=True, output_eps=0.01))
     for source in ("conditional", "unconditional", "positional", "token"):
         for granularity in ("channel", "head", "single"):

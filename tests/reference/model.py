@@ -180,7 +180,7 @@ class Reference:
         norm = self.model["norm"]
         weight = self.weights[path + ".weight"]
         if norm["kind"] != "dynamic_tanh":
-            eps = norm.get("output_eps", norm["eps"]) if output else norm["eps"]
+            eps = norm["output_eps"] if output and "output_eps" in norm else norm["eps"]
             return rms_norm(x, weight, eps) if norm["kind"] == "rmsnorm" else layer_norm(x, weight, self.weights[path + ".bias"], eps)
         y = weight * torch.tanh(self.scalar(path + ".alpha", x) * x)  # Zhu et al. 2025, arXiv:2503.10622
         return y + self.weights[path + ".bias"] if norm["beta"] else y
