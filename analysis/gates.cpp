@@ -28,7 +28,8 @@ void GateObserver::gate(std::string_view path, const GateTap& tap) {
                counts = stream_.on_host(of_bins);
   layer.sequences += B;
   with_dtype(dtype, [&, G = G]<class Scalar>() {
-    const auto n = static_cast<double>(T * (G / H));
+    const std::int64_t of_head = G / H;
+    const auto n = static_cast<double>(T * of_head);
     for (std::int64_t i = 0; i < B * H; ++i) {
       HeadSums& sums = layer.heads[static_cast<std::size_t>(i % H)];
       // Joined about the common mean, so that small deviations do not cancel. Source: Chan, Golub, LeVeque 1983.
