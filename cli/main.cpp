@@ -144,6 +144,7 @@ int main(int argc, char** argv) {
   try {
     Ranks ranks;
     const auto [code, message] = run(words, argc, argv, ranks);
+    if (fills_a_run_folder(words)) end_despite_stop_signals();
     return static_cast<int>(ranks.conclude(code, message));
   } catch (const Failure& failure) {  // of ranks that cannot start
     std::fprintf(stderr, "spikesink: %s\n", failure.what());

@@ -30,6 +30,13 @@ void end_at_stop_signals() {
   for (const int signal : kStopSignals) std::signal(signal, end_at_once);
 }
 
+void end_despite_stop_signals() {
+  // Handled, not ignored, which programs that are started later would inherit.
+  for (const int signal : kStopSignals)
+    std::signal(
+        signal, signal == SIGINT ? SIG_DFL : [](int) {});
+}
+
 StopSignals::StopSignals() : stack_(1 << 16) {
   const stack_t own{.ss_sp = stack_.data(), .ss_flags = 0, .ss_size = stack_.size()};
   sigaltstack(&own, &before_);
@@ -44,10 +51,7 @@ StopSignals::StopSignals() : stack_(1 << 16) {
 }
 
 StopSignals::~StopSignals() {
-  // Handled, not ignored, which programs that are started later would inherit.
-  for (const int signal : kStopSignals)
-    std::signal(
-        signal, signal == SIGINT ? SIG_DFL : [](int) {});
+  end_despite_stop_signals();
   sigaltstack(&before_, nullptr);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A stop signal to one of several ranks. A library holds a rank in a call of the phase, while the signal comes to one that works or to one
 that waits, and while MPI starts: all ranks end together with 75 and one line (before the first step one each), and go on to the bits of an undisturbed run. A second SIGINT
-ends one rank at once, and the others by it."""
+ends one rank at once, and the others by it. That of the launcher, after an error, adds no line."""
 
 import os
 import signal
@@ -100,12 +100,24 @@ def told_while_mpi_starts(home, keys, number):
     report.check(not (home.folder / "stopped").exists(), f"{what}: nothing is written")
 
 
+def told_by_the_launcher(home):
+    """Rank 1, which is still ending when rank 0 has ended with an error."""
+    at = Held("the end after an error", "exit", "")
+    line = harness.command("train", home.folder / "missing.yaml")
+    holding = ["env", *(f"{key}={value}" for key, value in variables(at, home.folder).items())]
+    with held([*MPIRUN, "-np", "1", *line, ":", "-np", "1", *holding, *line], at, home.folder, report, one_rank=True) as (launcher, _):
+        _, err = launcher.communicate(timeout=PATIENCE)
+    report.check(launcher.returncode == 2, f"{at.phase}: exit {launcher.returncode}: {err}")
+    report.check(len(ours(err)) == 1 and "missing.yaml" in ours(err)[0], f"{at.phase}: one line: {err}")
+
+
 with tempfile.TemporaryDirectory() as temporary:
     home = Home(temporary, report)
     keys = dict(home.small, data__lanes=3, train__steps=STEPS, train__schedule__warmup_steps=2, checkpoint__every_steps=2,
                 metrics__probe_every_steps=4)  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGUSR1):
         told_while_mpi_starts(home, keys, number)
+    told_by_the_launcher(home)
     for case in CASES:
         told_one_rank(home, keys, *case)
 report.end()

@@ -1,7 +1,8 @@
 // A library for LD_PRELOAD that holds a program in one of its calls, so that a test can send it a signal there: call number HELD_NUMBER, from 1,
 // of those named HELD_CALL on paths that end with HELD_PATH makes the file HELD_FILE, and returns after that file is gone.
 //
-//   HELD_CALL  open (to read or to write), write, pwrite, fsync or rename (the new name counts)
+//   HELD_CALL  open (to read or to write), write, pwrite, fsync, rename (the new name counts), or exit, by which the program ends by itself
+//              (on no path)
 #define _GNU_SOURCE
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -53,3 +54,4 @@ int rename(const char* from, const char* to) {
   hold("rename", to);
   return REAL(rename)(from, to);
 }
+__attribute__((destructor)) static void at_exit(void) { hold("exit", ""); }

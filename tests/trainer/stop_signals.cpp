@@ -35,6 +35,16 @@ TEST_CASE("before there is anything to save a stop signal ends the program with 
         }) == static_cast<int>(ExitCode::kPreempted));
 }
 
+TEST_CASE("a stop signal while the program is about to end by itself leaves its exit code", "[trainer][signals]") {
+  const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP, SIGUSR1);
+  CAPTURE(signal);
+  CHECK(end_of([&] {
+          end_at_stop_signals();
+          end_despite_stop_signals();
+          raise(signal);
+        }) == (signal == SIGINT ? 128 + SIGINT : 7));
+}
+
 TEST_CASE("a stop signal that comes again, even when the loop is over, leaves the exit code; SIGINT ends it at once",
           "[trainer][signals]") {
   const auto [first, second, code] = GENERATE(table<int, int, int>({{SIGTERM, SIGTERM, 7},
