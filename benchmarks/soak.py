@@ -8,8 +8,11 @@ by how much they may grow. Ends with 1 where they have grown by more.
 """
 
 import argparse
+import collections
 import datetime
+import functools
 import json
+import operator
 import os
 import platform
 import re
@@ -47,8 +50,10 @@ def soak(steps, home):
     """Rows of what was held at some steps, and the descriptors that the last step has and the first had not."""
     corpus = harness.write_corpus(home / "data", documents=400)
     looked_at = sorted({FIRST, *(FIRST + (steps - FIRST) * i // 10 for i in range(1, 10)), steps})
+    # A checkpoint that a slow disk takes long for may be under way at one of the last looks, but not at all of them.
+    last = [steps, steps + 20, steps + 60, steps + 90]
     keys = harness.sets(
-        data__train=f"[{corpus}]", data__holdout=0.1, data__lanes=3, run__dir=home, run__name="soak", train__steps=steps + 20,
+        data__train=f"[{corpus}]", data__holdout=0.1, data__lanes=3, run__dir=home, run__name="soak", train__steps=steps + 500,
         train__schedule__warmup_steps=10, checkpoint__every_steps=EVERY, checkpoint__keep=2, metrics__every_steps=1,
         metrics__probe_every_steps=EVERY, metrics__sequences=4, metrics__loggers="[jsonl, tensorboard]", **harness.SMALL)  # fmt: skip
     process = subprocess.Popen(harness.command("train", harness.TINY, *keys), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -56,18 +61,16 @@ def soak(steps, home):
     for line in process.stdout:
         said = said[-20:] + [line]
         step = re.match(r"step (\d+)/", line)
-        if step and int(step[1]) in looked_at:
+        if step and int(step[1]) in {*looked_at, *last}:
             held[int(step[1])], figures = held_by(process.pid)
-            rows.append({"step": int(step[1]), **figures})
+            if int(step[1]) in looked_at:
+                rows.append({"step": int(step[1]), **figures})
     if process.wait() != 0:
         sys.exit(f"exit {process.returncode}\n{''.join(said)}")
     # Each lane of the data has at most one shard open, and a checkpoint may be under way; one that is done has another name.
     kept = lambda step: [target for target in held[step] if not target.startswith(str(home / "data")) and ".unfinished" not in target]
-    new = kept(steps)
-    for target in kept(FIRST):
-        if target in new:
-            new.remove(target)
-    return rows, [target.replace(str(home), "") for target in new]
+    new = functools.reduce(operator.and_, (collections.Counter(kept(step)) for step in last)) - collections.Counter(kept(FIRST))
+    return rows, [target.replace(str(home), "") for target in new.elements()]
 
 
 def main():

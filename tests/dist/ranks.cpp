@@ -100,8 +100,8 @@ void run(const std::string& name, int guilty, bool on_cuda, Ranks& ranks) {
   } else if (name == "hangs_at_the_end") {
     if (is_guilty) std::this_thread::sleep_for(3600s);
   } else if (name == "slow") {  // slower than the timeout in all, but never silent for it
-    for (int i = 0; i < 3; ++i) {
-      if (is_guilty) std::this_thread::sleep_for(2s);
+    for (int i = 0; i < 4; ++i) {
+      if (is_guilty) std::this_thread::sleep_for(1500ms);
       train(stream, communicator, 1);
     }
   } else if (name == "opens_nccl") {

@@ -4,9 +4,15 @@ import gzip
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+# Ignored by who has started the tests (nohup, a shell in the background), they would be ignored by what these start.
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(os.environ.get("SPIKESINK", ROOT / "build/cpu/spikesink"))

@@ -105,9 +105,9 @@ with tempfile.TemporaryDirectory() as temporary:
     # that generated kernels keep below the stack pointer.
     for number in range(12):
         folder = home / f"stop{number}"
-        process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", f"run.name=stop{number}"),
+        process = subprocess.Popen(harness.command("train", harness.TINY, *keys, "--set", f"run.name=stop{number}", "--set", "train.steps=2000"),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-        while not has_stepped(folder):
+        while process.poll() is None and not has_stepped(folder):
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.02))
         process.send_signal(rng.choice([signal.SIGTERM, signal.SIGINT, signal.SIGHUP]))

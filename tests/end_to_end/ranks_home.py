@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import harness
@@ -57,11 +58,22 @@ def samples(steps):
     return [line["samples"] for line in steps]
 
 
+def children_of(launcher):
+    return Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+
+
 def rank_pid(launcher, rank):
     """Of a rank that the launcher has started."""
-    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    children = children_of(launcher)
     mark = f"\0OMPI_COMM_WORLD_RANK={rank}\0".encode()
     return next(int(pid) for pid in children if mark in Path(f"/proc/{pid}/environ").read_bytes())
+
+
+def wait_for_end(pids, patience=60):
+    """Of ranks whose launcher has ended: it does not wait for those that it has killed, which may hold their folder still."""
+    end = time.monotonic() + patience
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def ours(err):

@@ -15,7 +15,7 @@ import time
 
 import harness
 import ranks_home
-from ranks_home import MPIRUN, PATIENCE, Home, differences, ours, rank_pid, samples
+from ranks_home import MPIRUN, PATIENCE, Home, children_of, differences, ours, rank_pid, samples, wait_for_end
 
 report = harness.Report()
 ranks_home.skip_without_mpi()
@@ -101,13 +101,14 @@ with tempfile.TemporaryDirectory() as temporary:
     # kill -9 of one of four.
     child = home.start(4, home.line("killed", **{**moving, "train__steps": 100000, "system__rank_timeout": 20}))
     report.check(has_checkpoint(home.folder / "killed"), "the run to be killed gets under way")
-    victim = rank_pid(child, 2)
+    victim, ranks = rank_pid(child, 2), children_of(child)
     begin = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     out, err = child.communicate(timeout=PATIENCE)
     took = time.monotonic() - begin
     report.check(child.returncode != 0 and re.search(r"rank 2\b", err), f"killed: {child.returncode} {err}")
     report.check(took < 30, f"all have ended within {took:.1f} s")
+    wait_for_end(ranks)
     behind = len(home.steps("killed"))
     out, _ = home.train(4, "killed", "--resume", **{**moving, "train__steps": behind + 20})
     killed = home.steps("killed")

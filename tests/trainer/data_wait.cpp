@@ -81,7 +81,7 @@ Ran ran_with(std::chrono::milliseconds late) {
 TEST_CASE("a logged step says what share of the time training waited for data", "[trainer][data]") {
   // The model is so small that nearly all of a step is the wait: a share of anything else than the steps' own seconds,
   // or of an interval that is not begun anew, would fall out of these bounds.
-  const Ran late = ran_with(std::chrono::milliseconds(150));
+  const Ran late = ran_with(std::chrono::milliseconds(400));
   REQUIRE(late.steps.size() == 2);
   for (const auto& step : late.steps) {
     CHECK(step.at("data_wait") > 0.5);
