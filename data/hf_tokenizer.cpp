@@ -95,8 +95,9 @@ class Converter {
     throw DataError(path_ + ": " + what + "; name another tokenizer with --tokenizer");
   }
   static bool is_set(const nlohmann::json& object, const char* key) {
+    static const nlohmann::json kUnset[] = {nullptr, "", false};
     const auto found = object.find(key);
-    return found != object.end() && !found->is_null() && *found != "" && *found != false;
+    return found != object.end() && std::ranges::find(kUnset, *found) == std::end(kUnset);
   }
 
   void read_pattern(const nlohmann::json& all) {

@@ -61,7 +61,8 @@ struct Mixture::Kept {
   std::shared_ptr<const Block> block;
 };
 
-Mixture::Mixture(std::vector<double> weights, std::uint64_t seed) : seed_(seed), kept_(std::make_unique<Kept>()) {
+Mixture::Mixture(const std::vector<double>& weights, std::uint64_t seed)
+    : seed_(seed), kept_(std::make_unique<Kept>()) {
   require(!weights.empty() && weights.size() <= kBlock, "mixture: of ", weights.size(), " stores");
   for (const double weight : weights)
     require(std::isfinite(weight) && weight > 0, "mixture: weight ", weight, ", expected > 0");

@@ -42,7 +42,7 @@ class Mixture {
  public:
   static constexpr std::int64_t kBlock = 4096;
   /// Weights of any scale, at most kBlock of them, each finite and > 0.
-  Mixture(std::vector<double> weights, std::uint64_t seed);
+  Mixture(const std::vector<double>& weights, std::uint64_t seed);
   ~Mixture();
   Draw operator()(std::int64_t draw) const;
   /// How many of a block's draws each store has; kBlock in all.

@@ -41,7 +41,8 @@ std::vector<DataSource> store_sources(const DataConfig& config, std::int64_t con
   for (const std::string& path : config.train) {
     sources.push_back(store_source(path));
     const std::int64_t lookahead = config.begin_of_text ? 0 : 1;  // as StoreOrder counts them
-    samples.push_back(static_cast<double>(std::max<std::int64_t>(0, *sources.back().tokens - lookahead) / context));
+    const std::int64_t whole = std::max<std::int64_t>(0, *sources.back().tokens - lookahead) / context;
+    samples.push_back(static_cast<double>(whole));
   }
   const double all = std::accumulate(samples.begin(), samples.end(), 0.0);
   const auto quotas =

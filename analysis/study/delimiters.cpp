@@ -45,6 +45,7 @@ class SelfObserver final : public StudyObserver {
     const auto& d = tap.dims;
     const auto [at, is_new] = index_.try_emplace(std::string(path), layers.size());
     if (is_new) layers.emplace_back(static_cast<std::size_t>(d.n_heads));
+    const std::size_t layer = at->second;
     const Tensor qkv = study_.stream.on_host(tap.qkv);
     const auto lse = host_values(study_.stream, tap.lse);
     const Tensor starts = tap.starts ? study_.stream.on_host(tap.starts) : Tensor{};
@@ -54,14 +55,14 @@ class SelfObserver final : public StudyObserver {
         const std::int64_t t = n % T;
         if (t == (starts ? starts.data<std::int32_t>()[n] : 0)) continue;  // it sees itself only
         const bool delimiter = delimiter_at(first_ * T + n);
-        if (at->second == 0) ++counts[delimiter ? 0 : 1];
+        if (layer == 0) ++counts[delimiter ? 0 : 1];
         const Scalar* row = qkv.span<Scalar>().data() + n * W;
         for (std::int64_t h = 0; h < d.n_heads; ++h) {
           const Scalar *q = row + h * D, *k = row + (d.n_heads + h / (d.n_heads / d.n_kv_heads)) * D;
           double dot = 0;
           for (std::int64_t i = 0; i < D; ++i) dot += static_cast<double>(q[i]) * static_cast<double>(k[i]);
           const double a = std::exp(d.scale * dot - lse[static_cast<std::size_t>((n / T * d.n_heads + h) * T + t)]);
-          layers[at->second][static_cast<std::size_t>(h)].sum[delimiter ? 0 : 1] += a;
+          layers[layer][static_cast<std::size_t>(h)].sum[delimiter ? 0 : 1] += a;
         }
       }
     });

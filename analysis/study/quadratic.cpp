@@ -65,7 +65,8 @@ double sharing(const QuadraticBlock& block, std::ptrdiff_t n) {
     for (std::ptrdiff_t j = 0; j < i; ++j)
       sum += cosine(block.pairs[static_cast<std::size_t>(i)].vectors[0],
                     block.pairs[static_cast<std::size_t>(j)].vectors[0]);
-  return sum / static_cast<double>(n * (n - 1) / 2);  // of one channel NaN
+  const std::ptrdiff_t pairs = n * (n - 1) / 2;
+  return sum / static_cast<double>(pairs);  // of one channel NaN
 }
 
 void write(const Study& study, const std::vector<QuadraticBlock>& blocks, Results& results) {
