@@ -9,6 +9,9 @@ struct SpikeConfig {
   double abs = 100;
   double ratio = 1000;
 
+  /// A magnitude above it is massive. NaN, above which nothing is, where the median is.
+  double bound(double median) const { return abs > ratio * median ? abs : ratio * median; }
+
   void fields(auto&& v) {
     v("abs", abs, "an activation is massive above this magnitude ...");
     v("ratio", ratio, "... and above this multiple of the block's median magnitude");

@@ -19,7 +19,7 @@ Measurement measure(const Stream& stream, const Decoder& model, std::span<const 
   Measurement out;
 
   SinkObserver sinks_context(stream, options.metrics.sink_epsilon);
-  SpikeObserver spikes(stream, model.block_paths(), context, options.metrics.spike);
+  SpikeObserver spikes(stream, model.blocks(), context, options.metrics.spike);
   GateObserver gates(stream);
   Observers all({&sinks_context, &spikes, &gates});
   out.loss = mean_loss(stream, model, samples,

@@ -47,15 +47,14 @@ void SinkObserver::attention(std::string_view path, const AttentionTap& tap) {
         const Scalar* row = alpha.data<Scalar>() + (b * H + h) * T;
         HeadSums& sums = layer.heads[static_cast<std::size_t>(h)];
         for (std::int64_t k = 0; k < T; ++k) sums.alpha[static_cast<std::size_t>(k)] += static_cast<double>(row[k]);
-        const Scalar* top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
         const bool is_known = std::none_of(row, row + T, [](Scalar a) { return std::isnan(a); });
-        const auto counted = [&](Scalar a) {
-          return is_known ? static_cast<double>(static_cast<double>(a) > epsilon_)
-                          : std::numeric_limits<double>::quiet_NaN();
+        const auto counted = [is_known](bool is) {
+          return is_known ? static_cast<double>(is) : std::numeric_limits<double>::quiet_NaN();
         };
-        const double sink = counted(*top), first = counted(row[0]);
+        const auto position = sink_of(std::span(row, static_cast<std::size_t>(T)), epsilon_);
+        const double sink = counted(position.has_value()), first = counted(static_cast<double>(row[0]) > epsilon_);
         sums.sinks += sink;
-        if (sink == 1) ++sums.sink_token[static_cast<std::size_t>(top - row)];
+        if (position) ++sums.sink_token[static_cast<std::size_t>(*position)];
         sums.firsts += first;
         SequenceSums& sequence = sequences_[before + static_cast<std::size_t>(b)];
         sequence.sinks += sink;

@@ -1,6 +1,10 @@
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +16,16 @@ namespace spikesink {
 
 /// Is a head a sink head of a text, that is one in this share of its sequences? It is from half of them on.
 inline bool is_sink_head(double sink_share) { return sink_share >= 0.5; }
+
+/// The position, from 0, that makes a head a sink head of a sequence, by `alpha` (T): what gets most of the first half,
+/// if more than `epsilon`; nothing where attention is NaN.
+template <class T>
+std::optional<std::int64_t> sink_of(std::span<const T> alpha, double epsilon) {
+  if (std::ranges::any_of(alpha, [](T a) { return std::isnan(a); })) return std::nullopt;
+  const auto half = alpha.first(std::max<std::size_t>(alpha.size() / 2, 1));
+  const auto top = std::ranges::max_element(half);
+  return static_cast<double>(*top) > epsilon ? std::optional(top - half.begin()) : std::nullopt;
+}
 
 /// One attention layer's head, over all sequences seen.
 struct HeadSinks {

@@ -8,17 +8,16 @@
 #include "kernels/metrics/magnitudes.h"
 
 namespace spikesink {
-SpikeObserver::SpikeObserver(const Stream& stream, const std::vector<std::string>& block_paths, std::int64_t length,
+SpikeObserver::SpikeObserver(const Stream& stream, const std::vector<BlockPaths>& blocks, std::int64_t length,
                              const SpikeConfig& config)
-    : stream_(stream), length_(length), config_(config), blocks_(block_paths.size()) {
-  for (std::size_t i = 0; i < block_paths.size(); ++i) index_[block_paths[i] + ".residual"] = i;
+    : stream_(stream), length_(length), config_(config), blocks_(blocks.size()) {
+  for (std::size_t b = 0; b < blocks.size(); ++b) index_[blocks[b].residual] = b;
 }
 
 void SpikeObserver::activation(std::string_view path, const Tensor& value) {
   const auto at = index_.find(path);
   if (at == index_.end()) return;
-  const auto [N, C] = matrix_dims(value);
-  const std::int64_t T = length_, B = N / T;
+  const std::int64_t C = matrix_dims(value).cols, T = length_, B = matrix_dims(value).rows / T;
   const DType dtype = acc_dtype(value.dtype());
   const Tensor of_channels = stream_.empty({B, C}, dtype), of_tokens = stream_.empty({B, T}, dtype),
                of_all = stream_.empty({B}, dtype);
@@ -37,9 +36,7 @@ void SpikeObserver::activation(std::string_view path, const Tensor& value) {
     for (std::int64_t b = 0; b < B; ++b) {
       const Scalar *channels = channel_max.data<Scalar>() + b * C, *tokens = token_max.data<Scalar>() + b * T;
       const auto middle = static_cast<double>(median.data<Scalar>()[b]);
-      const auto massive = [&](Scalar h) {
-        return static_cast<double>(h) > config_.abs && static_cast<double>(h) > config_.ratio * middle;
-      };
+      const auto massive = [bound = config_.bound(middle)](Scalar h) { return static_cast<double>(h) > bound; };
       const Scalar* top = std::max_element(tokens, tokens + T, is_below);
       const auto largest = static_cast<double>(*top);
       sums.max = std::max(sums.max, largest, is_below);

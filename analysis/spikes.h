@@ -9,6 +9,7 @@
 
 #include "analysis/config.h"
 #include "kernels/core/stream.h"
+#include "models/decoder.h"
 #include "models/observer.h"
 
 namespace spikesink {
@@ -51,8 +52,7 @@ struct SpikeFigures {
 /// length, and go through the whole model.
 class SpikeObserver final : public Observer {
  public:
-  /// `block_paths`: Decoder::block_paths(), the branches that the residual joins are named after.
-  SpikeObserver(const Stream& stream, const std::vector<std::string>& block_paths, std::int64_t length,
+  SpikeObserver(const Stream& stream, const std::vector<BlockPaths>& blocks, std::int64_t length,
                 const SpikeConfig& config);
 
   void activation(std::string_view path, const Tensor& value) override;

@@ -46,11 +46,12 @@ Decoder::Decoder(const ModelConfig& c, Recompute recompute) : config_(c), recomp
       parts.input_norm = norm(c.norm.input, layer + input_norm, place, NormSide::kInput);
       parts.branch = make_branch();
       parts.output_norm = norm(c.norm.output, layer + output_norm, place, NormSide::kOutput);
-      block_paths_.push_back(parts.branch->path());
       blocks_.push_back({.input_norm = parts.input_norm->path(),
                          .branch = parts.branch->path(),
-                         .added = (c.norm.output ? parts.output_norm : parts.branch)->path()});
+                         .added = (c.norm.output ? parts.output_norm : parts.branch)->path(),
+                         .residual = {}});
       blocks.push_back(std::make_unique<Residual>(std::move(parts)));
+      blocks_.back().residual = blocks.back()->path();
     };
     add_block(names.attention_input, names.attention_output, NormPlace::kAttention,
               [&] { return std::make_unique<Attention>(params_, layer + ".self_attn", c, out_std); });

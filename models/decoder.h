@@ -9,12 +9,12 @@
 
 namespace spikesink {
 
-/// A block (sublayer) by the paths under which observers see its parts; what it does to the residual stream is reported
-/// as `branch` + ".residual".
+/// A block (sublayer) by the paths under which observers see its parts.
 struct BlockPaths {
   std::string input_norm;  ///< what the branch reads; empty: the residual stream as it is
   std::string branch;
-  std::string added;  ///< what is added to the residual stream: the branch's output, or that of the norm behind it
+  std::string added;     ///< what is added to the residual stream: the branch's output, or that of the norm behind it
+  std::string residual;  ///< the residual stream behind it
 };
 
 /// A decoder-only transformer: token embedding, L layers of attention and FFN on a residual stream, a final norm and
@@ -39,9 +39,7 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
   ParamSet& params() { return params_; }
   const ParamSet& params() const { return params_; }
-  /// Paths of the 2 L blocks (sublayers) in order, as observers see them: attention, FFN, attention, ...
-  const std::vector<std::string>& block_paths() const { return block_paths_; }
-  /// Of the same blocks all paths.
+  /// The 2 L blocks (sublayers) in order: attention, FFN, attention, ...
   const std::vector<BlockPaths>& blocks() const { return blocks_; }
 
  private:
@@ -58,7 +56,6 @@ class Decoder {
   std::vector<ModulePtr> layers_;
   ModulePtr final_norm_;
   const Param* head_;  // (V, C)
-  std::vector<std::string> block_paths_;
   std::vector<BlockPaths> blocks_;
   LayerHooks* hooks_ = nullptr;
 };

@@ -25,11 +25,7 @@ double mean_from(const std::vector<double>& losses, std::int64_t first) {
 
 void eviction(const Study& study, Results& results) {
   const std::int64_t T = study.length;
-  if (T < 4)
-    throw UsageError(
-        fmt::format("eviction: sequences of {} tokens, a cache of half of them evicts nothing that is "
-                    "read; give --length 4 or more",
-                    T));
+  require(T >= 4, "eviction: of ", T, " tokens a cache of half of them evicts nothing that is read");
   const std::vector<std::int64_t> sizes = {T / 2, T / 4};
   std::int64_t num_fits = 0;
   for (const std::int64_t size : sizes)

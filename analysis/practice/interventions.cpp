@@ -25,7 +25,7 @@ constexpr std::int64_t kMostRuns = 17;  // of the text, with every row
 class ChannelMeans final : public Observer {
  public:
   explicit ChannelMeans(const Study& study) : study_(study), blocks_(study.model.blocks().size()) {
-    for (std::size_t b = 0; b < blocks_.size(); ++b) index_[study.model.blocks()[b].branch + ".residual"] = b;
+    for (std::size_t b = 0; b < blocks_.size(); ++b) index_[study.model.blocks()[b].residual] = b;
   }
   void activation(std::string_view path, const Tensor& value) override {
     const auto at = index_.find(path);
@@ -81,7 +81,7 @@ class Rows {
 
   void add(const std::string& name, StudyText::Changes changes, Observer* beside = nullptr, bool sinks_hold = true) {
     SinkObserver sink_observer(study_.stream, study_.sink_epsilon);
-    SpikeObserver spike_observer(study_.stream, study_.model.block_paths(), study_.length, study_.spike);
+    SpikeObserver spike_observer(study_.stream, study_.model.blocks(), study_.length, study_.spike);
     std::vector<Observer*> all{&sink_observer, &spike_observer};
     if (beside) all.push_back(beside);
     Observers observers(std::move(all));

@@ -17,7 +17,7 @@ namespace {
 class Residuals : public Observer {
  public:
   explicit Residuals(const Study& study) : study_(study), blocks_(study.model.blocks().size()) {
-    for (std::size_t b = 0; b < blocks_.size(); ++b) index_[study.model.blocks()[b].branch + ".residual"] = b;
+    for (std::size_t b = 0; b < blocks_.size(); ++b) index_[study.model.blocks()[b].residual] = b;
   }
   void activation(std::string_view path, const Tensor& value) override {
     if (const auto at = index_.find(path); at != index_.end()) take(at->second, host_values(study_.stream, value));

@@ -20,7 +20,7 @@ std::vector<double> massive_bounds(const Study& study, const Tensor& x) {
                                .x = x,
                                .length = T});
   std::vector<double> bounds = host_values(stream, median);
-  for (double& bound : bounds) bound = std::max(study.spike.abs, study.spike.ratio * bound);
+  for (double& bound : bounds) bound = study.spike.bound(bound);
   return bounds;
 }
 
@@ -30,7 +30,7 @@ ChannelsSet::ChannelsSet(const Study& study, std::vector<std::int64_t> channels,
   const auto& blocks = study.model.blocks();
   require(values_.size() == blocks.size() * channels_.size(), "ChannelsSet: ", values_.size(), " values for ",
           channels_.size(), " channels after ", blocks.size(), " blocks");
-  for (std::size_t b = 0; b < blocks.size(); ++b) index_[blocks[b].branch + ".residual"] = b;
+  for (std::size_t b = 0; b < blocks.size(); ++b) index_[blocks[b].residual] = b;
 }
 
 Tensor ChannelsSet::activation(std::string_view path, const Tensor& value) {

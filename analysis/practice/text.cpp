@@ -7,18 +7,10 @@
 #include <numeric>
 
 #include "analysis/study/passes.h"
+#include "io/readable.h"
 #include "models/sample_loss.h"
 
 namespace spikesink {
-namespace {
-
-std::string duration(double seconds) {
-  if (seconds < 90) return fmt::format("{:.0f} s", std::max(seconds, 1.0));
-  return seconds < 5400 ? fmt::format("{:.0f} min", seconds / 60) : fmt::format("{:.1f} h", seconds / 3600);
-}
-
-}  // namespace
-
 StudyText::StudyText(const Study& study, std::int64_t runs)
     : study_(study),
       num_passes_((study.sequences() + study.micro_batch - 1) / study.micro_batch),
@@ -81,7 +73,7 @@ void StudyText::foretell(const std::string& analysis, const Changes& typical) co
   run(0, typical);
   const std::chrono::duration<double> one = std::chrono::steady_clock::now() - begin;
   study_.say(fmt::format("{}: at most {} passes, about {}", analysis, total_,
-                         duration(one.count() * static_cast<double>(total_))));
+                         duration_text(std::max(one.count() * static_cast<double>(total_), 1.0))));
 }
 
 }  // namespace spikesink

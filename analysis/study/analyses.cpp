@@ -38,11 +38,10 @@ constexpr auto kAnalyses = std::to_array<AnalysisRow>({
     {"distance", "how far back each head looks: sink heads and others", attention_distance, for_all},
     {"keys", "dimension of sink keys and of others, and logits of queries on them, by head", key_geometry, for_all},
     // What they mean to who runs the model; many passes, so only by name.
-    {"quantization", "perplexity and error by block under simulated int8, int4 and FP8", quantization, for_all, false,
-     2},
+    {"quantization", "perplexity and error by block under simulated int8, int4 and FP8", quantization, for_all, false},
     {"eviction", "perplexity with a cache of the first and the last tokens", eviction, for_all, false, 4},
-    {"interventions", "perplexity without spike channels, sink heads or the first token", interventions, for_all, false,
-     2},
+    {"interventions", "perplexity without spike channels, sink heads or the first token", interventions, for_all,
+     false},
 });
 
 }  // namespace

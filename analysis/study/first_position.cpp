@@ -124,7 +124,7 @@ class FirstObserver final : public StudyObserver {
   FirstObserver(const Study& study, std::vector<AlignedLayer>& layers, const std::vector<double>& s)
       : streams(study.model.blocks().size()), study_(study), s_(s) {
     for (AlignedLayer& layer : layers) layers_[layer.branch] = &layer;
-    for (std::size_t b = 0; b < streams.size(); ++b) residuals_[study.model.blocks()[b].branch + ".residual"] = b;
+    for (std::size_t b = 0; b < streams.size(); ++b) residuals_[study.model.blocks()[b].residual] = b;
   }
   void begin_pass(std::int64_t, std::int64_t count) override { count_ = count; }
   void gate(std::string_view path, const GateTap& tap) override {

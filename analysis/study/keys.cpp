@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <span>
 
 #include "analysis/sinks.h"
 #include "analysis/study/distribution.h"
@@ -34,10 +35,10 @@ class Voter final : public StudyObserver {
     const auto alpha = host_values(study_.stream, mass);
     for (std::int64_t b = 0; b < B; ++b)
       for (std::int64_t h = 0; h < H; ++h) {
-        const auto row = alpha.begin() + (b * H + h) * T;
-        const auto top = std::max_element(row, row + std::max<std::int64_t>(T / 2, 1));
-        if (!(*top > study_.sink_epsilon)) continue;
-        ++votes_[static_cast<std::size_t>((first_ + b) * T + (top - row))];
+        const std::span row(alpha.data() + (b * H + h) * T, static_cast<std::size_t>(T));
+        const auto sink = sink_of(row, study_.sink_epsilon);
+        if (!sink) continue;
+        ++votes_[static_cast<std::size_t>((first_ + b) * T + *sink)];
         ++sinks_[at->second][static_cast<std::size_t>(h)];
       }
   }

@@ -53,7 +53,7 @@ class NormObserver final : public StudyObserver {
     for (std::size_t b = 0; b < study.model.blocks().size(); ++b) {
       const BlockPaths& block = study.model.blocks()[b];
       norms_[block.input_norm] = b;
-      residuals_[block.branch + ".residual"] = b + 1;
+      residuals_[block.residual] = b + 1;
       if (study.model.config().norm.kind == NormKind::kDynamicTanh)
         alphas_.push_back(host_values(study.stream, parameter(study.model, block.input_norm + ".alpha"))[0]);
     }

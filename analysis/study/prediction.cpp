@@ -19,7 +19,7 @@ class FfnObserver final : public StudyObserver {
       const BlockPaths& block = blocks[predictor.block()];
       Ffn& ffn = ffns_[block.branch];
       ffn.predictor = &predictor;
-      inputs_[block.input_norm.empty() ? blocks[predictor.block() - 1].branch + ".residual" : block.input_norm] = &ffn;
+      inputs_[block.input_norm.empty() ? blocks[predictor.block() - 1].residual : block.input_norm] = &ffn;
     }
   }
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first * length_; }

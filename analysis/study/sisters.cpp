@@ -13,7 +13,7 @@ namespace {
 class Both final : public StudyObserver {
  public:
   Both(const Study& study, std::int64_t length)
-      : sinks(study.stream, study.sink_epsilon), spikes(study.stream, study.model.block_paths(), length, study.spike) {}
+      : sinks(study.stream, study.sink_epsilon), spikes(study.stream, study.model.blocks(), length, study.spike) {}
   void activation(std::string_view path, const Tensor& value) override { spikes.activation(path, value); }
   void attention(std::string_view path, const AttentionTap& tap) override { sinks.attention(path, tap); }
 

@@ -16,7 +16,7 @@ using Paths = std::map<std::string, std::size_t, std::less<>>;
 /// Path of the residual stream after a block -> block, from 0.
 Paths residual_paths(const Decoder& model) {
   Paths paths;
-  for (std::size_t b = 0; b < model.blocks().size(); ++b) paths[model.blocks()[b].branch + ".residual"] = b;
+  for (std::size_t b = 0; b < model.blocks().size(); ++b) paths[model.blocks()[b].residual] = b;
   return paths;
 }
 
@@ -37,7 +37,7 @@ class Finder final : public StudyObserver {
     const std::int64_t T = study_.length, C = matrix_dims(value).cols, B = matrix_dims(value).rows / T;
     const SequenceMagnitudes found = magnitudes_of(study_.stream, value, T);
     for (std::int64_t b = 0; b < B; ++b) {
-      const double bound = std::max(study_.spike.abs, study_.spike.ratio * found.medians[static_cast<std::size_t>(b)]);
+      const double bound = study_.spike.bound(found.medians[static_cast<std::size_t>(b)]);
       const auto sequence = static_cast<std::size_t>(first_ + b);
       for (std::int64_t t = 0; t < T; ++t) {
         const double h = found.tokens[static_cast<std::size_t>(b * T + t)];

@@ -49,7 +49,7 @@ struct AnalysisRow {
   /// Why the model has no such analysis (no SwiGLU FFN, no gate), in one line; empty: it has.
   std::string (*not_for)(const ModelConfig&);
   bool by_default = true;     ///< false: only where its name is given
-  std::int64_t shortest = 1;  ///< tokens that a sequence must have
+  std::int64_t shortest = 2;  ///< tokens that a sequence must have
 };
 
 /// In the order in which they run.

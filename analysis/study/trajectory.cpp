@@ -101,7 +101,7 @@ class TrajectoryObserver final : public StudyObserver {
   explicit TrajectoryObserver(const Study& study)
       : residual(study, study.model.blocks().size()), added(study, study.model.blocks().size()) {
     for (std::size_t b = 0; b < study.model.blocks().size(); ++b) {
-      index_[study.model.blocks()[b].branch + ".residual"] = {&residual, b};
+      index_[study.model.blocks()[b].residual] = {&residual, b};
       index_[study.model.blocks()[b].added] = {&added, b};
     }
   }

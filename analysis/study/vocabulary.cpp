@@ -28,8 +28,7 @@ class ItemObserver final : public StudyObserver {
  public:
   explicit ItemObserver(const Study& study) : study_(study), cpu_(Stream::cpu()) {
     const auto V = static_cast<std::size_t>(study.model.config().vocab_size);
-    for (const BlockPaths& block : study.model.blocks())
-      paths_[block.branch + ".residual"] = maxima.size(), maxima.emplace_back(V);
+    for (const BlockPaths& block : study.model.blocks()) paths_[block.residual] = maxima.size(), maxima.emplace_back(V);
     is_spike.resize(V);
   }
   void begin_pass(std::int64_t first, std::int64_t) override { first_ = first; }
@@ -48,7 +47,7 @@ class ItemObserver final : public StudyObserver {
             largest = std::max(largest, std::abs(static_cast<double>(x[c])), is_below);
           const auto item = static_cast<std::size_t>(first_ + n);
           block[item] = static_cast<float>(largest);
-          if (largest > study_.spike.abs && largest > study_.spike.ratio * lower_median_magnitude(x, C))
+          if (largest > study_.spike.abs && largest > study_.spike.bound(lower_median_magnitude(x, C)))
             is_spike[item] = 1;
         }
       });

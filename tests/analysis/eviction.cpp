@@ -59,7 +59,7 @@ TEST_CASE("eviction's losses are those of passes with such a cache, and of the m
 TEST_CASE("eviction says which length it needs", "[analysis][eviction]") {
   const Studied studied(0, 2, 3);
   Results results;
-  CHECK_THROWS_AS(eviction(studied.study(), results), UsageError);
+  CHECK_THROWS_AS(eviction(studied.study(), results), ContractError);
   const Studied enough(0, 2, 4);
   eviction(enough.study(), results);
   CHECK(std::get<std::vector<std::int64_t>>(results.at("size").values) == std::vector<std::int64_t>{2, 1});

@@ -41,7 +41,7 @@ TEST_CASE("quantization's losses and errors are those of plain passes, however m
              &of_spikes = doubles(results, "error_spike_tokens"), &of_others = doubles(results, "error_other_tokens");
   CHECK(loss[0] == Approx(studied.loss()).epsilon(1e-12));
   CHECK(doubles(results, "perplexity")[1] == Approx(std::exp(loss[1])));
-  const auto C = static_cast<std::size_t>(studied.model.config().d_model), blocks = studied.model.block_paths().size();
+  const auto C = static_cast<std::size_t>(studied.model.config().d_model), blocks = studied.model.blocks().size();
   const Streams exact = streams_of(studied, nullptr);
   for (std::size_t i = 0; i < kSchemes.size(); ++i) {
     CAPTURE(kSchemes[i].name);
@@ -49,7 +49,7 @@ TEST_CASE("quantization's losses and errors are those of plain passes, however m
     CHECK(loss[i + 1] == Approx(studied.loss(&quantizer)).epsilon(1e-10));
     const Streams rounded = streams_of(studied, &quantizer);
     for (std::size_t b = 0; b < blocks; ++b) {
-      const std::string path = studied.model.block_paths()[b] + ".residual";
+      const std::string path = studied.model.blocks()[b].residual;
       const std::vector<double>&h = exact.blocks.at(path), &other = rounded.blocks.at(path);
       double sums[2] = {}, counts[2] = {};
       for (std::size_t n = 0; n < studied.tokens.size(); ++n) {

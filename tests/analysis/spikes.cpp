@@ -6,12 +6,16 @@
 #include <limits>
 
 namespace spikesink {
+namespace {
+const std::vector<BlockPaths> kBlocks{
+    {.input_norm = "", .branch = "m.self_attn", .added = "m.self_attn", .residual = "m.self_attn.residual"},
+    {.input_norm = "", .branch = "m.mlp", .added = "m.mlp", .residual = "m.mlp.residual"}};
+}
 
 TEST_CASE("planted spikes are found with their block, position and channels", "[analysis][spike]") {
   constexpr std::int64_t B = 2, T = 4, C = 5;
   const Stream stream = Stream::cpu(2);
-  const std::vector<std::string> blocks{"m.self_attn", "m.mlp"};
-  SpikeObserver observer(stream, blocks, T, {.abs = 100, .ratio = 50});
+  SpikeObserver observer(stream, kBlocks, T, {.abs = 100, .ratio = 50});
 
   const auto stream_of = [&](auto value) {
     Tensor x = stream.empty({B * T, C}, DType::kF32);
@@ -54,7 +58,7 @@ TEST_CASE("planted spikes are found with their block, position and channels", "[
 TEST_CASE("a NaN in the residual stream leaves no figure of its block and sequence", "[analysis]") {
   const std::int64_t B = 2, T = 4, C = 6;
   const Stream stream = Stream::cpu(2);
-  SpikeObserver observer(stream, {"m.self_attn", "m.mlp"}, T, {.abs = 100, .ratio = 20});
+  SpikeObserver observer(stream, kBlocks, T, {.abs = 100, .ratio = 20});
   const Tensor x = stream.empty({B * T, C}, DType::kF32);
   std::ranges::fill(x.span<float>(), 3.0f);
   observer.activation("m.self_attn.residual", x);

@@ -118,9 +118,11 @@ TEST_CASE("an observer sees every module once, with its gradient, and changes no
     pass.backward();
   }
   CHECK(losses[0] == losses[1]);
-  for (const std::string& block : model.block_paths()) {
-    CHECK(recorder.activations.count(block) == 1);
-    CHECK(recorder.activations.count(block + ".residual") == 1);
+  for (const BlockPaths& block : model.blocks()) {
+    CHECK(recorder.activations.count(block.branch) == 1);
+    CHECK(recorder.activations.count(block.added) == 1);
+    CHECK(block.residual == block.branch + ".residual");
+    CHECK(recorder.activations.count(block.residual) == 1);
   }
   CHECK(recorder.gradients == recorder.activations);
   CHECK(recorder.taps == std::set<std::string, std::less<>>{"model.layers.0.self_attn", "model.layers.1.self_attn"});

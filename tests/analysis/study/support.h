@@ -73,7 +73,7 @@ struct Seen final : Observer {
     Pass pass(stream, {S, T, starts}, Pass::Mode::kForwardOnly, this);
     study.model.hidden(pass, upload_ids(stream, study.tokens));
     for (const BlockPaths& block : study.model.blocks()) {
-      residual.push_back(of.at(block.branch + ".residual"));
+      residual.push_back(of.at(block.residual));
       added.push_back(of.at(block.added));
     }
   }
