@@ -13,9 +13,9 @@
 #include "cli/summary_table.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/readable.h"
 #include "io/sha256.h"
 #include "models/not_finite.h"
-#include "trainer/readable.h"
 #include "trainer/run_log.h"
 
 namespace spikesink::cli {
@@ -63,12 +63,11 @@ std::int64_t context_of(const AnalyzeOptions& options, const ModelConfig& model)
 }
 
 /// UsageError where an analysis needs longer sequences.
-void require_length(const std::vector<const AnalysisRow*>& rows, std::int64_t length) {
+void require_length(const AnalyzeOptions& options, const std::vector<const AnalysisRow*>& rows, std::int64_t length) {
   for (const AnalysisRow* row : rows)
     if (length < row->shortest)
-      throw UsageError(
-          fmt::format("--length {0}: too short for {1}; give --length {2} or more, or leave --only {1} out", length,
-                      row->name, row->shortest));
+      throw UsageError(fmt::format("{0} {1}: too short for {2}; give {0} {3} or more, or leave --only {2} out",
+                                   options.length > 0 ? "--length" : "--context", length, row->name, row->shortest));
 }
 
 /// The first `length` tokens of the first `count` rows of `samples` (n, row).
@@ -111,7 +110,7 @@ void run(AnalyzeOptions options) {
   const Config& config = measured.config;
   const std::int64_t context = context_of(options, config.model),
                      length = options.length > 0 ? options.length : std::min(kLength, context);
-  require_length(rows, length);
+  require_length(options, rows, length);
   std::string reasons;
   for (const AnalysisRow* row : rows)
     if (const std::string reason = row->not_for(config.model); !reason.empty())
@@ -197,13 +196,13 @@ void add_analyze_command(CLI::App& app) {
           "--length", options->length,
           fmt::format("tokens of a sequence that are looked at; default: {}, or the context where that is less",
                       kLength))
-      ->check(at_least_one);
+      ->check(at_least<2>);
   command
       ->add_option("--context", options->context,
                    fmt::format("tokens of a sequence, of which --length are the first; default: the model's context, "
                                "at most {} or --length",
                                kLongest))
-      ->check(at_least_one);
+      ->check(at_least<2>);
   command
       ->add_option("--only", options->only,
                    "an analysis of the list below; may be repeated; default: all that are not marked \"only if named\"")

@@ -15,9 +15,9 @@
 #include "cli/session.h"
 #include "configs/reader.h"
 #include "io/failure.h"
+#include "io/readable.h"
 #include "trainer/dist/muted.h"
 #include "trainer/dist/ranks.h"
-#include "trainer/readable.h"
 #include "trainer/train_bench.h"
 
 namespace spikesink::cli {
@@ -170,7 +170,8 @@ class Timed {
     const auto begin = std::chrono::steady_clock::now();
     measure(session_.stream, *session_.model, samples, options);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    return {.seconds = seconds, .sequences = sequences, .interval = config_.metrics.logging.probe_every_steps};
+    const std::int64_t every = config_.metrics.logging.probe_every_steps;
+    return {.seconds = seconds, .sequences = sequences, .interval = every > 0 ? every : config_.checkpoint.every_steps};
   }
 
  private:
@@ -253,6 +254,11 @@ void run(const BenchOptions& options, Ranks& ranks) {
 void add_bench_command(CLI::App& app, Ranks& ranks) {
   CLI::App* command = app.add_subcommand("bench", "Time the program, each figure beside its limit");
   command->require_subcommand(1);
+  command->footer(
+      "Each command says more by --help. Examples\n"
+      "  spikesink bench kernels --only attention     a kernel, forward and backward, beside a matrix product\n"
+      "  spikesink bench train CONFIG                 whole steps of a config, and their share of the machine's rate\n"
+      "  spikesink bench data                         from shards to samples");
   add_bench_kernels_command(*command);
   add_bench_data_command(*command);
   CLI::App* train = command->add_subcommand(
@@ -260,13 +266,13 @@ void add_bench_command(CLI::App& app, Ranks& ranks) {
   auto options = std::make_shared<BenchOptions>();
   train->add_option("CONFIG", options->config, "YAML file; default: 8 layers, d_model 512, context 512");
   train->add_option("--set", options->overrides, "key=value over the config; may be repeated")->allow_extra_args(false);
-  train->add_option("--steps", options->steps, "steps to time")->check(at_least_one)->capture_default_str();
-  train->add_flag(
+  train->add_option("--steps", options->steps, "steps to time")->check(at_least<1>)->capture_default_str();
+  CLI::Option* const variants_flag = train->add_flag(
       "--variants", options->variants,
       fmt::format("every kind of norm, FFN and gate against the config, in alternation: takes as long as {} "
                   "runs without it",
                   2 * variants().size()));
-  train->add_flag("--probe", options->probe, "time the probe of the config's metrics as well");
+  train->add_flag("--probe", options->probe, "time the probe of the config's metrics as well")->excludes(variants_flag);
   train->add_flag("--json", options->json, "print one JSON object a line");
   train->footer(
       "A step is what a run's is: passes of train.micro_batch sequences, then the optimizer. OMP_NUM_THREADS sets the\n"

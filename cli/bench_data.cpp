@@ -12,7 +12,7 @@
 #include "data/bench.h"
 #include "data/tokenizer.h"
 #include "io/failure.h"
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -72,14 +72,20 @@ void run(const DataOptions& options) {
   const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   std::vector<DataBench> only;
   for (const std::string& name : options.only) only.push_back(bench_named(name));
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  const auto require_used = [&](std::string_view option, bool given, std::initializer_list<DataBench> by) {
+    if (!given || only.empty() || std::ranges::find_first_of(only, by) != only.end()) return;
+    throw UsageError(fmt::format("bench data: {} has no effect on what --only names; leave one of them out", option));
+  };
+  require_used("--data", !options.shards.empty(), {DataBench::kRead, DataBench::kTokenise, DataBench::kStream});
+  require_used("--store", !options.store.empty(), {DataBench::kStore});
+  require_used("--synthetic", options.synthetic > 0, {DataBench::kStore});
   bench_data({.tokenizer = *tokenizer,
               .shards = options.shards,
               .store = options.store,
               .synthetic = options.synthetic,
               .only = only,
               .context = options.context,
-              .threads = options.threads > 0 ? options.threads : cores,
+              .threads = threads_or_cores(options.threads),
               .seconds = options.seconds},
              [&](const DataFigure& figure) {
                options.json ? print_json(figure, options) : print(figure);
@@ -104,10 +110,10 @@ void add_bench_data_command(CLI::App& bench) {
   command
       ->add_option("--synthetic", options->synthetic,
                    "instead a store of so many tokens in a file that is all hole: what size alone does")
-      ->check(at_least_one);
+      ->check(at_least<1>);
   command->add_option("--only", options->only, "read | tokenise | stream | store | files; may be repeated")
       ->allow_extra_args(false);
-  command->add_option("--context", options->context, "tokens of a sample")->check(at_least_one)->capture_default_str();
+  command->add_option("--context", options->context, "tokens of a sample")->check(at_least<1>)->capture_default_str();
   command->add_option("--threads", options->threads, "of `stream`, `store` and `files`; default: the machine's cores")
       ->check(some_threads);
   command->add_option("--seconds", options->seconds, "time that each takes")->check(positive)->capture_default_str();

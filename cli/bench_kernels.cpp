@@ -111,7 +111,7 @@ void add_bench_kernels_command(CLI::App& bench) {
   command->add_option("--sizes", options->sizes, "auto | full (a GPU's) | cpu | tiny (only to see that all runs)")
       ->capture_default_str();
   command->add_option("--runs", options->runs, "timed runs a kernel, each of 2 ms or more; their median counts")
-      ->check(at_least_one)
+      ->check(at_least<1>)
       ->capture_default_str();
   command->add_flag("--json", options->json, "print one JSON object a line, the first of the machine");
   command->footer(

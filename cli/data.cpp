@@ -19,7 +19,7 @@
 #include "data/train_data.h"
 #include "data/utf8.h"
 #include "io/failure.h"
-#include "trainer/readable.h"
+#include "io/readable.h"
 #include "trainer/run_folder.h"
 
 namespace spikesink::cli {
@@ -39,17 +39,13 @@ void verify(const VerifyCommand& command) {
   const auto rate = [begin](std::int64_t bytes) {
     return megabytes(bytes) / std::max(std::chrono::duration<double>(Clock::now() - begin).count(), 1e-3);
   };
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  const Verification result =
-      verify_store({.store = command.store,
-                    .threads = command.threads > 0 ? command.threads : cores,
-                    .report = [&](const VerifyProgress& p) {
-                      std::string text =
-                          fmt::format("{} of {} files, {:.0f} of {:.0f} MB, {:.0f} MB/s", p.files_done, p.files,
-                                      megabytes(p.bytes_done), megabytes(p.bytes), rate(p.bytes_done));
-                      if (p.findings > 0) text += ", " + counted(p.findings, "finding");
-                      line.show(text);
-                    }});
+  const Verification result = verify_store(
+      {.store = command.store, .threads = threads_or_cores(command.threads), .report = [&](const VerifyProgress& p) {
+         std::string text = fmt::format("{} of {} files, {:.0f} of {:.0f} MB, {:.0f} MB/s", p.files_done, p.files,
+                                        megabytes(p.bytes_done), megabytes(p.bytes), rate(p.bytes_done));
+         if (p.findings > 0) text += ", " + counted(p.findings, "finding");
+         line.show(text);
+       }});
   line.close();
   for (const std::string& finding : result.findings) fmt::print("{}\n", finding);
   std::int64_t tokens = 0, documents = 0;
@@ -72,7 +68,7 @@ struct ShowCommand {
   std::string store, run, tokenizer;
   std::optional<std::int64_t> sample, draw;
   std::int64_t context = 2048;
-  std::uint64_t seed = 1;
+  std::optional<std::uint64_t> seed;
   bool held_out = false, begin_of_text = false;
 };
 
@@ -119,6 +115,9 @@ void show_of_store(const ShowCommand& command) {
     throw UsageError("data show: give either --sample I or --draw G");
   if (command.tokenizer.empty())
     throw UsageError("data show: --tokenizer is missing; give the one that the store was made with");
+  if (command.sample && command.seed)
+    throw UsageError(
+        "data show: --seed has no effect on --sample, which counts in the store's own order; leave it out");
   if (command.draw && command.held_out)
     throw UsageError("data show: --draw is of training, which has nothing that is held out; give --sample I");
   const auto tokenizer = make_tokenizer(command.tokenizer, "--tokenizer");
@@ -136,10 +135,11 @@ void show_of_store(const ShowCommand& command) {
                                 store.tokens(), name, command.context));
   std::int64_t sample = 0;
   if (command.draw) {
-    const StoreOrder order({&store}, {}, command.context, begin, command.seed);
+    const std::uint64_t seed = command.seed.value_or(1);
+    const StoreOrder order({&store}, {}, command.context, begin, seed);
     const auto drawn = order.at(*command.draw);
     sample = drawn.index;
-    fmt::print("draw {} of seed {} is sample {} of {}, in epoch {}\n", *command.draw, command.seed, sample, samples,
+    fmt::print("draw {} of seed {} is sample {} of {}, in epoch {}\n", *command.draw, seed, sample, samples,
                drawn.epoch);
   } else {
     sample = *command.sample;
@@ -204,9 +204,9 @@ void add_show(CLI::App& data) {
       command->add_option("--tokenizer", options->tokenizer, "that the store was made with: bytes, or its file"),
       command->add_option("--sample", options->sample, "the sample of this number in the store's own order, from 0")
           ->check(from_zero),
-      command->add_option("--seed", options->seed, "run.seed of that training")->capture_default_str(),
+      command->add_option("--seed", options->seed, "of --draw: run.seed of that training; default: 1"),
       command->add_option("--context", options->context, "model.context of that training")
-          ->check(at_least_one)
+          ->check(at_least<1>)
           ->capture_default_str(),
       command->add_flag("--held-out", options->held_out, "of what is held out"),
       command->add_flag("--begin-of-text", options->begin_of_text, "as training with data.begin_of_text packs")};
@@ -229,6 +229,10 @@ void add_show(CLI::App& data) {
 void add_data_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("data", "Verify a token store; show what a sample holds");
   command->require_subcommand(1);
+  command->footer(
+      "Of a folder that `spikesink prepare` made. Examples\n"
+      "  spikesink data verify stores/dclm\n"
+      "  spikesink data show stores/dclm --sample 17 --tokenizer tokenizer.model");
   add_verify(*command);
   add_show(*command);
 }

@@ -11,8 +11,8 @@
 #include "cli/options.h"
 #include "io/failure.h"
 #include "io/json_text.h"
+#include "io/readable.h"
 #include "io/sha256.h"
-#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -113,11 +113,11 @@ void add_eval_command(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
   add_measured_options(*command, options->measured, "metrics.sequences");
   command->add_option("--context", options->context, "tokens of a sequence; default, and the most: the model's context")
-      ->check(at_least_two);
+      ->check(at_least<2>);
   command
       ->add_option("--loss-from-position", options->loss_from_position,
                    "1-based first position of a sequence that loss and perplexity cover; default: that of the training")
-      ->check(at_least_one);
+      ->check(at_least<1>);
   command->add_flag("--json", options->json, "print one JSON object");
   command->footer(
       "Models whose loss began at different positions compare where both had one, by --loss-from-position.\n\n"

@@ -15,10 +15,11 @@
 #include "data/tokenizer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/json_text.h"
+#include "io/readable.h"
 #include "models/decoder.h"
 #include "models/hf/hf_config.h"
 #include "trainer/hf_weights.h"
-#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace fs = std::filesystem;
@@ -124,8 +125,8 @@ void run(const ExportOptions& options) {
              counted(static_cast<std::int64_t>(files), "file"));
   if (hf.document_mask)
     fmt::print("data.document_mask stays with `import` alone: in transformers tokens see all documents of a sample\n");
-  fmt::print("in Python: transformers.AutoModelForCausalLM.from_pretrained(\"{}\"{})\n", options.out,
-             released ? "" : ", trust_remote_code=True");
+  fmt::print("in Python: transformers.AutoModelForCausalLM.from_pretrained({}{})\n",
+             json_text(nlohmann::json(options.out)), released ? "" : ", trust_remote_code=True");
 }
 
 }  // namespace

@@ -1,15 +1,12 @@
 #include "cli/follower.h"
 
 #include <fmt/format.h>
-#include <sys/wait.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 
 #include "io/failure.h"
+#include "sweeps/command.h"
 
 namespace spikesink::cli {
 namespace {
@@ -38,24 +35,9 @@ std::string find_script() {
                   kScript, text, kElsewhere));
 }
 
-std::string quoted_for_shell(const std::string& text) {
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
-
-struct Answer {
-  int code;
-  std::string last_line;
-};
-Answer ask(const std::string& command) {
-  FILE* const pipe = popen(command.c_str(), "re");
-  if (!pipe) throw UsageError(fmt::format("sh cannot be started: {}", std::strerror(errno)));
-  std::string text;
-  for (int c; (c = std::fgetc(pipe)) != EOF;) text += static_cast<char>(c);
-  const int status = pclose(pipe);
+std::string last_line_of(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text.substr(text.rfind('\n') + 1)};
+  return text.substr(text.rfind('\n') + 1);
 }
 
 }  // namespace
@@ -63,14 +45,14 @@ Answer ask(const std::string& command) {
 std::vector<std::string> wandb_command(const RunFolder& folder) {
   constexpr int kTooLong = 124, kNotFound = 127;
   const std::string script = find_script();
-  const auto [code, answer] = ask("timeout 120 python3 " + quoted_for_shell(script) + " --check 2>&1 </dev/null");
+  const auto [code, out, err] = run_command({"timeout", "120", "python3", script, "--check"});
   if (code == kNotFound)
     throw UsageError(
         fmt::format("metrics.loggers: wandb needs python3, which is not on the PATH; install it, or {}", kElsewhere));
   if (code == kTooLong)
     throw UsageError(fmt::format(
         "metrics.loggers: `python3 {} --check` took longer than 120 s; see what keeps it, or {}", script, kElsewhere));
-  if (code != 0) throw UsageError(fmt::format("metrics.loggers: {}, or {}", answer, kElsewhere));
+  if (code != 0) throw UsageError(fmt::format("metrics.loggers: {}, or {}", last_line_of(err), kElsewhere));
   return {"python3", script, folder.path(), "--from-run"};
 }
 

@@ -13,10 +13,10 @@
 #include "configs/writer.h"
 #include "io/atomic_file.h"
 #include "io/failure.h"
+#include "io/readable.h"
 #include "models/decoder.h"
 #include "models/hf/hf_config.h"
 #include "trainer/hf_weights.h"
-#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace fs = std::filesystem;

@@ -74,6 +74,13 @@ bool fills_a_run_folder(std::span<char*> words) {
   return !words.empty() && std::string_view(words[0]) == "train" && std::ranges::none_of(words, replays);
 }
 
+/// Is its memory that of a model's passes, by the keys of a config?
+bool passes_a_model(std::span<char*> words) {
+  constexpr std::string_view kCommands[] = {"train", "plan", "eval", "analyze"};
+  if (words.size() > 1 && std::string_view(words[0]) == "bench") return std::string_view(words[1]) == "train";
+  return !words.empty() && std::ranges::count(kCommands, std::string_view(words[0])) > 0;
+}
+
 /// What other commands print must have arrived.
 void require_output() {
   std::cout.flush();
@@ -127,7 +134,7 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
     if (!fills_a_run_folder(words)) require_output();
     return {ExitCode::kOk};
   } catch (const std::exception& error) {
-    const auto [code, text] = ending_of(error);
+    const auto [code, text] = ending_of(error, passes_a_model(words) ? kMemoryOfModel : kMemoryOfOthers);
     return {code, text};
   }
 }
@@ -138,6 +145,8 @@ int main(int argc, char** argv) {
   using namespace spikesink;
   // A file that may not grow (ulimit -f) is then told of as a full disk is.
   std::signal(SIGXFSZ, SIG_IGN);
+  // Ignored by who has started this, it would take the exit codes of our own children.
+  std::signal(SIGCHLD, SIG_DFL);
   // Before MPI, which takes its time to start; launchers and schedulers do not wait for it.
   const std::span words = std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0);
   if (fills_a_run_folder(words)) end_at_stop_signals();

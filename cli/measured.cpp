@@ -107,7 +107,7 @@ void add_measured_options(CLI::App& command, MeasuredOptions& options, const std
   command.add_option("--data", options.data, "shards to measure on; default: what the run held out");
   command.add_option("--tokenizer", options.tokenizer, "bytes, or a tokenizer's file; default: the checkpoint's");
   command.add_option("--sequences", options.sequences, "sequences to measure on; default: " + sequences)
-      ->check(at_least_one);
+      ->check(at_least<1>);
   command.add_option("--set", options.overrides, "key=value over the checkpoint's config; may be repeated")
       ->allow_extra_args(false);
 }

@@ -1,10 +1,16 @@
 #pragma once
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
 #include <string>
+#include <thread>
+
+#include "data/config.h"
 
 namespace spikesink::cli {
 
@@ -13,21 +19,22 @@ inline std::string whole_number(const std::string& text, std::int64_t least, std
   std::int64_t value = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool good = error == std::errc{} && rest == text.data() + text.size() && value >= least && value <= most;
-  return good ? "" : text + ", must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
+  return good ? "" : fmt::format("{}, must be a whole number from {} to {}", text, least, most);
 }
-inline std::string at_least_one(const std::string& text) {
-  return whole_number(text, 1, std::numeric_limits<std::int64_t>::max()).empty()
+/// The same for one without an upper bound. Of a sequence whose attention is measured at least 2 tokens: one alone has
+/// no choice.
+template <std::int64_t least>
+std::string at_least(const std::string& text) {
+  return whole_number(text, least, std::numeric_limits<std::int64_t>::max()).empty()
              ? ""
-             : text + ", must be a whole number of at least 1";
+             : fmt::format("{}, must be a whole number of at least {}", text, least);
 }
-/// The same for tokens of a sequence whose attention is measured: the only one of one token has no choice.
-inline std::string at_least_two(const std::string& text) {
-  return whole_number(text, 2, std::numeric_limits<std::int64_t>::max()).empty()
-             ? ""
-             : text + ", must be a whole number of at least 2";
+/// The same for threads.
+inline std::string some_threads(const std::string& text) { return whole_number(text, 1, kMostThreads); }
+/// As many as are `named`; 0: as the machine has cores.
+inline int threads_or_cores(int named) {
+  return named > 0 ? named : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
-/// The same for threads, of which systems start no more.
-inline std::string some_threads(const std::string& text) { return whole_number(text, 1, 1024); }
 
 /// The same for a finite number above 0.
 inline std::string above_zero(const std::string& text) {

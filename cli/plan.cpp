@@ -94,7 +94,7 @@ void add_plan_command(CLI::App& app) {
                    "plan for this many ranks, a GPU or a process each: what the one takes that does most of a step")
       ->check([](const std::string& text) { return whole_number(text, 1, 1 << 20); });
   CLI::Option* const node = command->add_option("--node", options->node, "GPUs of a node, joined by NVLink (8)");
-  node->check(at_least_one)->needs(gpu);
+  node->check([](const std::string& text) { return whole_number(text, 1, 1 << 20); })->needs(gpu);
   command->add_option("--nic", options->nic_gbits, "Gbit/s of network of each GPU, each way, between nodes (400)")
       ->check(above_zero)
       ->needs(gpu);

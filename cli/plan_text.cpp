@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/plan.h"
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 namespace spikesink::cli {
 namespace {

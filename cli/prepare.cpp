@@ -11,7 +11,7 @@
 #include "data/sources.h"
 #include "data/store/prepare.h"
 #include "io/failure.h"
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -70,8 +70,9 @@ void print_summary(const Manifest& m, const std::string& out) {
     documents += file.train.documents + file.held_out.documents;
     held_out += file.held_out.tokens;
   }
-  fmt::print("{}: {} tokens of {} documents in {} files, {} bytes a token; {} tokens are held out\n", out, tokens,
-             documents, m.files.size(), m.token_bytes, held_out);
+  fmt::print("{}: {} of {} in {}, {} bytes a token; held out: {}\n", out, counted(tokens, "token"),
+             counted(documents, "document"), counted(std::ssize(m.files), "file"), m.token_bytes,
+             counted(held_out, "token"));
   if (m.text_bytes > 0)
     fmt::print("  text: {:.1f} MB, {:.2f} bytes of it a token\n", static_cast<double>(m.text_bytes) / 1e6,
                static_cast<double>(m.text_bytes) / static_cast<double>(tokens - documents));
@@ -88,11 +89,10 @@ void run(const PrepareOptions& options) {
   const auto tokenizer = make_tokenizer(options.tokenizer, "--tokenizer");
   const bool was_there = is_store(options.out);
   ProgressLine line;
-  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   const Manifest manifest = prepare_store({.inputs = options.inputs,
                                            .tokenizer = *tokenizer,
                                            .out = options.out,
-                                           .threads = options.threads > 0 ? options.threads : cores,
+                                           .threads = threads_or_cores(options.threads),
                                            .holdout = options.holdout,
                                            .min_bytes = options.min_bytes,
                                            .max_bytes = options.max_bytes,
@@ -123,8 +123,8 @@ void add_prepare_command(CLI::App& app) {
       ->add_option("--holdout", options->holdout, "share of documents to validate on, chosen by the hash of their text")
       ->capture_default_str()
       ->check(share_below_one);
-  command->add_option("--min-bytes", options->min_bytes, "leave out documents of shorter text")->check(at_least_one);
-  command->add_option("--max-bytes", options->max_bytes, "leave out documents of longer text")->check(at_least_one);
+  command->add_option("--min-bytes", options->min_bytes, "leave out documents of shorter text")->check(at_least<1>);
+  command->add_option("--max-bytes", options->max_bytes, "leave out documents of longer text")->check(at_least<1>);
   command->add_flag("--dedup", options->deduplicate, "of documents with equal text keep the first; reads all twice");
   command->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no store is made")
       ->capture_default_str()

@@ -18,8 +18,8 @@
 #include "io/json_integer.h"
 #include "io/json_lines.h"
 #include "io/listing.h"
+#include "io/readable.h"
 #include "trainer/dist/agree.h"
-#include "trainer/readable.h"
 #include "trainer/replay.h"
 
 namespace spikesink::cli {

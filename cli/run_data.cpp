@@ -9,8 +9,8 @@
 #include "data/train_data.h"
 #include "io/failure.h"
 #include "io/json_text.h"
+#include "io/readable.h"
 #include "trainer/dist/agree.h"
-#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {

@@ -16,13 +16,13 @@
 #include "configs/sweep.h"
 #include "configs/sweep_writer.h"
 #include "io/failure.h"
+#include "io/readable.h"
 #include "sweeps/collect.h"
 #include "sweeps/prepare.h"
 #include "sweeps/slurm.h"
 #include "sweeps/status_table.h"
 #include "sweeps/terminal.h"
 #include "trainer/dist/launch.h"
-#include "trainer/readable.h"
 #include "trainer/stop_signals.h"
 
 namespace spikesink::cli {

@@ -21,10 +21,10 @@
 #include "data/train_data.h"
 #include "io/failure.h"
 #include "io/lock.h"
+#include "io/readable.h"
 #include "sweeps/local.h"
 #include "sweeps/prepare.h"
 #include "sweeps/slurm.h"
-#include "trainer/readable.h"
 
 namespace spikesink::cli {
 namespace {
@@ -264,7 +264,7 @@ void add_sweep_run_command(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--dry-run", options->dry_run, "print the commands, or Slurm's script, and write nothing");
   command->add_option("--jobs", options->jobs, "local: runs at a time; local.jobs of the sweep file")
-      ->check(at_least_one);
+      ->check(at_least<1>);
   command->add_option("--only", options->only, "a row to run, or one of its runs, ROW_seedN; may be repeated")
       ->allow_extra_args(false);
   add_overrides(*command, options->overrides);

@@ -30,12 +30,16 @@ void require_folder_for(const std::string& file) {
 void add_tokenizer_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("tokenizer", "Train a tokenizer");
   command->require_subcommand(1);
+  command->footer(
+      "A tokenizer of one's own, for small models: a vocabulary of 128,000 would be most of their parameters.\n\n"
+      "Example\n"
+      "  spikesink tokenizer train 'data/*.jsonl.zst' --vocab 8192 --out tokenizer.model");
   CLI::App* train = command->add_subcommand("train", "Train a sentencepiece BPE model on the text of shards");
   auto options = std::make_shared<TokenizerTraining>();
   train->add_option("INPUT", options->inputs, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz")->required();
   train->add_option("--vocab", options->vocab, "number of tokens, at least 300; give model.vocab_size the same number")
       ->required()
-      ->check([](const std::string& text) { return whole_number(text, 300, 1 << 24); });
+      ->check([](const std::string& text) { return whole_number(text, 0, 1 << 24); });
   train->add_option("--out", options->out, "file to write, FILE.model")->required();
   train->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no tokenizer is made")
       ->capture_default_str()

@@ -13,8 +13,9 @@ namespace {
 constexpr std::string_view kParts[] = {"model.", "data.", "train."};
 constexpr std::string_view kKeys[] = {"run.seed", "system.precision", "system.state_precision",
                                       "system.reduce_precision"};
-// What stops a run says nothing of its figures.
-constexpr std::string_view kLeftOut[] = {"data.max_bad_share", "train.on_divergence", "train.max_divergences"};
+// What stops a run says nothing of its figures, nor do those that read its data.
+constexpr std::string_view kLeftOut[] = {"data.max_bad_share", "data.threads", "train.on_divergence",
+                                         "train.max_divergences"};
 
 bool decides_figures(std::string_view key) {
   const auto is_key = [key](std::string_view other) { return key == other; };

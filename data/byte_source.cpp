@@ -74,6 +74,7 @@ class ZstdSource final : public ByteSource {
             fmt::format("{}: its zstd frame needs a window of more than 128 MiB; pack it again with zstd "
                         "--long=27 or without --long",
                         file_.path()));
+      if (ZSTD_getErrorCode(left) == ZSTD_error_memory_allocation) throw std::bad_alloc();
       if (ZSTD_isError(left))
         file_.broken(fmt::format("not a sound zstd frame ({})", ZSTD_getErrorName(left)), in_.size - in_.pos);
       in_frame_ = left != 0;
@@ -127,6 +128,8 @@ class GzipSource final : public ByteSource {
         in_member_ = false;
         is_behind_member_ = true;
         inflateReset(&stream_);
+      } else if (status == Z_MEM_ERROR) {
+        throw std::bad_alloc();
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
         file_.broken(fmt::format("not a sound gzip member ({})", stream_.msg ? stream_.msg : zError(status)),
                      stream_.avail_in);

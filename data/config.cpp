@@ -7,7 +7,6 @@
 namespace spikesink {
 namespace {
 constexpr std::int64_t kMostLanes = 65536;
-constexpr std::int64_t kMostThreads = 1024;
 }  // namespace
 
 std::string problem_of(const DataConfig& c) {

@@ -5,6 +5,9 @@
 
 namespace spikesink {
 
+/// That one process may be told to read and tokenise with.
+inline constexpr std::int64_t kMostThreads = 1024;
+
 struct DataConfig {
   std::vector<std::string> train;
   std::vector<double> weights;

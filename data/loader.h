@@ -41,6 +41,9 @@ class Loader {
   virtual double waited_seconds() const = 0;
 };
 
+/// What the samples of any loader depend on, but for the data itself.
+Fingerprint fingerprint_of_settings(const LoaderOptions& options);
+
 /// By what data.train names: token stores, shards, or the toy task bigram_backcopy. DataError as these; UsageError for
 /// stores beside shards.
 std::unique_ptr<Loader> make_loader(const LoaderOptions& options);

@@ -33,14 +33,12 @@ struct Place {
 };
 
 Fingerprint fingerprint_of(const LoaderOptions& o, const LaneSource& source) {
-  return {{"data.train", shards_fingerprint(source.shards)},
-          {"data.tokenizer", o.tokenizer.name()},
-          {"data.holdout", fmt::format("{}", source.holdout)},
-          {"data.lanes", fmt::format("{}", source.lanes)},
-          {"data.begin_of_text", source.begin ? "true" : "false"},
-          {"model.context", fmt::format("{}", o.context)},
-          {"train.batch_tokens", fmt::format("{} sequences a step", o.sequences)},
-          {"run.seed", fmt::format("{}", o.seed)}};
+  Fingerprint fingerprint = fingerprint_of_settings(o);
+  fingerprint["data.train"] = shards_fingerprint(source.shards);
+  fingerprint["data.tokenizer"] = o.tokenizer.name();
+  fingerprint["data.holdout"] = fmt::format("{}", source.holdout);
+  fingerprint["data.lanes"] = fmt::format("{}", source.lanes);
+  return fingerprint;
 }
 
 }  // namespace

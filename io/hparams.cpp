@@ -1,8 +1,8 @@
 #include "io/hparams.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "io/clock.h"
 #include "io/protobuf.h"
 
 namespace spikesink {
@@ -45,8 +45,6 @@ constexpr std::uint64_t kName = 1, kTitle = 3, kDataset = 5, kTraining = 1, kVal
 namespace metric_name {
 constexpr std::uint64_t kTag = 2;
 }
-
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 std::string message_of(const HyperparameterValue& of) {
   std::string message;
@@ -103,14 +101,14 @@ void write_session_start(EventFile& events, const Hyperparameters& hyperparamete
     put_bytes(entry, map_entry::kValue, message_of(of));
     put_bytes(session, session_start::kHparams, entry);
   }
-  put_double(session, session_start::kStartTime, now());
+  put_double(session, session_start::kStartTime, unix_time());
   write(events, kStartTag, plugin_data::kSessionStart, session);
 }
 
 void write_session_end(EventFile& events, SessionEnd end) {
   std::string session;
   put_integer(session, session_end::kStatus, end == SessionEnd::kDone ? session_end::kSuccess : session_end::kFailure);
-  put_double(session, session_end::kEndTime, now());
+  put_double(session, session_end::kEndTime, unix_time());
   write(events, kEndTag, plugin_data::kSessionEnd, session);
 }
 
@@ -121,7 +119,7 @@ void write_experiment(const std::string& folder, const std::vector<Hyperparamete
   drop_events(folder, "");
   if (hyperparameters.empty()) return;
   std::string message;
-  put_double(message, experiment::kTimeCreated, now());
+  put_double(message, experiment::kTimeCreated, unix_time());
   for (const auto& column : hyperparameters) put_bytes(message, experiment::kHparamInfos, message_of(column));
   for (const auto& metric : metrics) put_bytes(message, experiment::kMetricInfos, message_of(metric));
   EventFile events(folder);

@@ -6,7 +6,6 @@
 
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -14,6 +13,7 @@
 
 #include "io/atomic_file.h"
 #include "io/checksum.h"
+#include "io/clock.h"
 #include "io/host_name.h"
 #include "io/listing.h"
 #include "io/protobuf.h"
@@ -60,8 +60,7 @@ void put_record(std::string& to, std::string_view data) {
 /// An Event without contents.
 std::string event_now() {
   std::string event;
-  put_double(event, event::kWallTime,
-             std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  put_double(event, event::kWallTime, unix_time());
   return event;
 }
 /// A record of an Event that holds one Summary.Value. Step 0 is the default, but TensorBoard's own writers write it.
@@ -245,8 +244,7 @@ std::vector<std::string> make_all(const std::vector<EventFileCut>& cuts) {
 FileDescriptor make_event_file(const std::string& folder) {
   std::error_code error;
   if (fs::create_directories(folder, error); error) throw file_error(folder, "made", error.value());
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  const auto seconds = static_cast<std::int64_t>(unix_time());
   for (int n = 0;; ++n) {
     const std::string path =
         fmt::format("{}/events.out.{}.{:010}.{}.{}.{:03}", folder, kNamePart, seconds, host_name(), getpid(), n);

@@ -10,14 +10,15 @@ namespace spikesink {
 std::string problem_of(const ModelConfig& c) {
   std::ostringstream out;
   // The upper bound is far above any model: it catches slips before they are taken for sizes of memory.
-  const auto positive = [&](std::string_view key, std::int64_t value, std::int64_t largest = 1 << 24) {
-    if ((value < 1 || value > largest) && out.str().empty())
-      out << "model." << key << ": " << value << (value < 1 ? ", must be at least 1" : ", must be at most ")
-          << (value < 1 ? std::string() : std::to_string(largest));
+  const auto positive = [&](std::string_view key, std::int64_t value, std::int64_t largest = 1 << 24,
+                            std::int64_t least = 1) {
+    if ((value < least || value > largest) && out.str().empty())
+      out << "model." << key << ": " << value << (value < least ? ", must be at least " : ", must be at most ")
+          << (value < least ? least : largest);
   };
   positive("d_model", c.d_model);
   positive("n_layers", c.n_layers, 1 << 12);
-  positive("context", c.context);
+  positive("context", c.context, 1 << 24, 2);  // the only token of one has no choice of what to attend to
   positive("vocab_size", c.vocab_size);
   positive("attention.n_heads", c.attention.n_heads, 1 << 16);
   positive("attention.n_kv_heads", c.attention.kv_heads());

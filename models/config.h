@@ -42,6 +42,8 @@ struct NormConfig {
   AlphaConfig alpha;
   bool beta = false;
 
+  double eps_of_output() const { return output_eps.value_or(eps); }
+
   void fields(auto&& v) {
     v("kind", kind,
       "rmsnorm: x / sqrt(mean(x^2) + eps) * weight | layernorm: (x - mean) / std * weight + bias | dynamic_tanh: "

@@ -24,13 +24,10 @@ double alpha_of(const NormConfig& norm, NormPlace place) {
                                         : norm.alpha.final;
 }
 
-double eps_of(const NormConfig& norm, NormSide side) {
-  return side == NormSide::kOutput ? norm.output_eps.value_or(norm.eps) : norm.eps;
-}
-
 template <class Norm>
 ModulePtr make_standard_norm(ParamSet& params, std::string path, const ModelConfig& c, NormPlace, NormSide side) {
-  return std::make_unique<Norm>(params, std::move(path), c.d_model, eps_of(c.norm, side));
+  const double eps = side == NormSide::kOutput ? c.norm.eps_of_output() : c.norm.eps;
+  return std::make_unique<Norm>(params, std::move(path), c.d_model, eps);
 }
 
 constexpr Variant<NormKind, MakeNorm> kNorms[] = {

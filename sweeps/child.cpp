@@ -57,6 +57,7 @@ Child::Child(const std::vector<std::string>& command, const std::vector<std::str
   id_ = fork();
   if (id_ == 0) {  // only what is safe after a fork
     setpgid(0, 0);
+    std::signal(kStop, SIG_DFL);  // the parent's handler, which is here until the exec, would lose it
     prctl(PR_SET_PDEATHSIG, kStop);
     std::signal(SIGPIPE, SIG_DFL);
     if (getppid() == parent && dup2(in.get(), STDIN_FILENO) >= 0 && dup2(out.get(), STDOUT_FILENO) >= 0 &&

@@ -62,8 +62,10 @@ CommandResult run_command(const std::vector<std::string>& words) {
   if (failed != 0) return {.code = 127, .out = "", .err = std::strerror(failed)};
 
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  pid_t ended = 0;
+  while ((ended = waitpid(child, &status, 0)) < 0 && errno == EINTR) {
   }
+  if (ended < 0) return {.code = 127, .out = "", .err = std::strerror(errno)};
   return {
       .code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), .out = out.text(), .err = err.text()};
 }

@@ -11,16 +11,17 @@
 #include <optional>
 #include <thread>
 
+#include "io/clock.h"
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/host_name.h"
+#include "io/readable.h"
 #include "kernels/core/gpu.h"
 #include "sweeps/attempts.h"
 #include "sweeps/child.h"
 #include "sweeps/command.h"
 #include "sweeps/output.h"
 #include "sweeps/terminal.h"
-#include "trainer/readable.h"
 #include "trainer/run_log.h"
 #include "trainer/stop_signals.h"
 
@@ -30,10 +31,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kPoll = std::chrono::milliseconds(50);  // of the processes
 constexpr auto kLook = std::chrono::seconds(2);        // at their metrics, for the progress line
 constexpr auto kSay = std::chrono::minutes(1);         // between lines where progress is no line of its own
-
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 std::string time_text() {
   const std::time_t now = std::time(nullptr);

@@ -10,6 +10,7 @@
 #include <ranges>
 
 #include "configs/reader.h"
+#include "configs/resume.h"
 #include "configs/writer.h"
 #include "data/position.h"
 #include "data/train_data.h"
@@ -24,13 +25,8 @@ namespace fs = std::filesystem;
 namespace {
 constexpr int kFormat = 1;
 
-// Of the data only the place may differ: the loader knows it by its fingerprint.
 constexpr std::string_view kFree[] = {"run.name:",
                                       "run.dir:",
-                                      "data.train:",
-                                      "data.tokenizer:",
-                                      "data.max_bad_share:",
-                                      "data.threads:",
                                       "train.micro_batch:",
                                       "system.",
                                       "checkpoint.",
@@ -84,8 +80,8 @@ std::optional<Position> position_of(const RunFolder& files) {
   try {
     return read(*latest);
   } catch (const DamageError&) {
-    for (const auto& [step, checkpoint] : older | std::views::reverse) try {
-        return read(checkpoint);
+    for (auto before = older.rbegin(); before != older.rend(); ++before) try {
+        return read(before->second);
       } catch (const DamageError&) {  // the next, then
       }
     throw;  // of the newest
@@ -150,7 +146,7 @@ std::vector<std::string> changes_of_run(const Config& before, const Config& afte
   std::erase_if(changes, [](std::string_view line) {
     const auto begins_with = [&](std::string_view key) { return line.starts_with(key); };
     if (std::ranges::any_of(kPrecisions, begins_with)) return line.find("absent") != std::string_view::npos;
-    return std::ranges::any_of(kFree, begins_with);
+    return leaves_samples(line) || std::ranges::any_of(kFree, begins_with);
   });
   return changes;
 }

@@ -74,7 +74,8 @@ std::string missing_at_end(const RunFolder& files, const RunStatus& status) {
     const auto step =
         checkpoint ? RunFolder::step_of(fs::canonical(*checkpoint).filename().string()) : std::optional<std::int64_t>();
     if (step != status.total_steps)
-      return fmt::format("{} has no checkpoint of step {}", files.checkpoints(), status.total_steps);
+      return fmt::format("{} has no checkpoint of step {}; run the sweep again, or remove {} to run it anew",
+                         files.checkpoints(), status.total_steps, files.path());
   } catch (const std::exception& error) {  // a link that leads nowhere
     return error.what();
   }

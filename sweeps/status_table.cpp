@@ -8,7 +8,7 @@
 #include <optional>
 #include <string_view>
 
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 namespace spikesink {
 namespace {

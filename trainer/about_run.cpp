@@ -5,11 +5,11 @@
 #include <algorithm>
 
 #include "io/build_info.h"
+#include "io/readable.h"
 #include "kernels/attention/attention_cudnn.h"
 #include "kernels/core/gpu.h"
 #include "models/layers/attention.h"
 #include "trainer/matrix_rate.h"
-#include "trainer/readable.h"
 
 namespace spikesink {
 namespace {

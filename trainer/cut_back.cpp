@@ -11,9 +11,9 @@
 #include "io/failure.h"
 #include "io/file_descriptor.h"
 #include "io/listing.h"
+#include "io/readable.h"
 #include "trainer/divergence.h"
 #include "trainer/metrics_log.h"
-#include "trainer/readable.h"
 
 namespace spikesink {
 namespace fs = std::filesystem;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 namespace spikesink {
 void Rates::begin(std::int64_t step) {

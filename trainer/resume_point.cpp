@@ -9,8 +9,8 @@
 
 #include "io/failure.h"
 #include "io/listing.h"
+#include "io/readable.h"
 #include "trainer/dist/agree.h"
-#include "trainer/readable.h"
 
 namespace spikesink {
 namespace {

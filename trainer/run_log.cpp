@@ -84,11 +84,12 @@ void RunLog::close_progress() {
   std::fflush(stdout);
 }
 
-Ending ending_of(const std::exception& error) {
-  constexpr const char* kMend = "; lower train.micro_batch, train.batch_tokens, model.context or the model's size";
+Ending ending_of(const std::exception& error, std::string_view memory_mend) {
   if (const auto* failure = dynamic_cast<const Failure*>(&error)) return {failure->code, failure->what()};
-  if (dynamic_cast<const CudaOutOfMemory*>(&error)) return {ExitCode::kUsage, error.what() + std::string(kMend)};
-  if (dynamic_cast<const std::bad_alloc*>(&error)) return {ExitCode::kUsage, std::string("out of memory") + kMend};
+  if (dynamic_cast<const CudaOutOfMemory*>(&error))
+    return {ExitCode::kUsage, fmt::format("{}; {}", error.what(), memory_mend)};
+  if (dynamic_cast<const std::bad_alloc*>(&error))
+    return {ExitCode::kUsage, fmt::format("out of memory; {}", memory_mend)};
   if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
     return {ExitCode::kData, one_line(fmt::format("{}: {}; look at the path and its permissions",
                                                   file->path1().string(), file->code().message()))};

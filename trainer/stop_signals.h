@@ -5,8 +5,8 @@
 
 namespace spikesink {
 
-/// From here to the next StopSignals or end_despite_stop_signals() a stop signal ends the program at once, with one line and ExitCode::kPreempted:
-/// for the time before there is anything to save.
+/// From here to the next StopSignals or end_despite_stop_signals() a stop signal ends the program at once, with one
+/// line and ExitCode::kPreempted: for the time before there is anything to save.
 void end_at_stop_signals();
 
 /// From here on SIGINT ends the program at once, and the other stop signals do nothing: for a program that is about to

@@ -35,13 +35,11 @@ std::vector<const TokenStore*> pointers(const std::vector<std::unique_ptr<TokenS
 }
 
 Fingerprint fingerprint_of(const LoaderOptions& o) {
-  return {{"data.train", data_fingerprint(o.data.train, "data.train")},
-          {"data.weights", o.data.weights.empty() ? "by size" : fmt::format("{}", fmt::join(o.data.weights, ", "))},
-          {"data.tokenizer", o.tokenizer.name()},
-          {"data.begin_of_text", o.data.begin_of_text ? "true" : "false"},
-          {"model.context", fmt::format("{}", o.context)},
-          {"train.batch_tokens", fmt::format("{} sequences a step", o.sequences)},
-          {"run.seed", fmt::format("{}", o.seed)}};
+  Fingerprint fingerprint = fingerprint_of_settings(o);
+  fingerprint["data.train"] = data_fingerprint(o.data.train, "data.train");
+  fingerprint["data.weights"] = o.data.weights.empty() ? "by size" : fmt::format("{}", fmt::join(o.data.weights, ", "));
+  fingerprint["data.tokenizer"] = o.tokenizer.name();
+  return fingerprint;
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ StoreOrder::StoreOrder(std::vector<const TokenStore*> stores, std::vector<double
     const std::int64_t count = (store->tokens() - lookahead) / context;
     if (count < 1)
       throw DataError(
-          fmt::format("data.train: {}: has {} tokens to train on, fewer than one sample of {}; prepare more "
-                      "text, or lower model.context",
+          fmt::format("{}: has {} tokens to train on, fewer than one sample of {}; prepare more text, or lower the "
+                      "context (model.context)",
                       store->folder(), store->tokens(), context));
     counts_.push_back(count);
     ends_.push_back(count + (ends_.empty() ? 0 : ends_.back()));

@@ -84,11 +84,8 @@ BigramBackcopyLoader::BigramBackcopyLoader(const LoaderOptions& o)
       row_(o.context + 1),
       sequences_(o.sequences),
       seed_(o.seed),
-      fingerprint_{{"data.train", std::string(BigramBackcopy::kName)},
-                   {"data.begin_of_text", o.data.begin_of_text ? "true" : "false"},
-                   {"model.context", fmt::format("{}", o.context)},
-                   {"train.batch_tokens", fmt::format("{} sequences a step", o.sequences)},
-                   {"run.seed", fmt::format("{}", o.seed)}} {
+      fingerprint_(fingerprint_of_settings(o)) {
+  fingerprint_["data.train"] = BigramBackcopy::kName;
   require_bytes(o.tokenizer, "data.train");
 }
 

@@ -64,7 +64,7 @@ std::string_view hf_architecture(const ModelConfig& m) {
     if (norm.qk == QkNorm::kHead && !m.attention.qkv_bias) return "Qwen3ForCausalLM";
   }
   if (plain && !norm.input && norm.output && norm.qk == QkNorm::kFull && !m.attention.qkv_bias &&
-      norm.output_eps.value_or(norm.eps) == norm.eps)
+      norm.eps_of_output() == norm.eps)
     return "Olmo2ForCausalLM";
   return "SpikesinkForCausalLM";
 }

@@ -92,7 +92,7 @@ TEST_CASE("a row whose config cannot be says why, and has no runs; the others st
   CHECK(run_names(sweep) == Strings{"a_seed1", "a_seed2"});
   REQUIRE(sweep.rows.size() == 3);
   CHECK(sweep.rows[0].refusal.empty());
-  CHECK_THAT(sweep.rows[1].refusal, Catch::Matchers::EndsWith("s.yaml:5: row b: model.context: 0, must be at least 1"));
+  CHECK_THAT(sweep.rows[1].refusal, Catch::Matchers::EndsWith("s.yaml:5: row b: model.context: 0, must be at least 2"));
   CHECK_THAT(sweep.rows[2].refusal, Catch::Matchers::Contains("s.yaml:6: row c: config: "));
   CHECK_THAT(sweep.rows[2].refusal, Catch::Matchers::Contains("gone.yaml: no such file"));
 }

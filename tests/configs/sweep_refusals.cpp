@@ -194,7 +194,7 @@ TEST_CASE("a mistake in a sweep file is refused with its line, the row and the m
       {"base: b.yaml\ngrid: {run.name: [a, b]}\n",
        "x.yaml:2: grid: run.name: has no effect: a sweep's runs are called by its dir, name and rows; remove it"},
       {"base: b.yaml\ngrid: {model.context: [3, 0]}\n",
-       "x.yaml:2: row context_0: model.context: 0, must be at least 1"},
+       "x.yaml:2: row context_0: model.context: 0, must be at least 2"},
   }));
   const test::Folder folder;
   CAPTURE(yaml);

@@ -251,12 +251,14 @@ with tempfile.TemporaryDirectory() as temporary:
     refused("no checkpoint", 3, home / "data", "--out", out, says=["data"])
     refused("no data", 3, run, "--out", out, "--data", home / "none.jsonl", says=["none.jsonl"])
     refused("no tokenizer", 3, run, "--out", out, "--tokenizer", home / "none.model", says=["none.model"])
-    for name, length, shortest in (("eviction", 2, 4), ("quantization", 1, 2), ("interventions", 1, 2)):
-        refused(f"{name} of {length}", 2, run, "--out", home / "short", "--only", name, "--length", length,
-                says=[name, f"--length {length}", f"--length {shortest}"])  # fmt: skip
+    refused("eviction of 2", 2, run, "--out", home / "short", "--only", "eviction", "--length", 2,
+            says=["eviction", "--length 2", "--length 4"])  # fmt: skip
+    refused("eviction of a context of 3", 2, run, "--out", home / "short", "--only", "eviction", "--context", 3,
+            says=["eviction", "--context 3", "--context 4"])  # fmt: skip
+    refused("one token, which has no choice", 2, run, "--out", home / "short", "--length", 1, says=["--length", "at least 2"])
     report.check(not (home / "short").exists(), "a refusal for the length leaves no folder")
-    harness.run("analyze", run, "--out", home / "one", "--sequences", 5, "--length", 1)
-    report.check(len(json.loads((home / "one/summary.json").read_text())) > 8, "every analysis goes with one token")
+    harness.run("analyze", run, "--out", home / "two", "--sequences", 5, "--length", 2)
+    report.check(len(json.loads((home / "two/summary.json").read_text())) > 8, "every analysis by default goes with two tokens")
     done = harness.run("analyze", run, "--out", home / "small", "--context", 32, "--sequences", 10**6, "--only", "norm")
     report.check("of 1000000: the text has no more" in done.stdout, f"fewer sequences are told: {done.stdout}")
     report.check(json.loads((home / "small/summary.json").read_text())["source"]["length"] == 32, "length by default")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What a user can get wrong ends in one line that names it, and in the right exit code; what was written stays."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -67,6 +68,10 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("tokenizer too large", USAGE, ["model.vocab_size", "258"], "--set", "model.vocab_size=100")
     refuses("heads", USAGE, ["model.attention.n_kv_heads"], "--set", "model.attention.n_kv_heads=3")
     refuses("odd d_head", USAGE, ["model.attention.d_head", "odd"], "--set", "model.attention.d_head=7")
+    refuses("a context of one token", USAGE, ["model.context", "at least 2"], "--set", "model.context=1")
+    refuses("a vocabulary of hardly more than bytes", USAGE, ["--vocab", "256 bytes"], "tokenizer", "train", corpus, "--vocab", "200",
+            "--out", home / "small.model", train=False)  # fmt: skip
+    refuses("a probe of variants", USAGE, ["--probe", "--variants"], "bench", "train", "--variants", "--probe", train=False)
     refuses("unknown key", USAGE, ["train.stepz", "steps"], "--set", "train.stepz=3")
     refuses("wrong type", USAGE, ["train.steps", "abc"], "--set", "train.steps=abc")
     refuses("missing config", USAGE, ["gone.yaml"], "train", "gone.yaml", train=False)
@@ -129,9 +134,9 @@ with tempfile.TemporaryDirectory() as temporary:
     refuses("other text to validate on", DATA, ["data.validation", "sequence 1 of those that probes measure"], "train", harness.TINY, *good,
             "--resume", train=False)  # fmt: skip
     validation.write_text(text)
-    lock = subprocess.Popen(["flock", folder / ".lock", "sleep", "60"])
-    refuses("folder in use", USAGE, ["in use"], "train", harness.TINY, *good, "--resume", train=False)
-    lock.terminate()
+    with open(folder / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refuses("folder in use", USAGE, ["in use"], "train", harness.TINY, *good, "--resume", train=False)
     after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
     report.check(all(before[p] == data for p, data in after.items() if p in before), "a refused run changes nothing")
     report.check(set(before) - set(after) <= {folder / ".lock"}, "a refused run removes nothing")

@@ -123,7 +123,7 @@ with tempfile.TemporaryDirectory() as temporary:
     whole = plan(harness.TINY, "--set", "system.device=cpu")
     report.check(tiny["memory"]["optimizer"] < 0.6 * whole["memory"]["optimizer"], "ranks of a CPU share the state")
     report.check(tiny["fit"]["free"] < 0.7 * whole["fit"]["free"], f"and its memory: {tiny['fit']} {whole['fit']}")
-    for arguments in (["--world", 0], ["--world", 8, "--node", 0], ["--nic", -1], ["--nic", 0]):
+    for arguments in (["--world", 0], ["--world", 8, "--node", 0], ["--world", 8, "--node", 2**31 - 1], ["--nic", -1], ["--nic", 0]):
         done = harness.run("plan", baseline, "--gpu", "h100", *arguments, check=False)
         good = done.returncode == 2 and done.stderr.count("\n") == 1 and arguments[-2] in done.stderr
         report.check(good, f"{arguments} is refused: {done.returncode} {done.stderr!r}")

@@ -59,8 +59,8 @@ metrics: {{every_steps: 1, probe_every_steps: 30, sequences: 4, loggers: [jsonl]
     def line(self, verb, *more):
         return harness.command("sweep", verb, self.file, *more)
 
-    def run(self, *more, code=0, what="sweep run"):
-        done = subprocess.run(self.line("run", *more), capture_output=True, text=True, timeout=300)
+    def run(self, *more, code=0, what="sweep run", **kwargs):
+        done = subprocess.run(self.line("run", *more), capture_output=True, text=True, timeout=300, **kwargs)
         report.check(done.returncode == code, f"{what}: exit {done.returncode}, expected {code}: {done.stdout}{done.stderr}")
         return done
 
@@ -188,7 +188,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # Killed, stopped, and run again.
     names = ["one", "two", "three"]
     sweep = Sweep(home, corpus, "stops", [f"{{name: {name}, set: {{run: {{seed: {i}}}}}}}" for i, name in enumerate(names)],
-                  "set: {train: {steps: 400}}\nlocal: {jobs: 2}")  # fmt: skip
+                  "set: {train: {steps: 1000}}\nlocal: {jobs: 2}")  # fmt: skip
     launcher = sweep.start()
     sweep.wait_for_step("one", 30)
     sweep.wait_for_step("two", 30)
@@ -209,7 +209,7 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(launcher.returncode == STOPPED, f"stopped: exit {launcher.returncode}: {out}{err}")
     report.check(err == "spikesink: stops: stopped by a signal, 0 of 3 runs finished; run it again to go on\n", f"{err!r}")
     report.check(len(re.findall(r"^(?:one|two): goes on", out, re.M)) == 2 and "three" not in out, f"both went on: {out}")
-    report.check(len(re.findall(r"^(?:one|two): stopped at step \d+ of 400$", out, re.M)) == 2, f"both were stopped: {out}")
+    report.check(len(re.findall(r"^(?:one|two): stopped at step \d+ of 1000$", out, re.M)) == 2, f"both were stopped: {out}")
     states = {run: s["state"] for run, s in sweep.states().items()}
     report.check(states == {"one": "stopped", "two": "stopped", "three": "waiting"}, f"after the stop: {states}")
     attempts = sweep.attempts("one")
@@ -229,6 +229,11 @@ with tempfile.TemporaryDirectory() as temporary:
     report.check(found == ["one_seed2", "two_seed1", "two_seed2", "two_seed3"], f"one run and a row: {shown}")
     done = sweep.run("--only", "one_seed4", code=USAGE)
     report.check("no such row or run" in done.stderr, f"a seed that it does not have: {done.stderr}")
+
+    # Started by a program that does not wait for its children, which they would inherit: exit codes are heard all the same.
+    sweep = Sweep(home, corpus, "unwaited", ["{name: one, set: {train: {steps: 20}}}"])
+    sweep.run(what="children that nobody waits for", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    sweep.finished(["one"])
 
     # Ranks, where there is an mpirun and the build has MPI.
     os.environ |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_rmaps_base_oversubscribe": "1"}

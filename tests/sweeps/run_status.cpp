@@ -1,5 +1,6 @@
 #include "sweeps/run_status.h"
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -118,6 +119,9 @@ TEST_CASE("a local run is running while its own process is there", "[sweeps]") {
   CHECK(status.step == 30);
   CHECK(status.seconds_left == Approx((100 - 30) * 20 / 40.0));  // by the median rate, of steps of 2 x 10 tokens
   child.stop();
+  siginfo_t ended;
+  REQUIRE(waitid(P_PID, static_cast<id_t>(child.id()), &ended, WEXITED | WNOWAIT) == 0);
+  CHECK(one.status().phase == RunPhase::kFailed);  // ended, but not waited for
   while (!child.ended()) usleep(1000);
   CHECK(one.status().phase == RunPhase::kFailed);
   CHECK(one.status().reason == "killed: no exit code was noted");
@@ -184,7 +188,8 @@ TEST_CASE("a run that ended well but lacks its end says what is missing", "[swee
   one.attempt(0);
   CHECK(one.status().phase == RunPhase::kWaiting);  // its folder was removed, to run it anew
   one.metrics("a", kSteps + kEnd);
-  CHECK(one.shorten(one.status().reason) == "runs/a/checkpoints has no checkpoint of step 100");
+  CHECK(one.shorten(one.status().reason) ==
+        "runs/a/checkpoints has no checkpoint of step 100; run the sweep again, or remove runs/a to run it anew");
   one.checkpoint(100);
   one.metrics("a", kSteps);
   CHECK(one.shorten(one.status().reason) ==

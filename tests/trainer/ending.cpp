@@ -101,6 +101,7 @@ TEST_CASE("an exception ends the program with its code and one line", "[trainer]
   check(std::bad_alloc(), ExitCode::kUsage, "out of memory" + mend);
   check(CudaOutOfMemory("out of memory of the GPU: 7 bytes more"), ExitCode::kUsage,
         "out of memory of the GPU: 7 bytes more" + mend);
+  CHECK(ending_of(std::bad_alloc(), kMemoryOfOthers).text == "out of memory; " + std::string(kMemoryOfOthers));
   check(CudaError("x.cu:3: launch"), ExitCode::kInternal, "internal error: x.cu:3: launch");
 }
 

@@ -9,11 +9,11 @@
 #include "io/build_info.h"
 #include "io/failure.h"
 #include "io/json_lines.h"
+#include "io/readable.h"
 #include "tests/trainer/support.h"
 #include "trainer/cut_back.h"
 #include "trainer/divergence.h"
 #include "trainer/metrics_log.h"
-#include "trainer/readable.h"
 #include "trainer/resume_point.h"
 
 namespace spikesink {

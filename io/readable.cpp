@@ -1,4 +1,4 @@
-#include "trainer/readable.h"
+#include "io/readable.h"
 
 #include <fmt/format.h>
 
