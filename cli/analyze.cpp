@@ -63,11 +63,16 @@ std::int64_t context_of(const AnalyzeOptions& options, const ModelConfig& model)
 }
 
 /// UsageError where an analysis needs longer sequences.
-void require_length(const AnalyzeOptions& options, const std::vector<const AnalysisRow*>& rows, std::int64_t length) {
-  for (const AnalysisRow* row : rows)
-    if (length < row->shortest)
-      throw UsageError(fmt::format("{0} {1}: too short for {2}; give {0} {3} or more, or leave --only {2} out",
-                                   options.length > 0 ? "--length" : "--context", length, row->name, row->shortest));
+void require_length(const AnalyzeOptions& options, const std::vector<const AnalysisRow*>& rows, std::int64_t length,
+                    std::int64_t model_context) {
+  for (const AnalysisRow* row : rows) {
+    if (length >= row->shortest) continue;
+    if (model_context < row->shortest)
+      throw UsageError(fmt::format("--only {}: needs sequences of {} tokens, the model's context is {}; leave it out",
+                                   row->name, row->shortest, model_context));
+    throw UsageError(fmt::format("{0} {1}: too short for {2}; give {0} {3} or more, or leave --only {2} out",
+                                 options.length > 0 ? "--length" : "--context", length, row->name, row->shortest));
+  }
 }
 
 /// The first `length` tokens of the first `count` rows of `samples` (n, row).
@@ -110,7 +115,7 @@ void run(AnalyzeOptions options) {
   const Config& config = measured.config;
   const std::int64_t context = context_of(options, config.model),
                      length = options.length > 0 ? options.length : std::min(kLength, context);
-  require_length(options, rows, length);
+  require_length(options, rows, length, config.model.context);
   std::string reasons;
   for (const AnalysisRow* row : rows)
     if (const std::string reason = row->not_for(config.model); !reason.empty())

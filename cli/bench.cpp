@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <span>
 
@@ -37,15 +38,20 @@ data: {train: [random tokens]}
 train: {steps: 1, batch_tokens: 2048, micro_batch: 4}
 )";
 
+/// Steps from one probe of a run to the next, in the mean: some are due by themselves, some with checkpoints.
+double steps_between_probes(const Config& config) {
+  const std::int64_t own = config.metrics.logging.probe_every_steps, saves = config.checkpoint.every_steps;
+  const auto rate = [](std::int64_t steps) { return 1 / static_cast<double>(steps); };
+  return 1 / (own == 0 ? rate(saves) : rate(own) + rate(saves) - rate(std::lcm(own, saves)));
+}
+
 /// What a probe takes of a run that probes every `interval` steps.
 struct ProbeCost {
   double seconds;
-  std::int64_t sequences, interval;
+  std::int64_t sequences;
+  double interval;
 
-  double share(double step_seconds) const {
-    const double steps = static_cast<double>(interval) * step_seconds;
-    return seconds / (steps + seconds);
-  }
+  double share(double step_seconds) const { return seconds / (interval * step_seconds + seconds); }
 };
 
 /// Of the time of a step of several ranks, what one that sends nothing does not take.
@@ -84,8 +90,8 @@ void print(const TrainBenchResult& r, const std::optional<ProbeCost>& probe) {
   }
   if (probe)
     line("probe", 1e3 * probe->seconds, "ms",
-         fmt::format("{}; {:.3g} % of the time at one every {}", counted(probe->sequences, "sequence"),
-                     100 * probe->share(r.step_seconds), counted(probe->interval, "step")));
+         fmt::format("{}; {:.3g} % of the time at one every {:.4g} steps", counted(probe->sequences, "sequence"),
+                     100 * probe->share(r.step_seconds), probe->interval));
 }
 
 void print_json(const TrainBenchResult& r, const Config& config, const std::optional<ProbeCost>& probe) {
@@ -128,6 +134,7 @@ void print_json(const TrainBenchResult& r, const Config& config, const std::opti
   if (probe) {
     all["probe_seconds"] = probe->seconds;
     all["probe_sequences"] = probe->sequences;
+    all["probe_every_steps"] = probe->interval;
     all["probe_share"] = probe->share(r.step_seconds);
   }
   fmt::print("{}\n", all.dump());
@@ -170,8 +177,7 @@ class Timed {
     const auto begin = std::chrono::steady_clock::now();
     measure(session_.stream, *session_.model, samples, options);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const std::int64_t every = config_.metrics.logging.probe_every_steps;
-    return {.seconds = seconds, .sequences = sequences, .interval = every > 0 ? every : config_.checkpoint.every_steps};
+    return {.seconds = seconds, .sequences = sequences, .interval = steps_between_probes(config_)};
   }
 
  private:

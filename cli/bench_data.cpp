@@ -3,9 +3,10 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <initializer_list>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
+#include <string_view>
 
 #include "cli/bench.h"
 #include "cli/options.h"

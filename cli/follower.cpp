@@ -48,11 +48,15 @@ std::vector<std::string> wandb_command(const RunFolder& folder) {
   const auto [code, out, err] = run_command({"timeout", "120", "python3", script, "--check"});
   if (code == kNotFound)
     throw UsageError(
-        fmt::format("metrics.loggers: wandb needs python3, which is not on the PATH; install it, or {}", kElsewhere));
+        fmt::format("metrics.loggers: wandb needs python3, which is not on the PATH ({}); install it, or {}",
+                    last_line_of(err), kElsewhere));
   if (code == kTooLong)
     throw UsageError(fmt::format(
         "metrics.loggers: `python3 {} --check` took longer than 120 s; see what keeps it, or {}", script, kElsewhere));
-  if (code != 0) throw UsageError(fmt::format("metrics.loggers: {}, or {}", last_line_of(err), kElsewhere));
+  if (code != 0)
+    throw UsageError(fmt::format(
+        "metrics.loggers: {}, or {}",
+        err.empty() ? fmt::format("`python3 {} --check` ended with {}", script, code) : last_line_of(err), kElsewhere));
   return {"python3", script, folder.path(), "--from-run"};
 }
 

@@ -134,7 +134,7 @@ Outcome run(std::span<char*> words, int argc, char** argv, spikesink::Ranks& ran
     if (!fills_a_run_folder(words)) require_output();
     return {ExitCode::kOk};
   } catch (const std::exception& error) {
-    const auto [code, text] = ending_of(error, passes_a_model(words) ? kMemoryOfModel : kMemoryOfOthers);
+    const auto [code, text] = ending_of(error, passes_a_model(words) ? MemoryOf::kModel : MemoryOf::kOthers);
     return {code, text};
   }
 }

@@ -39,7 +39,10 @@ void add_tokenizer_command(CLI::App& app) {
   train->add_option("INPUT", options->inputs, "shards or globs: .jsonl, .jsonl.zst, .jsonl.gz")->required();
   train->add_option("--vocab", options->vocab, "number of tokens, at least 300; give model.vocab_size the same number")
       ->required()
-      ->check([](const std::string& text) { return whole_number(text, 0, 1 << 24); });
+      ->check([](const std::string& text) {
+        const std::string problem = whole_number(text, 0, 1 << 24);
+        return problem.empty() ? problem_of_vocab(std::stoll(text)) : problem;
+      });
   train->add_option("--out", options->out, "file to write, FILE.model")->required();
   train->add_option("--max-bad-share", options->max_bad_share, "share of broken lines above which no tokenizer is made")
       ->capture_default_str()

@@ -52,7 +52,7 @@ int data_threads(const Config& config, const Ranks& ranks) {
 struct Input {
   std::unique_ptr<const Tokenizer> tokenizer;
   std::vector<std::int32_t> held_out;  ///< (sequences, T + 1) of the probe
-  std::int64_t sequences = 0;
+  std::int64_t held_out_sequences = 0;
   std::unique_ptr<Loader> loader;
   RunData data;  ///< what is said of it
 };
@@ -65,14 +65,14 @@ Input open_input(const Config& config, const Ranks& ranks) {
   require_fits(*in.tokenizer, config.model.vocab_size);
   DocumentCounts counts;
   in.held_out = held_out_samples(config.data, *in.tokenizer, context, config.metrics.probe.sequences, &counts);
-  in.sequences = std::ssize(in.held_out) / (context + 1);
+  in.held_out_sequences = std::ssize(in.held_out) / (context + 1);
   in.loader = make_loader({.data = config.data,
                            .tokenizer = *in.tokenizer,
                            .context = context,
                            .sequences = config.train.sequences(context),
                            .seed = static_cast<std::uint64_t>(config.run.seed),
                            .threads = data_threads(config, ranks)});
-  in.data = describe_data(config, *in.tokenizer, in.sequences, counts);
+  in.data = describe_data(config, *in.tokenizer, in.held_out_sequences, counts);
   if (const auto doubt = doubt_about(config.train.schedule, config.train.total_steps(context)); !doubt.empty())
     in.data.notes.push_back("warning: " + doubt);
   return in;
@@ -116,7 +116,7 @@ void run(const TrainOptions& options, Ranks& ranks) {
     rank_0_does(communicator, [&] { follower = wandb_command(folder); });
 
   const Input input = open_input(config, ranks);
-  require_memory(config, stream, input.sequences, ranks);
+  require_memory(config, stream, input.held_out_sequences, ranks);
   const DataRecord record = record_of(config, input, ranks);
   require_same_on_all_ranks(record, communicator);
 

@@ -89,12 +89,18 @@ class Sentences final : public sentencepiece::SentenceIterator {
 
 }  // namespace
 
+std::string problem_of_vocab(std::int64_t vocab) {
+  return vocab >= kFewestTokens
+             ? ""
+             : fmt::format(
+                   "{} is too small: 3 special tokens and 256 bytes come before the first piece of text; give "
+                   "at least {}, and some thousands for real use",
+                   vocab, kFewestTokens);
+}
+
 void train_tokenizer(const TokenizerTraining& training) {
-  if (training.vocab < kFewestTokens)
-    throw UsageError(
-        fmt::format("--vocab: {} is too small: 3 special tokens and 256 bytes come before the first piece of text; "
-                    "give at least {}, and some thousands for real use",
-                    training.vocab, kFewestTokens));
+  if (const std::string problem = problem_of_vocab(training.vocab); !problem.empty())
+    throw UsageError("--vocab: " + problem);
   if (!training.out.ends_with(".model"))
     throw UsageError(fmt::format("--out: {} must end in .model, by which data.tokenizer knows it", training.out));
   const std::vector<std::string> text = sample_text(training);

@@ -16,6 +16,9 @@ struct TokenizerTraining {
   bool verbose = false;  ///< sentencepiece's own log, on stderr
 };
 
+/// Why there can be no vocabulary of so few, in one line; or empty.
+std::string problem_of_vocab(std::int64_t vocab);
+
 /// Trains a byte-pair model of sentencepiece set as Llama's (Touvron et al. 2023, arXiv:2302.13971, 2.1): no
 /// normalisation, digits apart, a space put before the text, all spaces kept, unknown characters as bytes; ids 0
 /// unknown, 1 begin (bos), 2 end of text (eos). Written whole or not at all; the same input gives the same model.

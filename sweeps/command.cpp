@@ -1,6 +1,7 @@
 #include "sweeps/command.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <system_error>
+
+#include "io/failure.h"
 
 extern char** environ;
 
@@ -20,7 +22,10 @@ namespace {
 class Output {
  public:
   Output() : file_(std::tmpfile(), std::fclose) {
-    if (!file_) throw std::system_error(errno, std::generic_category(), "a temporary file");
+    if (!file_)
+      throw DataError(
+          fmt::format("{}: no temporary file can be made there: {}; free some space, or mend its permissions", P_tmpdir,
+                      std::strerror(errno)));
   }
   int descriptor() const { return fileno(file_.get()); }
   std::string text() const {

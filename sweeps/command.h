@@ -9,11 +9,12 @@ namespace spikesink {
 std::string shell_word(std::string_view text);
 
 struct CommandResult {
-  int code =
-      0;  ///< exit code; 128 + signal where one ended it; 127 where it cannot be started, and `err` is the reason
+  /// Exit code; 128 + signal where one ended it; 127 where it cannot be started or waited for, and `err` is the reason.
+  int code = 0;
   std::string out, err;
 };
-/// Runs a program, found on the PATH, without a shell and with empty input, and waits for it.
+/// Runs a program, found on the PATH, without a shell and with empty input, and waits for it. DataError where there is
+/// no room for what it says.
 CommandResult run_command(const std::vector<std::string>& words);
 
 }  // namespace spikesink

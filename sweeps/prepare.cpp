@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <ranges>
 
 #include "configs/reader.h"
 #include "configs/resume.h"

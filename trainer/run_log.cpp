@@ -84,12 +84,21 @@ void RunLog::close_progress() {
   std::fflush(stdout);
 }
 
-Ending ending_of(const std::exception& error, std::string_view memory_mend) {
+Ending ending_of(const std::exception& error, MemoryOf memory) {
+  const auto mend = [memory](const char* of_others) {
+    constexpr const char* kOfModel = "lower train.micro_batch, train.batch_tokens, model.context or the model's size";
+    return memory == MemoryOf::kModel ? kOfModel : of_others;
+  };
   if (const auto* failure = dynamic_cast<const Failure*>(&error)) return {failure->code, failure->what()};
   if (dynamic_cast<const CudaOutOfMemory*>(&error))
-    return {ExitCode::kUsage, fmt::format("{}; {}", error.what(), memory_mend)};
+    return {ExitCode::kUsage,
+            fmt::format("{}; {}", error.what(), mend("close what else uses it, or choose smaller --sizes"))};
   if (dynamic_cast<const std::bad_alloc*>(&error))
-    return {ExitCode::kUsage, fmt::format("out of memory; {}", memory_mend)};
+    return {
+        ExitCode::kUsage,
+        fmt::format(
+            "out of memory; {}",
+            mend("free some, or raise the limit (ulimit -v); fewer --threads take less, where a command has them"))};
   if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
     return {ExitCode::kData, one_line(fmt::format("{}: {}; look at the path and its permissions",
                                                   file->path1().string(), file->code().message()))};

@@ -33,12 +33,9 @@ struct Ending {
   ExitCode code;
   std::string text;
 };
-/// What mends a lack of memory: of a model's passes, and of the rest.
-inline constexpr std::string_view kMemoryOfModel =
-    "lower train.micro_batch, train.batch_tokens, model.context or the model's size";
-inline constexpr std::string_view kMemoryOfOthers =
-    "free some, or raise the limit (ulimit -v); fewer --threads take less, where a command has them";
-Ending ending_of(const std::exception& error, std::string_view memory_mend = kMemoryOfModel);
+/// What most of a command's memory is for, by which the mend is told where it is lacking.
+enum class MemoryOf { kModel, kOthers };
+Ending ending_of(const std::exception& error, MemoryOf memory = MemoryOf::kModel);
 void note_ending(const std::string& log_file, const std::exception& error) noexcept;
 
 /// Runs `f()`; how an exception of it would end the program is noted in `log_file` too, where that can be written.

@@ -9,7 +9,6 @@
 
 #include "analysis/practice/cache_attention.h"
 #include "analysis/practice/text.h"
-#include "io/failure.h"
 
 namespace spikesink {
 namespace {

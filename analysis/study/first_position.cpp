@@ -110,7 +110,7 @@ struct Alignment {
 };
 
 struct AlignedLayer {
-  std::string input, branch, added;  // paths
+  std::string input, branch, added, residual;  // paths
   ValueOutput map;
   ValueOutput::Singular singular;
   std::vector<double> gate;  // (B, H D) at position 1, of the running pass
@@ -148,7 +148,7 @@ class FirstObserver final : public StudyObserver {
       }
       // Without input norm the block reads the residual stream, from which `added` is taken again.
       if (layer->input.empty() && path == layer->added) added_ = firsts(value);
-      if (path == branch + ".residual") {
+      if (path == layer->residual) {
         if (layer->input.empty()) {
           layer->read = firsts(value);
           for (std::size_t i = 0; i < added_.size(); ++i) layer->read[i] -= added_[i];
@@ -243,6 +243,7 @@ void first_position(const Study& study, Results& results) {
     layers.push_back({.input = block.input_norm,
                       .branch = block.branch,
                       .added = block.added,
+                      .residual = block.residual,
                       .map = std::move(map),
                       .singular = std::move(singular),
                       .gate = {},

@@ -1,7 +1,6 @@
 #include "analysis/practice/eviction.h"
 
 #include "analysis/practice/cache_attention.h"
-#include "io/failure.h"
 #include "tests/analysis/practice.h"
 
 namespace spikesink {
@@ -56,10 +55,10 @@ TEST_CASE("eviction's losses are those of passes with such a cache, and of the m
     }
 }
 
-TEST_CASE("eviction says which length it needs", "[analysis][eviction]") {
+TEST_CASE("eviction refuses sequences of which a cache evicts nothing", "[analysis][eviction]") {
   const Studied studied(0, 2, 3);
   Results results;
-  CHECK_THROWS_AS(eviction(studied.study(), results), ContractError);
+  CHECK_THROWS_WITH(eviction(studied.study(), results), Catch::Contains("of 3 tokens"));
   const Studied enough(0, 2, 4);
   eviction(enough.study(), results);
   CHECK(std::get<std::vector<std::int64_t>>(results.at("size").values) == std::vector<std::int64_t>{2, 1});

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <limits>
 
 namespace spikesink {
 namespace {
@@ -102,6 +103,17 @@ TEST_CASE("sinks do not depend on how sequences are cut into passes", "[analysis
   CHECK(x.first_token_mass == Approx(y.first_token_mass).epsilon(1e-14));
   for (std::size_t h = 0; h < kHeads; ++h)
     for (std::size_t k = 0; k < 10; ++k) CHECK(x.heads[h].alpha[k] == Approx(y.heads[h].alpha[k]).epsilon(1e-14));
+}
+
+TEST_CASE("a sink is the first of what gets most of the first half, above epsilon; none where attention is NaN",
+          "[analysis][sink]") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto sink = [](const std::vector<double>& alpha) { return sink_of(std::span<const double>(alpha), 0.3); };
+  CHECK(sink({0.31, 0.4, 0.9, 0.9}) == 1);
+  CHECK(sink({0.4, 0.4, 0.1, 0.1}) == 0);
+  CHECK(sink({0.3, 0.1, 0.9, 0.1}) == std::nullopt);  // not above epsilon; the second half does not count
+  CHECK(sink({0.9}) == 0);
+  CHECK(sink({0.9, 0.1, 0.1, nan}) == std::nullopt);
 }
 
 }  // namespace spikesink

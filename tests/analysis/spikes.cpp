@@ -78,4 +78,11 @@ TEST_CASE("a NaN in the residual stream leaves no figure of its block and sequen
   CHECK(std::isnan(f.sequences[1].max));
 }
 
+TEST_CASE("nothing is massive where the median is NaN", "[analysis][spike]") {
+  const SpikeConfig config{.abs = 100, .ratio = 20};
+  CHECK(config.bound(1) == 100);
+  CHECK(config.bound(6) == 120);
+  CHECK(std::isnan(config.bound(std::numeric_limits<double>::quiet_NaN())));
+}
+
 }  // namespace spikesink

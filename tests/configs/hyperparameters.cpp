@@ -34,8 +34,8 @@ TEST_CASE("hyperparameters are the values that decide a run's figures, each with
   CHECK(value(all, "train.steps") == HyperparameterValue(10.0));
   CHECK(value(all, "data.tokenizer") == HyperparameterValue(std::string("bytes")));
   CHECK(value(all, "system.precision") == HyperparameterValue(std::string("auto")));
-  for (const char* name : {"run.name", "run.dir", "data.train", "train.optimizer.betas", "train.on_divergence",
-                           "checkpoint.keep", "metrics.every_steps", "system.device"}) {
+  for (const char* name : {"run.name", "run.dir", "data.train", "data.threads", "train.optimizer.betas",
+                           "train.on_divergence", "checkpoint.keep", "metrics.every_steps", "system.device"}) {
     CAPTURE(name);
     CHECK_FALSE(value(all, name));
   }

@@ -1,6 +1,12 @@
 #include "data/line_reader.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+#include <zstd.h>
+
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <new>
 
 #include "tests/data/support.h"
 
@@ -69,6 +75,40 @@ TEST_CASE("lines come back as written, plain or packed in several frames, read o
   CHECK(some.line() == static_cast<std::int64_t>(lines.size()));
   CHECK(some.skip_lines(5) == 0);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // whose own memory has no room under the limit
+TEST_CASE("a frame that there is no memory for is no damaged shard", "[data][lines]") {
+  const test::Scratch folder;
+  std::string frame(1 << 16, '\0');
+  const std::string text = test::line_of("text");
+  ZSTD_CCtx* const context = ZSTD_createCCtx();
+  ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 27);
+  ZSTD_outBuffer out{frame.data(), frame.size(), 0};
+  ZSTD_inBuffer in{text.data(), text.size(), 0};
+  ZSTD_compressStream2(context, &out, &in, ZSTD_e_flush);  // of which the end is not known: the window stays
+  ZSTD_compressStream2(context, &out, &in, ZSTD_e_end);
+  ZSTD_freeCCtx(context);
+  const std::string path = folder / "large_window.jsonl.zst";
+  test::write(path, frame.substr(0, out.pos));
+
+  CHECK(read_all(path) == text);
+  std::int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  rlimit before{};
+  getrlimit(RLIMIT_AS, &before);
+  rlimit limit = before;
+  limit.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + (rlim_t{32} << 20);
+  setrlimit(RLIMIT_AS, &limit);
+  bool lacks_memory = false;
+  try {
+    read_all(path);
+  } catch (const std::bad_alloc&) {
+    lacks_memory = true;
+  }
+  setrlimit(RLIMIT_AS, &before);
+  CHECK(lacks_memory);
+}
+#endif
 
 TEST_CASE("a stream cut at any byte is an error naming the file, never a short read", "[data][lines]") {
   const test::Scratch folder;

@@ -69,11 +69,19 @@ def rank_pid(launcher, rank):
     return next(int(pid) for pid in children if mark in Path(f"/proc/{pid}/environ").read_bytes())
 
 
-def wait_for_end(pids, patience=60):
+def runs(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for_end(pids, report):
     """Of ranks whose launcher has ended: it does not wait for those that it has killed, which may hold their folder still."""
-    end = time.monotonic() + patience
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while any(map(runs, pids)) and time.monotonic() < end:
         time.sleep(0.01)
+    report.check(not any(map(runs, pids)), f"ranks that a launcher has left are gone: {pids}")
 
 
 def ours(err):

@@ -76,7 +76,7 @@ def told_one_rank(home, keys, at, world, kind, rank, signals):
     else:
         ended = launcher.returncode == 128 + signal.SIGINT and f"rank {rank} " in err and "signal 2" in err  # as mpirun says it
         report.check(ended, f"{what}: exit {launcher.returncode}: {out} {err}")
-    wait_for_end(pids)
+    wait_for_end(pids, report)
     home.train(world, name, "--resume", system__shard=kind, **keys)
     report.check(result(home, name) == result(home, whole), f"{what}: not the losses, probes or probe files of an undisturbed run")
     subprocess.run(["rm", "-r", str(home.folder / name)], check=True)

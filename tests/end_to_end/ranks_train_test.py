@@ -108,7 +108,7 @@ with tempfile.TemporaryDirectory() as temporary:
     took = time.monotonic() - begin
     report.check(child.returncode != 0 and re.search(r"rank 2\b", err), f"killed: {child.returncode} {err}")
     report.check(took < 30, f"all have ended within {took:.1f} s")
-    wait_for_end(ranks)
+    wait_for_end(ranks, report)
     behind = len(home.steps("killed"))
     out, _ = home.train(4, "killed", "--resume", **{**moving, "train__steps": behind + 20})
     killed = home.steps("killed")

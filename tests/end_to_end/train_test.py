@@ -78,4 +78,9 @@ with tempfile.TemporaryDirectory() as temporary:
     harness.run("train", folder / "config.yaml", *words)
     first = next(line for line in harness.metrics(home / "words") if line.get("event") == "probe")
     report.check(360 < first["perplexity"] < 440, f"first perplexity with 400 tokens: {first['perplexity']}")
+
+# What probes take of a run: those due by themselves and those with checkpoints, of which some are the same.
+timed = json.loads(harness.run("bench", "train", harness.TINY, *harness.sets(
+    metrics__probe_every_steps=500, checkpoint__every_steps=200, metrics__sequences=2), "--steps", 1, "--probe", "--json").stdout)  # fmt: skip
+report.check(abs(timed["probe_every_steps"] - 1000 / 6) < 1e-9 and 0 < timed["probe_share"] < 1, f"6 probes in 1000 steps: {timed}")
 report.end()

@@ -51,7 +51,7 @@ def main():
     parser.add_argument("seconds", type=int)
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--seed", type=int, default=0, help="0: by the clock")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     program = args.program.resolve()
     targets = args.targets or sorted(path.name for path in (HERE / "corpus").iterdir())
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
