@@ -103,9 +103,9 @@ void clear_the_way(const RunFolder& folder, const ResumePoint& point,
                    const std::function<void(const std::string&)>& say) {
   auto whole = whole_checkpoints(folder.checkpoints());  // before anything is changed
   folder.note_checkpoint(point.state.step);              // who was killed before had not come to it
-  for (const auto& [newer, problem] : point.passed_over) {
-    std::erase_if(whole, [&](const auto& other) { return other.second == newer; });
-    say("passed over: " + problem + (newer.empty() ? "" : "; kept as " + set_aside(newer)));
+  for (const PassedOver& newer : point.passed_over) {
+    std::erase_if(whole, [&](const auto& other) { return other.second == newer.checkpoint; });
+    say("passed over: " + newer.problem + (newer.checkpoint.empty() ? "" : "; kept as " + set_aside(newer.checkpoint)));
   }
   settle_latest(folder.checkpoints());
   if (const auto aside = set_aside_latest(folder.checkpoints()))
