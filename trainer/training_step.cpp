@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <ranges>
 
 #include "models/not_finite.h"
 #include "trainer/checkpoint.h"
@@ -83,8 +82,8 @@ std::string TrainingStep::first_not_finite_gradient(std::span<const std::int32_t
 /// Empty if all are finite.
 std::string TrainingStep::first_not_finite_of_gradients() const {
   const std::vector<Shards::Piece> pieces = shards_.own();
-  const auto bad = std::ranges::find_if(
-      pieces | std::views::reverse, [&](const Shards::Piece& piece) { return !all_finite(setup_.stream, piece.grad); });
+  const auto bad = std::find_if(pieces.rbegin(), pieces.rend(),
+                                [&](const Shards::Piece& piece) { return !all_finite(setup_.stream, piece.grad); });
   const auto& params = setup_.model.params().all();
   // Parameters in the order of the backward pass, last to first, by their number.
   std::int64_t number = -1;

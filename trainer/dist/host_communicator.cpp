@@ -42,7 +42,7 @@ Transfer HostCommunicator::all_reduce(const Stream& stream, const Tensor& t) {
 }
 
 Transfer HostCommunicator::enqueue(std::function<void()> run) {
-  const auto job = std::make_shared<Job>(std::move(run));
+  const auto job = std::make_shared<Job>(Job{.run = std::move(run)});
   {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(job);
