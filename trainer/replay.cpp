@@ -205,17 +205,18 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
     way = way_to(step, job.folder.divergences(), done, skipped, most);
   });
   const auto data_step = [&](std::int64_t of) { return gather(job.communicator, way.data_step(of)).front(); };
-  const auto& [sequences, first, count, passes] = steps.share();
+  const StepShare& mine = steps.share();
   const auto lr = [&](std::int64_t of) { return learning_rate(job.train.optimizer, job.train.schedule, of, total); };
   const auto identity = [&](const std::vector<std::int32_t>& samples) {
     std::uint32_t sum = 0;
-    for (const std::uint32_t theirs : gather(job.communicator, identity_of(samples, first, count))) sum += theirs;
+    for (const std::uint32_t theirs : gather(job.communicator, identity_of(samples, mine.first, mine.count)))
+      sum += theirs;
     return sum;
   };
   StepReport report;
   for (std::int64_t at = done + 1; at < step; ++at) {
     progress(at);
-    const std::vector<std::int32_t> samples = job.loader.next(data_step(at), first, count);
+    const std::vector<std::int32_t> samples = job.loader.next(data_step(at), mine.first, mine.count);
     steps.run(samples, lr(at), at);
     report.way.push_back({at, steps.loss(), steps.grad_norm(), lr(at), identity(samples)});
   }
@@ -227,7 +228,7 @@ StepReport replay(const TrainJob& job, std::int64_t step, const std::function<vo
   report.lr = lr(step);
   report.diverged = way.diverged;
   report.logged = way.logged;
-  const std::vector<std::int32_t> samples = job.loader.next(report.data_step, first, count);
+  const std::vector<std::int32_t> samples = job.loader.next(report.data_step, mine.first, mine.count);
   report.samples = identity(samples);
   report.sequences = sequences_of(steps, samples, report.data_step);
   report.modules = modules_of(steps, samples);
