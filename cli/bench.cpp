@@ -42,7 +42,8 @@ train: {steps: 1, batch_tokens: 2048, micro_batch: 4}
 double steps_between_probes(const Config& config) {
   const std::int64_t own = config.metrics.logging.probe_every_steps, saves = config.checkpoint.every_steps;
   const auto rate = [](std::int64_t steps) { return 1 / static_cast<double>(steps); };
-  return 1 / (own == 0 ? rate(saves) : rate(own) + rate(saves) - rate(std::lcm(own, saves)));
+  return 1 / (own == 0 ? rate(saves)
+                       : rate(own) + rate(saves) - static_cast<double>(std::gcd(own, saves)) * rate(own) * rate(saves));
 }
 
 /// What a probe takes of a run that probes every `interval` steps.

@@ -1,11 +1,8 @@
 #include "data/line_reader.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
 #include <zstd.h>
 
 #include <catch2/catch.hpp>
-#include <fstream>
 #include <new>
 
 #include "tests/data/support.h"
@@ -92,20 +89,13 @@ TEST_CASE("a frame that there is no memory for is no damaged shard", "[data][lin
   test::write(path, frame.substr(0, out.pos));
 
   CHECK(read_all(path) == text);
-  std::int64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  rlimit before{};
-  getrlimit(RLIMIT_AS, &before);
-  rlimit limit = before;
-  limit.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + (rlim_t{32} << 20);
-  setrlimit(RLIMIT_AS, &limit);
   bool lacks_memory = false;
   try {
+    const test::MemoryLimit limit(32 << 20);
     read_all(path);
   } catch (const std::bad_alloc&) {
     lacks_memory = true;
   }
-  setrlimit(RLIMIT_AS, &before);
   CHECK(lacks_memory);
 }
 #endif

@@ -1,5 +1,6 @@
 #pragma once
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -19,6 +20,25 @@
 
 namespace spikesink::test {
 namespace fs = std::filesystem;
+
+/// While it lives this process may take only so many bytes of address space more.
+class MemoryLimit {
+ public:
+  explicit MemoryLimit(rlim_t bytes) {
+    std::int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    getrlimit(RLIMIT_AS, &before_);
+    rlimit limit = before_;
+    limit.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + bytes;
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  ~MemoryLimit() { setrlimit(RLIMIT_AS, &before_); }
+  MemoryLimit(const MemoryLimit&) = delete;
+  MemoryLimit& operator=(const MemoryLimit&) = delete;
+
+ private:
+  rlimit before_{};
+};
 
 /// A fresh folder, removed at the end.
 class Scratch {

@@ -1,11 +1,7 @@
 #include "data/store/verify.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 
 #include "data/store/prepare.h"
 #include "data/store/show.h"
@@ -216,15 +212,10 @@ TEST_CASE("a file that there is no memory for is a finding, not the end of the p
   manifest.files[1].train = {.tokens = kMany, .documents = kMany - 1};
   test::write(manifest_file(path), manifest.to_json());
 
-  std::int64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  rlimit before{};
-  getrlimit(RLIMIT_AS, &before);
-  rlimit limit = before;
-  limit.rlim_cur = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE)) + (rlim_t{512} << 20);
-  setrlimit(RLIMIT_AS, &limit);
-  const std::string found = text_of(findings_of(path));
-  setrlimit(RLIMIT_AS, &before);
+  const std::string found = [&] {
+    const test::MemoryLimit limit(512 << 20);
+    return text_of(findings_of(path));
+  }();
   CHECK_THAT(found, Contains("shard_00000001.h5: cannot be checked: std::bad_alloc"));
   CHECK_THAT(found, !Contains("shard_00000002.h5"));
 }
